@@ -1,0 +1,116 @@
+//! What clients, OSDs and administrators say to the monitor. The map itself travels as bytes that only the cluster crate reads.
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// To the monitor.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum MonitorRequest {
+    /// Send the newest map now if it is newer than `have_epoch`, and every newer one from now on.
+    Subscribe { have_epoch: u32 },
+    /// An OSD is up and serves at these addresses.
+    Boot(OsdBoot),
+    /// Stats of one OSD, sent about once a second; also its heartbeat for now.
+    Report(OsdReport),
+    /// A command of an administrator, answered by `MonitorReply::Command` with the same `tag`.
+    Command { tag: u64, command: AdminCommand },
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum MonitorReply {
+    Map { epoch: u32, map: Vec<u8> },
+    Command { tag: u64, reply: CommandReply },
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub struct OsdBoot {
+    pub osd: u32,
+    pub store_id: [u8; 16],
+    pub host: String,
+    pub public_address: String,
+    pub cluster_address: String,
+    pub base_bytes: u64,
+    pub hot_bytes: u64,
+    pub rotational: bool,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub struct OsdReport {
+    pub osd: u32,
+    pub epoch: u32,
+    pub base_total_bytes: u64,
+    pub base_used_bytes: u64,
+    pub hot_total_bytes: u64,
+    pub hot_used_bytes: u64,
+    /// Non-empty if the store is fenced or misbehaves.
+    pub fault: String,
+    pub checksum_errors: u64,
+    pub pools: Vec<PoolReport>,
+}
+
+/// One OSD's figures for one pool. Counters count since the OSD's start; sizes are now.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[rkyv(derive(Debug))]
+pub struct PoolReport {
+    pub pool: u32,
+    pub objects: u64,
+    pub data_bytes: u64,
+    pub omap_bytes: u64,
+    pub target_bytes: u64,
+    pub hot_bytes: u64,
+    pub dirty_bytes: u64,
+    pub clean_bytes: u64,
+    pub dirty_objects: u64,
+    pub flushed_bytes: u64,
+    pub evicted_bytes: u64,
+    pub promoted_bytes: u64,
+    pub hit_reads: u64,
+    pub miss_reads: u64,
+    pub read_operations: u64,
+    pub read_bytes: u64,
+    pub write_operations: u64,
+    pub write_bytes: u64,
+}
+
+/// `basalt …` administration commands, already parsed from words.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum AdminCommand {
+    Status,
+    HealthDetail,
+    Df,
+    Versions,
+    OsdTree,
+    OsdDf,
+    OsdStat,
+    OsdDump,
+    OsdLs,
+    OsdMap { pool: String, name: Vec<u8> },
+    PoolCreate { name: String, pg_num: Option<u32>, rule: Option<String>, size: Option<u32> },
+    PoolLs { detail: bool },
+    PoolGet { name: String, variable: String },
+    PoolSet { name: String, variable: String, value: String },
+    PoolRename { name: String, to: String },
+    PoolRm { name: String, again: String, sure: bool },
+    PoolSetQuota { name: String, variable: String, value: String },
+    PoolGetQuota { name: String },
+    PoolStats { name: Option<String> },
+    PoolApplication { name: String, action: String, application: String },
+    TierStatus { pool: Option<String> },
+    PgStat,
+    PgDump,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub struct CommandReply {
+    /// 0, or a positive errno.
+    pub errno: i32,
+    /// On an error: what is wrong and what would be right. On success: the line Ceph prints, if any.
+    pub message: String,
+    /// A JSON document with Ceph's keys; `null` where there is nothing to show.
+    pub json: String,
+}

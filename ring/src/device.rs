@@ -1,0 +1,90 @@
+//! Block devices and the files that stand in for them: positioned reads and writes, flush and discard.
+
+use crate::{Buffer, Slice};
+use std::io;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    File,
+    Block,
+}
+
+/// What the kernel (or the simulation) says of a device.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    pub kind: DeviceKind,
+    /// Bytes.
+    pub size: u64,
+    /// Logical sector in bytes; 512 or 4096.
+    pub sector_size: u32,
+    pub rotational: bool,
+    /// Whether completed writes may be lost in a power cut before a flush (`/sys/block/*/queue/write_cache`; files: true).
+    pub volatile_cache: bool,
+    pub discard: bool,
+}
+
+/// Delays operations as one actuator would: a seek that grows with the distance, half a turn on average, then the transfer.
+/// One operation at a time, in elevator order among those waiting.
+#[derive(Clone, Copy, Debug)]
+pub struct RotatingModel {
+    pub rpm: u32,
+    pub seek_min: Duration,
+    pub seek_max: Duration,
+    pub bytes_per_second: u64,
+}
+
+impl RotatingModel {
+    /// A 7200 rpm disk with 180 MB/s.
+    pub const HDD_7200: RotatingModel = RotatingModel {
+        rpm: 7200,
+        seek_min: Duration::from_micros(800),
+        seek_max: Duration::from_millis(14),
+        bytes_per_second: 180_000_000,
+    };
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DeviceOptions {
+    pub write: bool,
+    /// Refuse (`EBUSY`) if anyone else has it open for Basalt, mounted or otherwise claimed.
+    pub exclusive: bool,
+    /// For a file: create it (sparse) with this size if it is missing.
+    pub create_size: Option<u64>,
+    /// Overrides what the kernel says of the volatile cache.
+    pub volatile_cache: Option<bool>,
+    pub model: Option<RotatingModel>,
+}
+
+/// An open device. Cheap to clone; closed with its last clone and last operation.
+#[derive(Clone)]
+pub struct Device {
+    _not_send: std::marker::PhantomData<std::rc::Rc<()>>,
+}
+
+impl Device {
+    pub fn info(&self) -> &DeviceInfo {
+        unimplemented!()
+    }
+    /// For messages: the path it was opened by.
+    pub fn path(&self) -> &std::path::Path {
+        unimplemented!()
+    }
+    /// Fills the whole buffer from `offset`. `offset` and length are multiples of [`crate::BLOCK`]. A short read is an error.
+    pub async fn read(&self, _offset: u64, _buffer: Buffer) -> (io::Result<()>, Buffer) {
+        unimplemented!()
+    }
+    /// Writes the whole slice at `offset`; alignment as for [`Device::read`]. Durable only after a [`Device::flush`] begun after it completed
+    /// (or at once without a volatile cache).
+    pub async fn write(&self, _offset: u64, _data: Slice) -> io::Result<()> {
+        unimplemented!()
+    }
+    /// Makes every write that completed before this call durable.
+    pub async fn flush(&self) -> io::Result<()> {
+        unimplemented!()
+    }
+    /// Tells the device that a range's content is no longer wanted; what it reads as afterwards is undefined. A no-op without support.
+    pub async fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
+        unimplemented!()
+    }
+}
