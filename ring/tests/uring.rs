@@ -3,7 +3,7 @@
 mod conformance;
 
 use basalt_ring::uring::{self, UringConfig};
-use basalt_ring::{BLOCK, DeviceOptions, Ring, mailbox};
+use basalt_ring::{BLOCK, DeviceKind, DeviceOptions, Ring, mailbox};
 use conformance::sockets::Ends;
 use conformance::{concurrency, devices, sockets};
 use std::net::{IpAddr, Ipv4Addr};
@@ -277,4 +277,33 @@ fn a_device_is_a_file_or_a_block_device() {
         let error = ring.open_device(std::path::Path::new("/dev/null"), DeviceOptions::default()).await.err();
         assert_eq!(error.expect("a character device").kind(), std::io::ErrorKind::InvalidInput);
     });
+}
+
+/// As root, for example: `losetup /dev/loop0 FILE; BASALT_TEST_BLOCK_DEVICE=/dev/loop0 cargo test --test uring -- --ignored`
+#[test]
+#[ignore = "needs a block device to overwrite, named by BASALT_TEST_BLOCK_DEVICE"]
+fn block_devices_are_claimed_described_and_discarded() {
+    let path = PathBuf::from(std::env::var_os("BASALT_TEST_BLOCK_DEVICE").expect("BASALT_TEST_BLOCK_DEVICE is set"));
+    for plain in [false, true] {
+        let test = async |ring: Ring| {
+            let options = DeviceOptions { write: true, exclusive: true, ..DeviceOptions::default() };
+            let device = ring.open_device(&path, options.clone()).await.expect("nobody has it");
+            let info = device.info();
+            assert_eq!(info.kind, DeviceKind::Block);
+            assert!(info.size > 0 && [512, 4096].contains(&info.sector_size), "{info:?}");
+            let busy = ring.open_device(&path, options).await.err().expect("claimed");
+            assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
+            let written = devices::pattern(&ring, 64 * BLOCK, 1).freeze();
+            device.write(0, written.clone()).await.expect("writable");
+            device.flush().await.expect("flushable");
+            device.discard(16 * BLOCK as u64, 32 * BLOCK as u64).await.expect("discarded or ignored");
+            let (result, read) = device.read(0, ring.buffer(64 * BLOCK)).await;
+            result.expect("readable");
+            assert!(read[..16 * BLOCK] == written[..16 * BLOCK] && read[48 * BLOCK..] == written[48 * BLOCK..]);
+            if info.discard {
+                assert!(read[16 * BLOCK..48 * BLOCK] != written[16 * BLOCK..48 * BLOCK], "it was discarded");
+            }
+        };
+        if plain { run_plain(test) } else { run(test) }
+    }
 }
