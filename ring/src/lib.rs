@@ -14,6 +14,7 @@ mod limits;
 pub mod local;
 pub mod mailbox;
 mod pool;
+mod rotating;
 pub mod sim;
 pub mod socket;
 pub mod time;
@@ -118,5 +119,9 @@ impl Ring {
     /// Takes over a connected stream socket from elsewhere (io_uring driver only).
     pub fn adopt_socket(&self, socket: OwnedFd) -> io::Result<Socket> {
         Socket::adopt(self, socket)
+    }
+    /// How many times this ring entered the kernel to submit or to wait; 0 in the simulator.
+    pub fn enter_count(&self) -> u64 {
+        self.driver.enters()
     }
 }
