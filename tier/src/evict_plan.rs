@@ -3,7 +3,6 @@
 use crate::limits::{
     EVICT_OBJECTS_IN_FLIGHT_MAX, EVICT_PLAN_BYTES_MAX, EVICT_PLAN_OBJECTS_MAX, EVICT_RETRY, EVICT_SCAN_MAX,
 };
-use crate::pool::Pool;
 use crate::tier::Tier;
 use crate::{ObjectId, PoolId};
 use std::collections::BTreeMap;
