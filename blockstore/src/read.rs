@@ -1,0 +1,243 @@
+//! Reading: plan synchronously from the index, read all pieces at once into one buffer, verify every block.
+//!
+//! Nothing is locked while the devices work, so an extent may move or be overwritten under a read. That shows as a wrong checksum, and
+//! then the plan is made anew; only a block that is still where the index says, and still wrong, is damaged.
+
+use crate::checksum::block_checksums;
+use crate::error::{Error, Result};
+use crate::index::{Layer, Missing, key};
+use crate::limits::{BLOCK_BYTES, READ_RETRIES_MAX};
+use crate::object::{ObjectId, ObjectKey};
+use crate::record::ObjectRecord;
+use crate::state::{State, blocks_of};
+use crate::store::{Inner, ReadData};
+use crate::wal::Side;
+use basalt_ring::local::join_all;
+use basalt_ring::{BLOCK, Buffer};
+
+/// Where some blocks of an object are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// First block, within the object.
+    pub block: u32,
+    pub blocks: u32,
+    pub source: Source,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Hole,
+    Device { side: Side, address: u64, checksums: Vec<u32> },
+}
+
+/// The pieces that make up `[from, to)`, in order, without gaps: hot before base, base before nothing.
+pub(crate) fn plan(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<Piece>, Missing> {
+    let mut pieces = Vec::new();
+    let mut at = from;
+    if state.hot.is_some() {
+        for (block, extent) in state.extents(object, Layer::Hot, from, to)? {
+            let (start, end) = (block.max(from), (block + extent.blocks()).min(to));
+            plan_base(state, object, at, start, &mut pieces)?;
+            push_extent(&mut pieces, Side::Hot, block, &extent, start, end);
+            at = end;
+        }
+    }
+    plan_base(state, object, at, to, &mut pieces)?;
+    Ok(pieces)
+}
+
+fn plan_base(state: &State, object: ObjectId, from: u32, to: u32, pieces: &mut Vec<Piece>) -> Result<(), Missing> {
+    if from >= to {
+        return Ok(());
+    }
+    let mut at = from;
+    for (block, extent) in state.extents(object, Layer::Base, from, to)? {
+        let (start, end) = (block.max(from), (block + extent.blocks()).min(to));
+        push_hole(pieces, at, start);
+        push_extent(pieces, Side::Base, block, &extent, start, end);
+        at = end;
+    }
+    push_hole(pieces, at, to);
+    Ok(())
+}
+
+fn push_hole(pieces: &mut Vec<Piece>, from: u32, to: u32) {
+    if from < to {
+        pieces.push(Piece { block: from, blocks: to - from, source: Source::Hole });
+    }
+}
+
+fn push_extent(pieces: &mut Vec<Piece>, side: Side, block: u32, extent: &crate::record::Extent, start: u32, end: u32) {
+    let part = extent.part(start - block, end - block);
+    // Neighbours on the device are one read.
+    if let Some(Piece { block: last, blocks, source: Source::Device { side: last_side, address, checksums } }) =
+        pieces.last_mut()
+        && *last_side == side
+        && *last + *blocks == start
+        && *address + u64::from(*blocks) == part.address
+    {
+        *blocks += part.blocks();
+        checksums.extend(part.checksums);
+        return;
+    }
+    let source = Source::Device { side, address: part.address, checksums: part.checksums };
+    pieces.push(Piece { block: start, blocks: end - start, source });
+}
+
+impl Inner {
+    /// The object's record as of now, not necessarily durable: for writers.
+    pub(crate) async fn record(&self, object: &ObjectKey) -> Result<Option<ObjectRecord>> {
+        self.index(|state| record_in(state, object)).await
+    }
+
+    /// Looks something up for a reader of `object`, then waits until what it saw is durable: a reader never sees what a crash could undo,
+    /// and finds data of writes in flight only once it is there.
+    pub(crate) async fn index_durable<T>(
+        &self,
+        object: &ObjectKey,
+        mut f: impl FnMut(&State) -> Result<T, Missing>,
+    ) -> Result<T> {
+        let seen = self.index(|state| {
+            let value = f(state)?;
+            Ok((value, self.pending.borrow().get(object).cloned()))
+        });
+        let (value, group) = seen.await?;
+        if let Some(group) = group {
+            group.durable().await?;
+        }
+        Ok(value)
+    }
+
+    /// Whole blocks of an object, verified; and how many bytes came from base and from hot.
+    pub(crate) async fn read_blocks(
+        &self,
+        object: &ObjectKey,
+        id: ObjectId,
+        from: u32,
+        to: u32,
+    ) -> Result<(Buffer, [u64; 2])> {
+        let pieces = self.index_durable(object, |state| plan(state, id, from, to)).await?;
+        self.read_planned(object, id, pieces).await
+    }
+
+    async fn read_planned(
+        &self,
+        object: &ObjectKey,
+        id: ObjectId,
+        mut pieces: Vec<Piece>,
+    ) -> Result<(Buffer, [u64; 2])> {
+        let from = pieces.first().map_or(0, |piece| piece.block);
+        let to = pieces.last().map_or(0, |piece| piece.block + piece.blocks);
+        for _ in 0..READ_RETRIES_MAX {
+            let buffer = self.ring.buffer((to - from) as usize * BLOCK);
+            let error = match self.read_pieces(buffer, &pieces, object).await {
+                Ok(buffer) => {
+                    let bytes = |wanted: Side| {
+                        let on = |piece: &&Piece| matches!(piece.source, Source::Device { side, .. } if side == wanted);
+                        pieces.iter().filter(on).map(|piece| u64::from(piece.blocks) * BLOCK_BYTES).sum()
+                    };
+                    return Ok((buffer, [bytes(Side::Base), bytes(Side::Hot)]));
+                }
+                Err(error) => error,
+            };
+            let again = self.index_durable(object, |state| plan(state, id, from, to)).await?;
+            if again == pieces {
+                if matches!(error, Error::Checksum { .. }) {
+                    self.count_checksum_error(&error);
+                }
+                return Err(error);
+            }
+            pieces = again;
+        }
+        Err(Error::Busy(format!("object {} changed too often while it was read; read it again", display(object))))
+    }
+
+    async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
+        if let [piece] = pieces {
+            return self.read_piece(buffer, piece, object).await;
+        }
+        let mut reads = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            let rest = buffer.split_off(piece.blocks as usize * BLOCK);
+            let window = std::mem::replace(&mut buffer, rest);
+            reads.push(self.read_piece(window, piece, object));
+        }
+        let mut whole: Option<Buffer> = None;
+        let mut failure = None;
+        for outcome in join_all(reads).await {
+            match (outcome, &mut whole) {
+                (Ok(window), None) => whole = Some(window),
+                (Ok(window), Some(whole)) => {
+                    if whole.unsplit(window).is_err() && failure.is_none() {
+                        failure = Some(Error::Busy("windows of one buffer did not join".to_owned()));
+                    }
+                }
+                (Err(error), _) => failure = failure.or(Some(error)),
+            }
+        }
+        match (failure, whole) {
+            (None, Some(whole)) => Ok(whole),
+            (Some(error), _) => Err(error),
+            (None, None) => Ok(buffer),
+        }
+    }
+
+    async fn read_piece(&self, mut window: Buffer, piece: &Piece, object: &ObjectKey) -> Result<Buffer> {
+        let Source::Device { side, address, checksums } = &piece.source else {
+            window.fill(0);
+            return Ok(window);
+        };
+        let device = self.device(*side);
+        let (outcome, window) = device.read(address * BLOCK_BYTES, window).await;
+        let path = || device.path().display().to_string();
+        let offset = |index: usize| (u64::from(piece.block) + index as u64) * BLOCK_BYTES;
+        outcome.map_err(|error| Error::Unreadable {
+            object: display(object),
+            offset: offset(0),
+            device: path(),
+            address: address * BLOCK_BYTES,
+            reason: error.to_string(),
+        })?;
+        for (index, (found, expected)) in block_checksums(&window).zip(checksums).enumerate() {
+            if found != *expected {
+                return Err(Error::Checksum {
+                    object: display(object),
+                    offset: offset(index),
+                    device: path(),
+                    address: (address + index as u64) * BLOCK_BYTES,
+                    found,
+                    expected: *expected,
+                });
+            }
+        }
+        Ok(window)
+    }
+
+    pub(crate) async fn read_object(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
+        let found = self.index_durable(object, |state| {
+            let Some(record) = record_in(state, object)? else { return Ok(None) };
+            let end = offset.saturating_add(length).min(record.size);
+            let from = (offset.min(end) / BLOCK_BYTES) as u32;
+            let pieces = if offset < end { plan(state, record.id, from, blocks_of(end))? } else { Vec::new() };
+            Ok(Some((record.id, from, end, pieces)))
+        });
+        let (id, from, end, pieces) = found.await?.ok_or(Error::NotFound)?;
+        if pieces.is_empty() {
+            return Ok(ReadData { data: self.ring.buffer(0).freeze(), base_bytes: 0, hot_bytes: 0 });
+        }
+        let (buffer, [base_bytes, hot_bytes]) = self.read_planned(object, id, pieces).await?;
+        let start = (offset - u64::from(from) * BLOCK_BYTES) as usize;
+        let data = buffer.freeze().slice(start..start + (end - offset) as usize);
+        Ok(ReadData { data, base_bytes, hot_bytes })
+    }
+}
+
+/// The object's record. One that cannot be decoded, although its node's checksum fits, is none.
+pub(crate) fn record_in(state: &State, object: &ObjectKey) -> Result<Option<ObjectRecord>, Missing> {
+    state.tree.with(&key::object(object), ObjectRecord::decode).map(Option::flatten)
+}
+
+/// An object's name for messages.
+pub(crate) fn display(object: &ObjectKey) -> String {
+    format!("{}.{:x}/{}", object.pool, object.pg, object.name.escape_ascii())
+}
