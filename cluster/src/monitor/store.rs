@@ -1,6 +1,8 @@
 //! Where the monitor's decisions are kept: maps by epoch, and small values by key.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One atomic change: all of it is durable, or nothing.
@@ -21,7 +23,7 @@ pub struct Stored {
 }
 
 /// The seam between the embedded store and a shared one.
-pub trait MonitorStore: Send {
+pub trait MonitorStore: Send + 'static {
     fn load(&mut self) -> Result<Stored, StoreError>;
     /// Returns once the batch is durable.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
@@ -34,4 +36,10 @@ pub trait MonitorStore: Send {
 pub struct StoreError {
     pub place: String,
     pub problem: String,
+}
+
+impl StoreError {
+    pub fn new(path: &Path, problem: &dyn Display) -> StoreError {
+        StoreError { place: path.display().to_string(), problem: problem.to_string() }
+    }
 }
