@@ -63,7 +63,10 @@ impl Capacity {
         let over = |what: &str, max: u64| {
             Err(Refusal::new(
                 libc::EDQUOT,
-                format!("pool '{}' has reached its quota of {max} {what}; delete objects or raise it with osd pool set-quota", pool.name),
+                format!(
+                    "pool '{}' has reached its quota of {max} {what}; delete objects or raise it with osd pool set-quota",
+                    pool.name
+                ),
             ))
         };
         if quota.bytes_max > 0 && usage.data_bytes.saturating_add(summary.written_bytes) > quota.bytes_max {

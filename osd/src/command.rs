@@ -15,7 +15,11 @@ pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
 fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {
     let name = osd.map().and_then(|map| map.pool(pool).map(|pool| pool.name.clone()));
     match name {
-        None => (libc::ENOENT, format!("osd.{} knows no pool {pool} in epoch {}", osd.id(), osd.epoch()), serde_json::Value::Null),
+        None => (
+            libc::ENOENT,
+            format!("osd.{} knows no pool {pool} in epoch {}", osd.id(), osd.epoch()),
+            serde_json::Value::Null,
+        ),
         Some(_) => {
             osd.tier().drain(pool);
             let status = osd.tier().status().get(pool.to_string()).cloned();

@@ -18,7 +18,11 @@ use std::sync::Arc;
 /// To a core.
 pub enum Order {
     /// An authenticated socket for one of the core's OSDs.
-    Session { osd: u32, socket: OwnedFd, authenticated: Authenticated },
+    Session {
+        osd: u32,
+        socket: OwnedFd,
+        authenticated: Authenticated,
+    },
     Map(Arc<Map>),
     /// Ask every OSD for its figures; they come back as [`News::Report`].
     Report,
@@ -29,11 +33,20 @@ pub enum Order {
 #[derive(Debug)]
 pub enum News {
     Opened(Opened),
-    OpenFailed { osd: u32, error: Error },
+    OpenFailed {
+        osd: u32,
+        error: Error,
+    },
     /// Every OSD of the core goes by a map of this epoch.
-    MapApplied { osd: u32, epoch: u32 },
+    MapApplied {
+        osd: u32,
+        epoch: u32,
+    },
     Report(OsdReport),
-    Stopped { osd: u32, result: Result<(), Error> },
+    Stopped {
+        osd: u32,
+        result: Result<(), Error>,
+    },
 }
 
 /// What the monitor is told of an OSD that is up.
@@ -145,7 +158,8 @@ pub async fn run(
     }
 }
 
-async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices) -> Result<(Rc<Osd>, Opened), Error> {
+/// Opens an OSD's devices and store, and starts it.
+pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices) -> Result<(Rc<Osd>, Opened), Error> {
     let model = match devices.base_model {
         BaseModel::None => None,
         BaseModel::Hdd => Some(RotatingModel::HDD_7200),

@@ -25,8 +25,11 @@ pub enum Error {
     Panicked(String),
     #[error("not ready after {seconds} s: {missing}")]
     NotReady { seconds: u64, missing: String },
-    #[error("no OSD could be opened: {0}")]
-    NoOsd(String),
+    /// Told by another thread, in its words.
+    #[error("{0}")]
+    Osd(String),
+    #[error("the ring on CPU {cpu} failed: {source}")]
+    Ring { cpu: usize, source: io::Error },
 }
 
 impl Error {
@@ -34,11 +37,12 @@ impl Error {
     pub fn errno(&self) -> i32 {
         match self {
             Error::Config(_) | Error::Key(_) => libc::EINVAL,
-            Error::Listen { source, .. } | Error::Device { source, .. } | Error::Thread { source, .. } => {
-                source.raw_os_error().unwrap_or(libc::EIO)
-            }
+            Error::Listen { source, .. }
+            | Error::Device { source, .. }
+            | Error::Thread { source, .. }
+            | Error::Ring { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             Error::Store { source, .. } => source.errno(),
-            Error::Panicked(_) | Error::NoOsd(_) => libc::EIO,
+            Error::Panicked(_) | Error::Osd(_) => libc::EIO,
             Error::NotReady { .. } => libc::ETIMEDOUT,
         }
     }

@@ -77,7 +77,11 @@ impl HostConfig {
     pub(crate) fn check(&self) -> Result<()> {
         let refuse = |problem: String| Err(Error::Config(problem));
         if self.osds.is_empty() || self.osds.len() > limits::OSDS_PER_HOST_MAX {
-            return refuse(format!("{} OSDs on this host; 1 to {} are possible", self.osds.len(), limits::OSDS_PER_HOST_MAX));
+            return refuse(format!(
+                "{} OSDs on this host; 1 to {} are possible",
+                self.osds.len(),
+                limits::OSDS_PER_HOST_MAX
+            ));
         }
         if self.monitors.is_empty() {
             return refuse("no monitor is configured; name at least one address".into());

@@ -70,9 +70,11 @@ pub const FULL_RATIO_DEFAULT: f64 = 0.95;
 pub const HANDSHAKES_MAX: usize = 128;
 /// Sessions, maps and orders on their way to a core.
 pub const CORE_MAILBOX_MAX: usize = 4096;
-/// Reports and events on their way to the control thread.
-pub const CONTROL_MAILBOX_MAX: usize = 4096;
 pub const MONITOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests to the monitor that wait to be sent; a boot and a report of every OSD of a host fit.
+pub const MONITOR_REQUESTS_MAX: usize = 1024;
+pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
+pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
 pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
 pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
 /// How long a clean stop waits for requests that are being worked on.
@@ -88,6 +90,8 @@ const _: () = {
     // One entry always stays: it carries the placement group's version over a restart.
     assert!(LOG_ENTRIES_KEPT >= 1 && LOG_TRIM_BATCH >= 1);
     assert!(LOG_ENTRIES_KEPT + LOG_TRIM_BATCH < LOG_ENTRIES_MAX);
+    assert!(OSDS_PER_HOST_MAX * 2 + 1 <= MONITOR_REQUESTS_MAX && OSDS_PER_HOST_MAX < CORE_MAILBOX_MAX);
+    assert!(MONITOR_PING_INTERVAL.as_millis() * 3 <= MONITOR_SILENCE_MAX.as_millis());
     assert!(SESSION_CHECK_INTERVAL.as_millis() * 2 <= SESSION_PING_AFTER.as_millis());
     assert!(SESSION_PING_AFTER.as_millis() * 2 <= SESSION_SILENCE_MAX.as_millis());
 };

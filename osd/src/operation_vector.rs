@@ -68,7 +68,9 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
             Operation::Write { offset, length } => (Some((*offset, *length)), *length),
             Operation::WriteFull { length } => (Some((0, *length)), *length),
             Operation::Append { length } => (None, *length),
-            Operation::Zero { offset, length } | Operation::CloneRange { offset, length, .. } => (Some((*offset, *length)), 0),
+            Operation::Zero { offset, length } | Operation::CloneRange { offset, length, .. } => {
+                (Some((*offset, *length)), 0)
+            }
             Operation::Truncate { size } => (Some((*size, 0)), 0),
             _ => (None, 0),
         };
@@ -82,7 +84,8 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
             .at(index));
         }
         payload_left = payload_left.checked_sub(payload_bytes).ok_or_else(|| {
-            Refusal::new(libc::EINVAL, format!("the operations write more than the {payload} bytes of payload")).at(index)
+            Refusal::new(libc::EINVAL, format!("the operations write more than the {payload} bytes of payload"))
+                .at(index)
         })?;
         summary.written_bytes += payload_bytes;
         match operation {
@@ -96,7 +99,11 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
                 if source.is_empty() || source.len() > limits::OBJECT_NAME_BYTES_MAX {
                     return Err(Refusal::new(
                         libc::EINVAL,
-                        format!("the source's name has {} bytes; 1 to {} are possible", source.len(), limits::OBJECT_NAME_BYTES_MAX),
+                        format!(
+                            "the source's name has {} bytes; 1 to {} are possible",
+                            source.len(),
+                            limits::OBJECT_NAME_BYTES_MAX
+                        ),
                     )
                     .at(index));
                 }

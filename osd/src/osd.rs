@@ -196,7 +196,8 @@ impl Osd {
 
     /// Pools that the map or the store knows.
     pub(crate) async fn known_pools(&self) -> HashSet<u32> {
-        let mut pools: HashSet<u32> = self.map().map_or_else(HashSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
+        let mut pools: HashSet<u32> =
+            self.map().map_or_else(HashSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
         match self.store.list_pgs().await {
             Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool)),
             Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
@@ -290,7 +291,11 @@ impl Osd {
             }
         };
         if self.ring.timeout(limits::STOP_WAIT_MAX, quiet).await.is_err() {
-            tracing::warn!(osd = self.id, requests = self.requests_running.get(), "stopped with requests still running");
+            tracing::warn!(
+                osd = self.id,
+                requests = self.requests_running.get(),
+                "stopped with requests still running"
+            );
         }
         let background = std::mem::take(&mut *self.background.borrow_mut());
         for task in background {
@@ -299,7 +304,9 @@ impl Osd {
         let closed = self.store.clone().close().await;
         match &closed {
             Ok(()) => tracing::info!(osd = self.id, "stopped"),
-            Err(error) => tracing::error!(osd = self.id, %error, "stopped, but not cleanly; the next start replays the log"),
+            Err(error) => {
+                tracing::error!(osd = self.id, %error, "stopped, but not cleanly; the next start replays the log")
+            }
         }
         closed
     }

@@ -41,16 +41,8 @@ impl Pg {
         }
     }
 
-    pub fn id(&self) -> PgId {
-        self.id
-    }
-
     pub fn requests(&self) -> &RequestTable {
         &self.requests
-    }
-
-    pub fn version(&self) -> u64 {
-        self.version.get()
     }
 
     /// Takes the entry of a version into account; the first version that the log is to keep, if anything is to be trimmed.

@@ -11,9 +11,7 @@ use crate::refusal::Refusal;
 use crate::session_credits::SessionCredits;
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::PgId;
-use basalt_net::message::object::{
-    ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest, RequestId,
-};
+use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest, RequestId};
 use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
 use basalt_ring::Slice;
 use basalt_ring::local::Permit;

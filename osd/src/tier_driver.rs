@@ -67,7 +67,12 @@ impl TierDriver {
     }
 
     /// Where a write goes, after the pause that the policy has for it. The object is locked, so writes to it keep their order.
-    pub async fn place(&self, transaction: &mut Transaction, key: &ObjectKey, summary: &Summary) -> Result<Placement, Refusal> {
+    pub async fn place(
+        &self,
+        transaction: &mut Transaction,
+        key: &ObjectKey,
+        summary: &Summary,
+    ) -> Result<Placement, Refusal> {
         let Some(tier) = &self.tier else { return Ok(Placement::Base) };
         if !tier.borrow().mode(key.pool).takes_writes() {
             return Ok(Placement::Base);
@@ -101,7 +106,14 @@ impl TierDriver {
         let mut tier = tier.borrow_mut();
         for change in changes {
             note_change(&mut tier, now, change);
-            tier.accessed(now, pool, change.object.0, Access::Write, summary.written_bytes, placement == Placement::Hot);
+            tier.accessed(
+                now,
+                pool,
+                change.object.0,
+                Access::Write,
+                summary.written_bytes,
+                placement == Placement::Hot,
+            );
         }
     }
 
@@ -267,7 +279,10 @@ impl TierDriver {
         let usage = self.store.usage();
         let reserve = reserve(usage.hot_total);
         let short = usage.hot_free < reserve / 2 && reclaimable(&usage) > reserve / 2;
-        if short && self.ring.now().since(self.last_checkpoint.get()) >= CHECKPOINT_PAUSE && self.store.fenced().is_none() {
+        if short
+            && self.ring.now().since(self.last_checkpoint.get()) >= CHECKPOINT_PAUSE
+            && self.store.fenced().is_none()
+        {
             self.last_checkpoint.set(self.ring.now());
             if let Err(error) = self.store.checkpoint().await {
                 tracing::warn!(osd = self.store.osd(), %error, "no checkpoint");

@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn each_guard_holds_exactly_where_it_says() {
-        let xattr = |value: Option<&[u8]>| Operation::AssertXattr { name: b"x".to_vec(), value: value.map(<[u8]>::to_vec) };
+        let xattr =
+            |value: Option<&[u8]>| Operation::AssertXattr { name: b"x".to_vec(), value: value.map(<[u8]>::to_vec) };
         for (guard, version, found, expected) in [
             (Operation::AssertExists, Some(1), None, 0),
             (Operation::AssertExists, None, None, libc::ENOENT),

@@ -18,12 +18,9 @@ impl LogWindow {
         self.entries.push_back((version, request));
     }
 
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Takes out what need not be kept, and returns the first version to keep, if that removes anything. Trims a batch at a time; an entry

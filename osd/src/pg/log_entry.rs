@@ -44,7 +44,8 @@ impl LogEntry {
         let results = if plain {
             AlignedVec::new()
         } else {
-            rkyv::to_bytes::<rancor::Error>(&self.results).expect("serializing owned values into memory has no way to fail")
+            rkyv::to_bytes::<rancor::Error>(&self.results)
+                .expect("serializing owned values into memory has no way to fail")
         };
         let length = |bytes: usize| u16::try_from(bytes).expect("limits keep it below 64 KiB");
         let mut bytes = Vec::with_capacity(HEADER_BYTES + self.name.len() + results.len() + self.data.len());
@@ -120,9 +121,15 @@ mod tests {
         let name = prop::collection::vec(any::<u8>(), 1..200);
         let results = prop::collection::vec(result, 0..8);
         let data = prop::collection::vec(any::<u8>(), 0..200);
-        (any::<(u64, u64)>(), name, any::<bool>(), results, data).prop_map(|((client, sequence), name, exists, results, data)| {
-            LogEntry { request: RequestId { client, sequence }, name, exists, results, data }
-        })
+        (any::<(u64, u64)>(), name, any::<bool>(), results, data).prop_map(
+            |((client, sequence), name, exists, results, data)| LogEntry {
+                request: RequestId { client, sequence },
+                name,
+                exists,
+                results,
+                data,
+            },
+        )
     }
 
     proptest! {

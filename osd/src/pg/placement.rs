@@ -38,7 +38,11 @@ pub fn judge(map: &Map, osd: u32, claim: &Claim<'_>) -> Verdict {
         if name.len() > limits::OBJECT_NAME_BYTES_MAX {
             return refuse(
                 libc::ENAMETOOLONG,
-                format!("an object's name has at most {} bytes, and this one has {}", limits::OBJECT_NAME_BYTES_MAX, name.len()),
+                format!(
+                    "an object's name has at most {} bytes, and this one has {}",
+                    limits::OBJECT_NAME_BYTES_MAX,
+                    name.len()
+                ),
             );
         }
     }
@@ -60,7 +64,10 @@ pub fn judge(map: &Map, osd: u32, claim: &Claim<'_>) -> Verdict {
         return stale(format!("osd.{osd} is not the primary of placement group {}", claim.pg));
     }
     if group.changed_epoch > claim.epoch {
-        return stale(format!("placement group {} changed in epoch {}, after {}", claim.pg, group.changed_epoch, claim.epoch));
+        return stale(format!(
+            "placement group {} changed in epoch {}, after {}",
+            claim.pg, group.changed_epoch, claim.epoch
+        ));
     }
     if map.flags.contains(MapFlags::PAUSE) {
         return Verdict::Paused;
@@ -70,13 +77,22 @@ pub fn judge(map: &Map, osd: u32, claim: &Claim<'_>) -> Verdict {
         if group.in_sync.len() > 1 {
             return refuse(
                 libc::EOPNOTSUPP,
-                format!("placement group {} has {} members, and only groups of one take writes; set the pool's size to 1", claim.pg, group.in_sync.len()),
+                format!(
+                    "placement group {} has {} members, and only groups of one take writes; set the pool's size to 1",
+                    claim.pg,
+                    group.in_sync.len()
+                ),
             );
         }
         if (group.in_sync.len() as u64) < u64::from(pool.min_size) {
             return refuse(
                 libc::EAGAIN,
-                format!("placement group {} has {} members of the {} that a write needs", claim.pg, group.in_sync.len(), pool.min_size),
+                format!(
+                    "placement group {} has {} members of the {} that a write needs",
+                    claim.pg,
+                    group.in_sync.len(),
+                    pool.min_size
+                ),
             );
         }
     }

@@ -18,7 +18,7 @@ pub struct Read {
     /// What the tier is to be told, after the reply.
     pub accesses: Vec<ReadAccess>,
     /// Held until the reply is on its way.
-    pub permit: Option<ReadPermit>,
+    pub _permit: Option<ReadPermit>,
 }
 
 /// One range read, and where it came from.
@@ -28,13 +28,18 @@ pub struct ReadAccess {
     pub offset: u64,
     pub length: u64,
     pub base_bytes: u64,
-    pub hot_bytes: u64,
 }
 
 /// Guards and reads of one vector on one state of the object.
-pub async fn read(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: &SessionCredits) -> Result<Read, Refusal> {
+pub async fn read(
+    osd: &Osd,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    credits: &SessionCredits,
+) -> Result<Read, Refusal> {
     // Several operations must see one state: while the object is locked nobody changes it, and what is in flight they wait for.
-    let lock = if request.operations.len() > 1 { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
+    let lock =
+        if request.operations.len() > 1 { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
     let info = osd.store().stat(key).await?;
     let wanted = wanted_bytes(&request.operations, info.as_ref())?;
     let permit = if wanted > 0 { Some(credits.reserve_read(wanted).await) } else { None };
@@ -57,7 +62,7 @@ pub async fn read(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: 
         results: reader.results,
         data: reader.data,
         accesses: reader.accesses,
-        permit,
+        _permit: permit,
     })
 }
 
@@ -154,7 +159,7 @@ impl<'a> Reader<'a> {
         }
         let read = self.store.read(self.key, offset, length).await?;
         let length = read.data.len() as u64;
-        self.accesses.push(ReadAccess { info, offset, length, base_bytes: read.base_bytes, hot_bytes: read.hot_bytes });
+        self.accesses.push(ReadAccess { info, offset, length, base_bytes: read.base_bytes });
         if length > 0 {
             self.data.push(read.data);
         }
@@ -162,7 +167,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A page ends at `max` pairs or when it is large enough; it then says that there are more.
-    async fn list_omap(&mut self, after: &[u8], prefix: &[u8], max: u32, values: bool) -> Result<OperationResult, Refusal> {
+    async fn list_omap(
+        &mut self,
+        after: &[u8],
+        prefix: &[u8],
+        max: u32,
+        values: bool,
+    ) -> Result<OperationResult, Refusal> {
         self.object()?;
         let max = max as usize;
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
@@ -192,7 +203,10 @@ impl<'a> Reader<'a> {
         self.result_bytes_left = self.result_bytes_left.checked_sub(bytes).ok_or_else(|| {
             Refusal::new(
                 libc::E2BIG,
-                format!("the results of one request have at most {} bytes; ask for less at a time", limits::RESULT_BYTES_MAX),
+                format!(
+                    "the results of one request have at most {} bytes; ask for less at a time",
+                    limits::RESULT_BYTES_MAX
+                ),
             )
         })?;
         Ok(())

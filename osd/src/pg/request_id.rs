@@ -103,7 +103,7 @@ impl RequestTable {
         }
     }
 
-    /// Requests that are remembered, for figures and tests.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.clients.borrow().values().map(|client| client.requests.len()).sum()
     }

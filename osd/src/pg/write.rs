@@ -25,7 +25,10 @@ pub async fn write(
     pg.load(osd.store()).await?;
     let ticket = match first_of_its_copies(pg, request).await {
         Ok(ticket) => ticket,
-        Err(answer) => return answer,
+        Err(answer) => {
+            osd.counters().duplicate();
+            return answer;
+        }
     };
     osd.capacity().check_write(key.pool, summary)?;
 
@@ -48,7 +51,8 @@ pub async fn write(
     let version = pg.version.get() + 1;
     pg.version.set(version);
     prepared.set_version(version, osd.ring().unix_time().0);
-    let entry = LogEntry { request: request.request, name: key.name.clone(), exists, results: read.results, data: read.data };
+    let entry =
+        LogEntry { request: request.request, name: key.name.clone(), exists, results: read.results, data: read.data };
     prepared.put_log(key.pool, key.pg, version, entry.encode());
     if let Some(below) = pg.note_logged(version, &entry) {
         prepared.trim_log(key.pool, key.pg, below);
@@ -152,7 +156,10 @@ fn recorded_bytes(result: &OperationResult) -> usize {
 
 fn too_much_to_record() -> Refusal {
     let max = limits::RECORDED_RESULT_BYTES_MAX;
-    Refusal::new(libc::EOVERFLOW, format!("a request that also writes reads at most {max} bytes; read in a request of its own"))
+    Refusal::new(
+        libc::EOVERFLOW,
+        format!("a request that also writes reads at most {max} bytes; read in a request of its own"),
+    )
 }
 
 /// Puts the writes into the transaction, in order. Returns whether the object exists after them.
