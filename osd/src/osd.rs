@@ -255,6 +255,8 @@ impl Osd {
         let mut seconds = 0_u64;
         while !self.is_stopping() {
             self.capacity.refresh(&self.pools.borrow());
+            // The tier's loops take them as well, but a store without a hot device has no such loops.
+            self.tier.changed(&self.store.take_background_changes());
             if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {
                 self.refresh_pools().await;
                 self.sessions.check(self.ring.now());

@@ -1,5 +1,6 @@
 //! One host in the simulator: the shipped daemon on a real store, a real monitor's core, and peers that speak frames to it.
 
+mod client;
 mod duplicates;
 mod guards;
 mod monitor;

@@ -35,7 +35,12 @@ fn the_objects_of_a_removed_pool_are_deleted() {
         cluster.wait_for_map().await;
         assert_eq!(peer.read_all(POOL, b"object 1").await, Err(libc::ENOENT));
         wait_until_removed(&cluster).await;
-        assert_eq!(cluster.with_osd(|osd| osd.store().pool_usage(POOL)).objects, 0);
+        let store = cluster.with_osd(|osd| osd.store().clone());
+        assert_eq!(store.pool_usage(POOL).objects, 0);
+        cluster.client.ring().sleep(Duration::from_secs(10)).await;
+        for pg in 0..8 {
+            assert_eq!(store.read_log(POOL, pg, 0, 10).await.expect("the store lives"), Vec::new());
+        }
     });
 }
 

@@ -52,6 +52,10 @@ pub fn credentials(name: &str) -> Credentials {
     Credentials { fsid: FSID, key: Key::from_bytes([0x5a; 32]), name: EntityName::new(name).expect("a name") }
 }
 
+pub fn monitors() -> Vec<SocketAddr> {
+    vec![SocketAddr::new(MONITOR, 6789)]
+}
+
 fn disk(world: &World, path: &str, size: u64, rotational: bool) -> Disk {
     let info = DeviceInfo {
         kind: DeviceKind::Block,
@@ -115,7 +119,7 @@ impl SimulatedCluster {
             fsid: FSID,
             key: Key::from_bytes([0x5a; 32]),
             host: "h0".into(),
-            monitors: vec![SocketAddr::new(MONITOR, 6789)],
+            monitors: monitors(),
             public_address: SocketAddr::new(HOST, 6800),
             cluster_address: SocketAddr::new(HOST, 6801),
             memory_target: 64 << 20,
