@@ -188,6 +188,16 @@ impl Allocator {
         self.slots.len() as u64
     }
 
+    /// The blocks that may be allocated, as `[first, end)`.
+    pub fn area(&self) -> (u64, u64) {
+        (self.first, self.end)
+    }
+
+    /// Freed since the last checkpoint.
+    pub fn pending_runs(&self) -> &[Run] {
+        &self.pending
+    }
+
     pub fn total_blocks(&self) -> u64 {
         self.end - self.first
     }
@@ -355,7 +365,6 @@ impl Allocator {
 
     /// Blocks that the next checkpoint will not refer to any more.
     pub fn free(&mut self, run: Run) {
-        debug_assert!(run.blocks > 0);
         assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);

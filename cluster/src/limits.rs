@@ -25,8 +25,8 @@ pub const ADDRESS_BYTES_MAX: usize = 64;
 /// Of a map as bytes, on the wire and in the store: it travels in one message, with a little around it.
 pub const MAP_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
 
-/// An archived hit set is kept this many times at most, and each lasts at most a month.
-pub const HIT_SET_COUNT_MAX: u32 = 128;
+pub use basalt_tier::limits::HIT_SET_COUNT_MAX;
+/// The longest time that a variable can be set to.
 pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// OSDs report about once a second.
@@ -45,6 +45,9 @@ pub const NEARFULL_RATIO: f64 = 0.85;
 pub const FULL_RATIO: f64 = 0.95;
 /// A tier is near full this far between its full ratio and its target; Ceph's constant.
 pub const TIER_NEAR_FULL_OF_REST: f64 = 0.66;
+
+/// A tick this late says that the monitor itself stood still, and the silence of OSDs meanwhile says nothing.
+pub const TICK_LATE_MAX: Duration = Duration::from_secs(5);
 
 /// Maps of older epochs that the store keeps.
 pub const MAPS_KEPT: u32 = 500;
@@ -75,6 +78,8 @@ pub const ARGUMENT_BYTES_MAX: usize = 4096;
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
+const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());
+const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
 // The largest map that can be decided can also be sent.

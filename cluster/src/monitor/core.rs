@@ -70,6 +70,7 @@ pub struct MonitorCore {
     /// The epoch that each subscriber has been sent.
     subscribers: BTreeMap<SessionId, u32>,
     pub(super) started: Duration,
+    ticked: Duration,
 }
 
 impl MonitorCore {
@@ -105,6 +106,7 @@ impl MonitorCore {
             booted: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             started: now.monotonic,
+            ticked: now.monotonic,
         };
         Ok((core, actions))
     }
@@ -151,6 +153,11 @@ impl MonitorCore {
                 return vec![refuse(session, 0, refusal)];
             }
         };
+        if self.booted.get(&id) == Some(&session) && self.map.osd(id).is_some_and(|known| is_same_boot(known, &osd)) {
+            // Said again before it saw the map that has it up: nothing to decide.
+            self.heard.insert(id, now.monotonic);
+            return Vec::new();
+        }
         tracing::info!(osd = id, host = %osd.host, address = %osd.public_address, "boot");
         let mut map = self.map.clone();
         match map.osd_mut(id) {
@@ -183,15 +190,19 @@ impl MonitorCore {
                 limits::HOST_NAME_BYTES_MAX
             )));
         }
-        for address in [&boot.public_address, &boot.cluster_address] {
-            let usable = |address: SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
-            if address.len() > limits::ADDRESS_BYTES_MAX || !address.parse().is_ok_and(usable) {
-                return Err(Refusal::invalid(format!(
-                    "osd.{id}: {:?} is no address that others can reach, such as 192.0.2.1:6800",
-                    address.chars().take(limits::ADDRESS_BYTES_MAX).collect::<String>()
-                )));
-            }
-        }
+        let address = |address: &str| match address.parse::<SocketAddr>() {
+            Ok(parsed) if address.len() <= limits::ADDRESS_BYTES_MAX => Some(parsed),
+            _ => None,
+        };
+        let unusable = |address: &str, example| {
+            let shown: String = address.chars().take(limits::ADDRESS_BYTES_MAX).collect();
+            Refusal::invalid(format!("osd.{id}: {shown:?} is no address that others can reach, such as {example}"))
+        };
+        let public =
+            address(&boot.public_address).filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+        public.ok_or_else(|| unusable(&boot.public_address, "192.0.2.1:6800"))?;
+        // Port 0 on the cluster network: it serves nobody there yet.
+        address(&boot.cluster_address).ok_or_else(|| unusable(&boot.cluster_address, "198.51.100.1:0"))?;
         if boot.base_bytes == 0 {
             return Err(Refusal::invalid(format!("osd.{id}: its base device has no bytes")));
         }
@@ -263,6 +274,14 @@ impl MonitorCore {
     }
 
     fn tick(&mut self, now: Now) -> Vec<Action> {
+        let away = now.monotonic.saturating_sub(self.ticked);
+        self.ticked = now.monotonic;
+        if away > limits::TICK_LATE_MAX {
+            // Reports may wait in the sockets of a monitor that was stopped, or whose disk hung: they are read before anyone is judged.
+            tracing::warn!(?away, "the monitor stood still");
+            self.heard.values_mut().for_each(|heard| *heard = (*heard + away).min(now.monotonic));
+            return Vec::new();
+        }
         if self.map.flags.contains(MapFlags::NODOWN) {
             return Vec::new();
         }
@@ -334,6 +353,17 @@ impl MonitorCore {
         }
         actions
     }
+}
+
+/// Whether an OSD that is up has booted as it did before: all but the times is the same.
+fn is_same_boot(known: &Osd, booted: &Osd) -> bool {
+    let as_known = Osd {
+        up_since_epoch: known.up_since_epoch,
+        up_since_unix_s: known.up_since_unix_s,
+        in_since_unix_s: known.in_since_unix_s,
+        ..booted.clone()
+    };
+    as_known == *known
 }
 
 fn pairs_by_id<'a>(
