@@ -38,7 +38,7 @@ fn a_client_stores_lists_and_removes_objects() {
         assert_eq!(names, (0..40).map(|index| format!("object {index:02}")).collect::<Vec<_>>());
         pool.remove(b"object 07").await.expect("a removal");
         assert_eq!(pool.stat(b"object 07").await.expect_err("it is gone").errno(), libc::ENOENT);
-        let read = pool.read(b"object 39", 0, u64::MAX).await.expect("a read");
+        let read = pool.read(b"object 39", 0, 1 << 20).await.expect("a read");
         assert_eq!(*read, vec![39; 39_000]);
     });
 }
@@ -49,16 +49,17 @@ fn a_client_notices_crashes_only_by_waiting() {
     for seed in 42..46 {
         let cluster = Rc::new(SimulatedCluster::new(seed, ClusterOptions::default()));
         let ring = cluster.client.ring();
-        let writing = cluster.world.block_on(async {
+        let (client, pool) = cluster.world.block_on(async {
             let client = connect(&cluster).await;
             let pool = client.pool("data").await.expect("the pool");
-            ring.spawn(async move {
-                for byte in 0..60_u8 {
-                    pool.append(b"log", slice(&client, &[byte])).await.expect("an append");
-                    client.ring().sleep(Duration::from_millis(50)).await;
-                }
-                pool.read(b"log", 0, 1000).await.expect("a read").to_vec()
-            })
+            (client, pool)
+        });
+        let writing = ring.spawn(async move {
+            for byte in 0..60_u8 {
+                pool.append(b"log", slice(&client, &[byte])).await.expect("an append");
+                client.ring().sleep(Duration::from_millis(50)).await;
+            }
+            pool.read(b"log", 0, 1000).await.expect("a read").to_vec()
         });
         for round in 0..4 {
             cluster.world.run_for(Duration::from_micros(300_000 + (seed * 7919 + round * 104_729) % 100_000));
