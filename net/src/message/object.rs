@@ -39,38 +39,79 @@ pub enum Operation {
     /// ERANGE otherwise. Every change of an object gives it a new, greater version.
     AssertVersion(u64),
     /// ECANCELED otherwise. `None`: the xattr must be missing.
-    AssertXattr { name: Vec<u8>, value: Option<Vec<u8>> },
+    AssertXattr {
+        name: Vec<u8>,
+        value: Option<Vec<u8>>,
+    },
 
     // Reads: see the object before this request's writes.
     /// Short at the object's end; unwritten ranges read as zeros.
-    Read { offset: u64, length: u64 },
+    Read {
+        offset: u64,
+        length: u64,
+    },
     Stat,
-    GetXattr { name: Vec<u8> },
+    GetXattr {
+        name: Vec<u8>,
+    },
     ListXattrs,
     /// Missing keys are left out of the result.
-    GetOmap { keys: Vec<Vec<u8>> },
+    GetOmap {
+        keys: Vec<Vec<u8>>,
+    },
     /// Pairs with keys after `after` (exclusive) that start with `prefix`, in byte order, at most `max`.
-    ListOmap { after: Vec<u8>, prefix: Vec<u8>, max: u32, values: bool },
+    ListOmap {
+        after: Vec<u8>,
+        prefix: Vec<u8>,
+        max: u32,
+        values: bool,
+    },
 
     // Writes, applied in order. All but `Remove` create the object if it is missing.
     Touch,
     /// `length` bytes of payload.
-    Write { offset: u64, length: u64 },
+    Write {
+        offset: u64,
+        length: u64,
+    },
     /// Replaces the whole content.
-    WriteFull { length: u64 },
-    Append { length: u64 },
-    Zero { offset: u64, length: u64 },
-    Truncate { size: u64 },
+    WriteFull {
+        length: u64,
+    },
+    Append {
+        length: u64,
+    },
+    Zero {
+        offset: u64,
+        length: u64,
+    },
+    Truncate {
+        size: u64,
+    },
     /// ENOENT if missing.
     Remove,
-    SetXattr { name: Vec<u8>, value: Vec<u8> },
+    SetXattr {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
     /// ENODATA if missing.
-    RemoveXattr { name: Vec<u8> },
-    SetOmap { pairs: Vec<(Vec<u8>, Vec<u8>)> },
-    RemoveOmap { keys: Vec<Vec<u8>> },
+    RemoveXattr {
+        name: Vec<u8>,
+    },
+    SetOmap {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    },
+    RemoveOmap {
+        keys: Vec<Vec<u8>>,
+    },
     ClearOmap,
     /// Replaces `[offset, offset+length)` by that range of another object of the same placement group.
-    CloneRange { source: Vec<u8>, source_offset: u64, offset: u64, length: u64 },
+    CloneRange {
+        source: Vec<u8>,
+        source_offset: u64,
+        offset: u64,
+        length: u64,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -96,10 +137,19 @@ pub struct ObjectReply {
 pub enum OperationResult {
     Done,
     /// So many bytes of the reply's payload.
-    Data { length: u64 },
-    Stat { size: u64, mtime_ns: u64, version: u64 },
+    Data {
+        length: u64,
+    },
+    Stat {
+        size: u64,
+        mtime_ns: u64,
+        version: u64,
+    },
     Value(Vec<u8>),
-    Pairs { pairs: Vec<(Vec<u8>, Vec<u8>)>, more: bool },
+    Pairs {
+        pairs: Vec<(Vec<u8>, Vec<u8>)>,
+        more: bool,
+    },
 }
 
 /// Objects of one placement group after `after` (exclusive) whose names start with `prefix`, in byte order.

@@ -1,0 +1,49 @@
+//! Every bound of this crate, and how they relate.
+
+use std::time::Duration;
+
+/// The longest message of an authenticated frame, in bytes. A map of ten thousand OSDs fits.
+pub const MESSAGE_BYTES_MAX: u32 = 8 << 20;
+/// The longest payload of a frame, in bytes.
+pub const PAYLOAD_BYTES_MAX: u32 = 16 << 20;
+
+/// What an unauthenticated peer may make us read, in bytes, in all.
+pub const HANDSHAKE_BYTES_MAX: usize = 4096;
+/// The longest single handshake message, header included; a server reads two of them.
+pub const HANDSHAKE_MESSAGE_BYTES_MAX: usize = 1024;
+/// How long an unauthenticated peer may take, in all.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest entity name, in bytes.
+pub const ENTITY_NAME_BYTES_MAX: usize = 64;
+/// The longest reason given with a rejection or a close, in bytes.
+pub const REASON_BYTES_MAX: usize = 512;
+
+/// Bytes of frames that wait to be sent on one session; senders wait beyond it.
+pub const SEND_CREDIT_BYTES: u64 = 32 << 20;
+/// Bytes of received frames of one session that its owner still holds; nothing more is received beyond it.
+pub const RECEIVE_CREDIT_BYTES: u64 = 32 << 20;
+/// What a frame costs in credits besides its bytes, so that empty frames are bounded too.
+pub const FRAME_OVERHEAD_BYTES: u64 = 256;
+
+/// What an idle session receives into, in bytes: two blocks hold a 4 KiB write with its message.
+pub const STAGING_IDLE_BYTES: usize = 8 << 10;
+/// What a busy session receives into, so that one receive brings many frames.
+pub const STAGING_BUSY_BYTES: usize = 64 << 10;
+/// A payload that still lacks this many bytes is received straight into place; with less, copying is cheaper than a receive of its own.
+pub const STRAIGHT_RECEIVE_BYTES: usize = 16 << 10;
+/// Slices gathered into one send; the kernel's `UIO_MAXIOV`.
+pub const SEND_SLICES_MAX: usize = 1024;
+/// Bytes gathered into one send, unless a single frame is larger.
+pub const SEND_BYTES_MAX: usize = 1 << 20;
+/// Headers and messages are encoded into chunks of this size, shared by neighbouring frames.
+pub const ENCODE_CHUNK_BYTES: usize = 4 << 10;
+
+const _: () = {
+    assert!(2 * HANDSHAKE_MESSAGE_BYTES_MAX <= HANDSHAKE_BYTES_MAX);
+    assert!(REASON_BYTES_MAX + ENTITY_NAME_BYTES_MAX + 128 < HANDSHAKE_MESSAGE_BYTES_MAX);
+    // The largest frame can always be sent and received.
+    assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= SEND_CREDIT_BYTES);
+    assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= RECEIVE_CREDIT_BYTES);
+    assert!(STAGING_IDLE_BYTES <= 16 << 10);
+    assert!(STAGING_IDLE_BYTES <= STAGING_BUSY_BYTES);
+};
