@@ -1,0 +1,99 @@
+//! The TOML file that every role of a cluster shares. Paths in it are relative to its own folder; a key nobody knows is refused,
+//! because a mistyped setting that is silently ignored is worse than one that stops a daemon from starting.
+
+mod file;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+pub const MEMORY_TARGET_DEFAULT: u64 = 4 << 30;
+pub const OBJECT_SIZE_MAX_DEFAULT: u64 = 128 << 20;
+
+/// A checked configuration; its paths are joined to the file's folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where it was read from or will be written to.
+    pub path: PathBuf,
+    pub fsid: Uuid,
+    pub key_file: PathBuf,
+    /// At least one.
+    pub monitors: Vec<SocketAddr>,
+    pub monitor: Option<MonitorSection>,
+    pub osd: Option<OsdSection>,
+}
+
+/// For `basaltd mon`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MonitorSection {
+    pub name: String,
+    pub listen: SocketAddr,
+    /// The folder of the embedded store.
+    pub data: PathBuf,
+}
+
+/// For `basaltd osd`: one process a host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OsdSection {
+    pub host: String,
+    pub public_address: SocketAddr,
+    pub cluster_address: SocketAddr,
+    /// Bytes of memory an OSD aims at.
+    pub memory_target: u64,
+    /// Bytes.
+    pub max_object_size: u64,
+    pub devices: Vec<OsdDevice>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct OsdDevice {
+    pub id: u32,
+    pub base: PathBuf,
+    pub hot: Option<PathBuf>,
+    /// The CPU to pin the OSD's thread to.
+    pub core: Option<u32>,
+    pub base_model: BaseModel,
+    /// Used by mkfs; `None`: it decides.
+    pub wal_bytes: Option<u64>,
+}
+
+/// How a base device is to behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BaseModel {
+    /// As it is.
+    #[default]
+    None,
+    /// Delayed as a 7200 rpm disk would be.
+    Hdd,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{path}: {source}", path = path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {size} bytes are no configuration file; at most {max} are read", path = path.display())]
+    TooLarge { path: PathBuf, size: u64, max: u64 },
+    #[error("{path}:{line}: {problem}", path = path.display())]
+    Content { path: PathBuf, line: usize, problem: String },
+}
+
+impl Config {
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        file::load(path)
+    }
+
+    /// Reads a configuration from text, as if it stood in the file `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        file::parse(text, path)
+    }
+
+    /// Writes it to its `path`, with paths inside that folder relative, so that the folder can be moved as a whole.
+    pub fn write(&self) -> Result<(), ConfigError> {
+        file::write(self)
+    }
+
+    pub fn to_toml(&self) -> String {
+        file::to_toml(self)
+    }
+}

@@ -1,0 +1,276 @@
+//! The file's text: reading with lines in every complaint, and writing.
+
+use super::*;
+use crate::limits;
+use crate::quantity;
+use serde::Deserialize;
+use std::fmt::Display;
+use std::io::Read;
+use toml::Spanned;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    fsid: Spanned<String>,
+    key_file: Spanned<PathBuf>,
+    monitors: Spanned<Vec<Spanned<String>>>,
+    monitor: Option<Monitor>,
+    osd: Option<Osd>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Monitor {
+    #[serde(default = "monitor_name_default")]
+    name: String,
+    listen: Spanned<String>,
+    data: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Osd {
+    host: Option<Spanned<String>>,
+    public_address: Spanned<String>,
+    cluster_address: Spanned<String>,
+    memory_target: Option<Spanned<Size>>,
+    max_object_size: Option<Spanned<Size>>,
+    #[serde(default)]
+    device: Vec<Spanned<Device>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Device {
+    id: Spanned<u32>,
+    base: PathBuf,
+    hot: Option<PathBuf>,
+    core: Option<u32>,
+    base_model: Option<Spanned<String>>,
+    wal_bytes: Option<Spanned<Size>>,
+}
+
+/// `4G`, or a bare number of bytes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Number(u64),
+    Text(String),
+}
+
+fn monitor_name_default() -> String {
+    "a".into()
+}
+
+pub(super) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let io = |source| ConfigError::Io { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(path).map_err(io)?;
+    let mut text = String::new();
+    let size = (&mut file).take(limits::CONFIG_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)? as u64;
+    if size > limits::CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), size, max: limits::CONFIG_BYTES_MAX });
+    }
+    parse(&text, path)
+}
+
+pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let reader = Reader { text, path, folder: path.parent().unwrap_or(Path::new("")) };
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| reader.line(span.start));
+        reader.error_at_line(line, error.message().trim_end())
+    })?;
+    let fsid = Uuid::parse_str(file.fsid.get_ref()).map_err(|error| {
+        reader
+            .error(&file.fsid, format_args!("fsid is not a UUID ({error}); one looks like {}", Uuid::from_u128(0x1234)))
+    })?;
+    if file.monitors.get_ref().is_empty() {
+        return Err(reader.error(&file.monitors, "monitors is empty; name at least one, such as \"127.0.0.1:6789\""));
+    }
+    let monitors =
+        file.monitors.get_ref().iter().map(|text| reader.address("monitors", text)).collect::<Result<_, _>>()?;
+    let monitor = match file.monitor {
+        None => None,
+        Some(section) => Some(MonitorSection {
+            listen: reader.address("listen", &section.listen)?,
+            name: section.name,
+            data: reader.folder.join(section.data),
+        }),
+    };
+    let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
+    Ok(Config {
+        path: path.to_owned(),
+        fsid,
+        key_file: reader.folder.join(file.key_file.get_ref()),
+        monitors,
+        monitor,
+        osd,
+    })
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    path: &'a Path,
+    folder: &'a Path,
+}
+
+impl Reader<'_> {
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+    }
+
+    fn error_at_line(&self, line: usize, problem: impl Display) -> ConfigError {
+        ConfigError::Content { path: self.path.to_owned(), line, problem: problem.to_string() }
+    }
+
+    fn error<T>(&self, at: &Spanned<T>, problem: impl Display) -> ConfigError {
+        self.error_at_line(self.line(at.span().start), problem)
+    }
+
+    fn address(&self, key: &str, text: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+        text.get_ref().parse().map_err(|_| {
+            self.error(
+                text,
+                format_args!("{key}: '{}' is not an address with a port, such as 127.0.0.1:6789", text.get_ref()),
+            )
+        })
+    }
+
+    fn size(&self, key: &str, size: &Spanned<Size>, least: u64) -> Result<u64, ConfigError> {
+        let bytes = match size.get_ref() {
+            Size::Number(bytes) => *bytes,
+            Size::Text(text) => {
+                quantity::parse_bytes(text).map_err(|problem| self.error(size, format_args!("{key}: {problem}")))?
+            }
+        };
+        if bytes < least {
+            let least = quantity::format_bytes(least);
+            return Err(self.error(size, format_args!("{key} is {bytes} bytes; at least {least} is needed")));
+        }
+        Ok(bytes)
+    }
+
+    fn osd(&self, section: Osd) -> Result<OsdSection, ConfigError> {
+        let host = match &section.host {
+            None => host_name(),
+            Some(host) if host.get_ref().is_empty() || host.get_ref().len() > limits::HOST_NAME_BYTES_MAX => {
+                return Err(self.error(host, "host must not be empty and has at most 255 bytes"));
+            }
+            Some(host) => host.get_ref().clone(),
+        };
+        let mut devices: Vec<OsdDevice> = Vec::new();
+        for device in section.device {
+            let device = self.device(device.into_inner(), &devices)?;
+            devices.push(device);
+        }
+        let size = |key, size: Option<Spanned<Size>>, default, least| match size {
+            None => Ok(default),
+            Some(size) => self.size(key, &size, least),
+        };
+        Ok(OsdSection {
+            host,
+            public_address: self.address("public_address", &section.public_address)?,
+            cluster_address: self.address("cluster_address", &section.cluster_address)?,
+            memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
+            max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            devices,
+        })
+    }
+
+    fn device(&self, device: Device, others: &[OsdDevice]) -> Result<OsdDevice, ConfigError> {
+        let id = *device.id.get_ref();
+        if id >= limits::OSD_COUNT_MAX {
+            let last = limits::OSD_COUNT_MAX - 1;
+            return Err(self.error(&device.id, format_args!("osd.{id}: ids go from 0 to {last}")));
+        }
+        if others.iter().any(|other| other.id == id) {
+            return Err(
+                self.error(&device.id, format_args!("osd.{id} has two devices; each OSD has one [[osd.device]]"))
+            );
+        }
+        let base = self.folder.join(device.base);
+        let hot = device.hot.map(|hot| self.folder.join(hot));
+        let taken = others.iter().flat_map(|other| std::iter::once(&other.base).chain(&other.hot)).chain([&base]);
+        let paths: Vec<&PathBuf> = taken.collect();
+        for path in std::iter::once(&base).chain(&hot) {
+            if paths.iter().filter(|other| **other == path).count() > usize::from(path == &base) {
+                let path = path.display();
+                return Err(
+                    self.error(&device.id, format_args!("osd.{id}: {path} is used twice; each slice has one user"))
+                );
+            }
+        }
+        let base_model = match device.base_model.as_ref().map(|model| (model, model.get_ref().as_str())) {
+            None | Some((_, "none")) => BaseModel::None,
+            Some((_, "hdd")) => BaseModel::Hdd,
+            Some((at, other)) => {
+                return Err(self.error(at, format_args!("base_model is '{other}'; it is one of none, hdd")));
+            }
+        };
+        let wal_bytes = device.wal_bytes.map(|size| self.size("wal_bytes", &size, 1 << 20)).transpose()?;
+        Ok(OsdDevice { id, base, hot, core: device.core, base_model, wal_bytes })
+    }
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
+}
+
+pub(super) fn write(config: &Config) -> Result<(), ConfigError> {
+    let io = |source| ConfigError::Io { path: config.path.clone(), source };
+    // Written beside and renamed, so that a daemon starting right now reads the old file or the new one.
+    let beside = config.path.with_extension("toml.new");
+    std::fs::write(&beside, to_toml(config)).map_err(io)?;
+    std::fs::File::open(&beside).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(&beside, &config.path).map_err(io)
+}
+
+pub(super) fn to_toml(config: &Config) -> String {
+    use toml::{Table, Value};
+    let folder = config.path.parent().unwrap_or(Path::new(""));
+    let path = |path: &Path| {
+        let relative = path.strip_prefix(folder).unwrap_or(path);
+        Value::String(relative.to_string_lossy().into_owned())
+    };
+    let text = |value: &dyn Display| Value::String(value.to_string());
+    let mut file = Table::new();
+    file.insert("fsid".into(), text(&config.fsid));
+    file.insert("key_file".into(), path(&config.key_file));
+    file.insert("monitors".into(), Value::Array(config.monitors.iter().map(|address| text(address)).collect()));
+    if let Some(section) = &config.monitor {
+        let mut monitor = Table::new();
+        monitor.insert("name".into(), text(&section.name));
+        monitor.insert("listen".into(), text(&section.listen));
+        monitor.insert("data".into(), path(&section.data));
+        file.insert("monitor".into(), Value::Table(monitor));
+    }
+    if let Some(section) = &config.osd {
+        let mut osd = Table::new();
+        osd.insert("host".into(), text(&section.host));
+        osd.insert("public_address".into(), text(&section.public_address));
+        osd.insert("cluster_address".into(), text(&section.cluster_address));
+        osd.insert("memory_target".into(), text(&section.memory_target));
+        osd.insert("max_object_size".into(), text(&section.max_object_size));
+        let devices = section.devices.iter().map(|device| {
+            let mut entry = Table::new();
+            entry.insert("id".into(), Value::Integer(i64::from(device.id)));
+            entry.insert("base".into(), path(&device.base));
+            if let Some(hot) = &device.hot {
+                entry.insert("hot".into(), path(hot));
+            }
+            if let Some(core) = device.core {
+                entry.insert("core".into(), Value::Integer(i64::from(core)));
+            }
+            let model = if device.base_model == BaseModel::Hdd { "hdd" } else { "none" };
+            entry.insert("base_model".into(), text(&model));
+            if let Some(wal_bytes) = device.wal_bytes {
+                entry.insert("wal_bytes".into(), text(&wal_bytes));
+            }
+            Value::Table(entry)
+        });
+        osd.insert("device".into(), Value::Array(devices.collect()));
+        file.insert("osd".into(), Value::Table(osd));
+    }
+    file.to_string()
+}

@@ -1,0 +1,59 @@
+//! Every bound of this crate, with how they relate.
+
+use std::time::Duration;
+
+/// OSD ids are `0..OSD_COUNT_MAX`.
+pub const OSD_COUNT_MAX: u32 = 10_000;
+pub const POOL_COUNT_MAX: usize = 1_024;
+pub const POOL_NAME_BYTES_MAX: usize = 256;
+/// Copies of an object; Ceph's bounds too.
+pub const POOL_SIZE_MAX: u32 = 10;
+/// Of one pool.
+pub const PG_NUM_MAX: u32 = 65_536;
+pub const PG_NUM_DEFAULT: u32 = 32;
+/// Of all pools together, so that a whole map stays small enough to send.
+pub const PG_COUNT_MAX: u64 = 1 << 18;
+pub const APPLICATIONS_PER_POOL_MAX: usize = 16;
+pub const APPLICATION_NAME_BYTES_MAX: usize = 128;
+/// Host names and addresses that an OSD boots with.
+pub const HOST_NAME_BYTES_MAX: usize = 255;
+pub const ADDRESS_BYTES_MAX: usize = 64;
+/// Of a map as bytes, on the wire and in the store.
+pub const MAP_BYTES_MAX: usize = 64 << 20;
+
+/// An archived hit set is kept this many times at most, and each lasts at most a month.
+pub const HIT_SET_COUNT_MAX: u32 = 128;
+pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// OSDs report about once a second.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// An OSD that has not reported for this long is down.
+pub const OSD_REPORT_GRACE: Duration = Duration::from_secs(20);
+/// Rates are of the newest reports only; an OSD silent for longer contributes none.
+pub const RATE_STALE_AFTER: Duration = Duration::from_secs(5);
+/// Two reports closer than this make no new rate: the quotient would be noise.
+pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
+/// The core gets a tick this often.
+pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Maps of older epochs that the store keeps.
+pub const MAPS_KEPT: u32 = 500;
+
+/// Sessions of authenticated peers at a monitor.
+pub const SESSIONS_MAX: usize = 1_024;
+/// Peers that have connected and not yet authenticated.
+pub const HANDSHAKES_MAX: usize = 128;
+/// What an unauthenticated peer may send, and how long it may take.
+pub const HANDSHAKE_BYTES_MAX: usize = 4096;
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
+/// Replies waiting for a session that does not read them; beyond it the session is cut.
+pub const REPLIES_QUEUED_MAX: usize = 64;
+/// Of one command's string arguments.
+pub const ARGUMENT_BYTES_MAX: usize = 4096;
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
+const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
+const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
+const _: () = assert!(PG_COUNT_MAX * (POOL_SIZE_MAX as u64 * 4 + 32) <= MAP_BYTES_MAX as u64);
+const _: () = assert!(PG_NUM_MAX as u64 <= PG_COUNT_MAX);

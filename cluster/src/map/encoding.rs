@@ -1,0 +1,111 @@
+//! Maps as bytes. Whatever comes in is checked in three steps: the checksum, the archive's structure, then what the code relies on.
+
+use super::Map;
+use crate::limits;
+use rkyv::rancor;
+use rkyv::util::AlignedVec;
+
+const MAGIC: [u8; 8] = *b"BSLTMAP\0";
+const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// Why bytes are not a map.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MapError {
+    #[error("{0} bytes are no map: a map has at least 16 bytes and at most {max}", max = limits::MAP_BYTES_MAX)]
+    Length(usize),
+    #[error("these bytes are no map: they don't start with its magic")]
+    Magic,
+    #[error("the map has format version {0}, and this program reads version {VERSION}: update it")]
+    Version(u32),
+    #[error("the map is damaged: its checksum is {stored:08x}, and {computed:08x} would be right")]
+    Checksum { stored: u32, computed: u32 },
+    #[error("the map's archive is malformed: {0}")]
+    Archive(String),
+    #[error("the map contradicts itself: {0}")]
+    Contradiction(String),
+}
+
+impl Map {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0u8; HEADER_BYTES];
+        bytes = rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes)
+            .expect("serializing owned values into memory has no way to fail");
+        let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Refuses whatever is not exactly a map; never panics, and allocates no more than the bytes justify.
+    pub fn decode(bytes: &[u8]) -> Result<Map, MapError> {
+        if bytes.len() > limits::MAP_BYTES_MAX {
+            return Err(MapError::Length(bytes.len()));
+        }
+        let Some((header, archive)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(MapError::Length(bytes.len()));
+        };
+        let [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3] = *header;
+        if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
+            return Err(MapError::Magic);
+        }
+        let version = u32::from_le_bytes([v0, v1, v2, v3]);
+        if version != VERSION {
+            return Err(MapError::Version(version));
+        }
+        let stored = u32::from_le_bytes([c0, c1, c2, c3]);
+        let computed = crc32c::crc32c(archive);
+        if stored != computed {
+            return Err(MapError::Checksum { stored, computed });
+        }
+        let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
+        aligned.extend_from_slice(archive);
+        let map =
+            rkyv::from_bytes::<Map, rancor::Error>(&aligned).map_err(|error| MapError::Archive(error.to_string()))?;
+        map.check().map_err(MapError::Contradiction)?;
+        Ok(map)
+    }
+
+    /// What everything that reads a map relies on.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.epoch == 0 {
+            return Err("its epoch is 0, and epochs start at 1".into());
+        }
+        if !self.osds.is_sorted_by(|a, b| a.id < b.id) {
+            return Err("its OSDs are not in ascending order".into());
+        }
+        if let Some(osd) = self.osds.iter().find(|osd| osd.id >= limits::OSD_COUNT_MAX) {
+            return Err(format!("osd.{} is beyond the last id, {}", osd.id, limits::OSD_COUNT_MAX - 1));
+        }
+        for osd in &self.osds {
+            if !(osd.weight.is_finite() && osd.weight >= 0.0 && (0.0..=1.0).contains(&osd.reweight)) {
+                return Err(format!("osd.{} has weight {} and reweight {}", osd.id, osd.weight, osd.reweight));
+            }
+        }
+        if self.pools.len() > limits::POOL_COUNT_MAX || !self.pools.is_sorted_by(|a, b| a.id < b.id) {
+            return Err("its pools are too many or not in ascending order".into());
+        }
+        for pool in &self.pools {
+            let wrong = |what: String| Err(format!("pool {} '{}' has {what}", pool.id, pool.name.escape_debug()));
+            if pool.id > self.pool_id_max {
+                return wrong(format!("an id above the highest ever given, {}", self.pool_id_max));
+            }
+            if pool.pg_num == 0 || pool.pg_num > limits::PG_NUM_MAX || pool.pgs.len() != pool.pg_num as usize {
+                return wrong(format!("pg_num {} and {} placement groups", pool.pg_num, pool.pgs.len()));
+            }
+            if pool.size == 0 || pool.size > limits::POOL_SIZE_MAX || pool.min_size == 0 || pool.min_size > pool.size {
+                return wrong(format!("size {} and min_size {}", pool.size, pool.min_size));
+            }
+            for (seed, group) in pool.pgs.iter().enumerate() {
+                if group.in_sync.len() > limits::POOL_SIZE_MAX as usize
+                    || group.in_sync.iter().any(|id| self.osd(*id).is_none())
+                    || group.primary.is_some_and(|id| !group.in_sync.contains(&id))
+                {
+                    return wrong(format!("a group {seed:x} whose members don't fit: {group:?}"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

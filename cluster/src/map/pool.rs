@@ -1,0 +1,146 @@
+//! A pool: how many copies, how many placement groups, how its tier behaves, what is allowed.
+
+use super::PlacementGroup;
+use crate::limits;
+use rkyv::{Archive, Deserialize, Serialize};
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub id: u32,
+    pub name: String,
+    /// Copies of an object.
+    pub size: u32,
+    /// Copies that must be there for a write to be taken.
+    pub min_size: u32,
+    pub pg_num: u32,
+    pub pgp_num: u32,
+    pub crush_rule: u32,
+    pub flags: PoolFlags,
+    pub tier: TierSettings,
+    pub quota: Quota,
+    /// What the pool is used for (`rgw`, `rbd`, …), in ascending order.
+    pub applications: Vec<String>,
+    pub created_epoch: u32,
+    pub changed_epoch: u32,
+    /// `pg_num` entries.
+    pub pgs: Vec<PlacementGroup>,
+}
+
+/// 0 means without a bound.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Quota {
+    pub bytes_max: u64,
+    pub objects_max: u64,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PoolFlags {
+    pub nodelete: bool,
+    pub nopgchange: bool,
+    pub nosizechange: bool,
+    pub write_fadvise_dontneed: bool,
+    pub noscrub: bool,
+    pub nodeep_scrub: bool,
+}
+
+/// What the tier does with an access; Ceph's names.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// The hot slice is not used.
+    #[default]
+    None,
+    /// Writes land hot and are flushed later; reads may promote.
+    Writeback,
+    /// Reads of cold data go to base and never promote.
+    ReadProxy,
+    /// All misses go to base: the tier drains.
+    Proxy,
+    /// Reads promote, writes go to base.
+    ReadOnly,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum HitSetType {
+    None,
+    #[default]
+    Bloom,
+    ExplicitHash,
+    ExplicitObject,
+}
+
+/// A pool's tier variables. They take effect while `cache_mode` is not `None`.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+pub struct TierSettings {
+    pub cache_mode: CacheMode,
+    /// Of the whole pool, over all OSDs. 0: each hot slice less its reserve.
+    pub target_max_bytes: u64,
+    /// 0: without a bound.
+    pub target_max_objects: u64,
+    pub cache_target_dirty_ratio: f64,
+    pub cache_target_dirty_high_ratio: f64,
+    pub cache_target_full_ratio: f64,
+    pub cache_min_flush_age_ms: u64,
+    pub cache_min_evict_age_ms: u64,
+    /// Dirty data never gets older. 0: without a bound.
+    pub cache_max_dirty_age_ms: u64,
+    pub hit_set_type: HitSetType,
+    pub hit_set_count: u32,
+    pub hit_set_period_ms: u64,
+    pub hit_set_fpp: f64,
+    pub hit_set_search_last_n: u32,
+    pub hit_set_grade_decay_rate: u32,
+    pub min_read_recency_for_promote: u32,
+    pub min_write_recency_for_promote: u32,
+}
+
+impl Default for TierSettings {
+    /// What Ceph's `osd tier add-cache` gives a cache pool, and this project's bound on the age of dirty data.
+    fn default() -> TierSettings {
+        TierSettings {
+            cache_mode: CacheMode::None,
+            target_max_bytes: 0,
+            target_max_objects: 0,
+            cache_target_dirty_ratio: 0.4,
+            cache_target_dirty_high_ratio: 0.6,
+            cache_target_full_ratio: 0.8,
+            cache_min_flush_age_ms: 0,
+            cache_min_evict_age_ms: 0,
+            cache_max_dirty_age_ms: 600_000,
+            hit_set_type: HitSetType::Bloom,
+            hit_set_count: 4,
+            hit_set_period_ms: 1_200_000,
+            hit_set_fpp: 0.05,
+            hit_set_search_last_n: 1,
+            hit_set_grade_decay_rate: 20,
+            min_read_recency_for_promote: 1,
+            min_write_recency_for_promote: 1,
+        }
+    }
+}
+
+impl Pool {
+    /// Copies below which writes wait, when nobody said otherwise: Ceph's rule, more than half.
+    pub fn min_size_default(size: u32) -> u32 {
+        size - size / 2
+    }
+
+    /// Why a name can't be a pool's, or `Ok`.
+    pub fn check_name(name: &str) -> Result<(), String> {
+        if name.is_empty() {
+            return Err("a pool's name must not be empty".into());
+        }
+        if name.len() > limits::POOL_NAME_BYTES_MAX {
+            return Err(format!(
+                "a pool's name has at most {} bytes, and this one has {}",
+                limits::POOL_NAME_BYTES_MAX,
+                name.len()
+            ));
+        }
+        if let Some(bad) = name.chars().find(|character| *character == '/' || character.is_control()) {
+            return Err(format!(
+                "a pool's name must not contain {bad:?}: '/' separates a pool from an image, and control characters don't print"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The embedded store: one `redb` file, for a cluster with one monitor.
