@@ -93,6 +93,27 @@ impl From<basalt_blockstore::Error> for Failure {
     }
 }
 
+impl From<basalt_cluster::ConfigError> for Failure {
+    fn from(error: basalt_cluster::ConfigError) -> Failure {
+        let errno = match &error {
+            basalt_cluster::ConfigError::Io { source, .. } => errno::of_io(source),
+            _ => libc::EINVAL,
+        };
+        Failure::new(errno, error.to_string())
+    }
+}
+
+impl From<basalt_net::key::KeyError> for Failure {
+    fn from(error: basalt_net::key::KeyError) -> Failure {
+        use basalt_net::key::KeyError;
+        let errno = match &error {
+            KeyError::Read { source, .. } | KeyError::Create { source, .. } => errno::of_io(source),
+            KeyError::Malformed { .. } => libc::EINVAL,
+        };
+        Failure::new(errno, error.to_string())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,7 @@ impl Table {
             columns: columns.iter().map(|(_, align)| *align).collect(),
             heading_follows,
         };
-        table.grid.load_preset(presets::NOTHING);
+        table.grid.load_style(presets::NOTHING);
         table.grid.set_header(columns.iter().map(|(heading, align)| {
             let align = if table.heading_follows { *align } else { Align::Left };
             cell(heading, align)

@@ -1,5 +1,6 @@
 //! Points in time as text, in UTC; and how long ago they were.
 
+use basalt_cluster::quantity::format_age;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `2026-11-22T13:02:02.123456+0000`, from nanoseconds since 1970.
@@ -14,18 +15,7 @@ pub fn utc(nanoseconds: u64) -> String {
 /// `3m`, `2h`, `5d`: how long ago a moment in seconds since 1970 was.
 pub fn age(unix_seconds: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
-    duration(now.saturating_sub(unix_seconds))
-}
-
-/// Rough, in the largest unit that fills twice, as Ceph does.
-pub fn duration(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        172_800..1_209_600 => format!("{}d", seconds / 86_400),
-        _ => format!("{}w", seconds / 604_800),
-    }
+    format_age(Duration::from_secs(now.saturating_sub(unix_seconds)))
 }
 
 /// The proleptic Gregorian date of a day since 1970-01-01, counted in eras of 400 years that begin in March, so that the leap day
@@ -52,10 +42,5 @@ mod tests {
         assert_eq!(utc(1_795_314_892_123_456_789), "2026-11-22T02:34:52.123456+0000");
         assert_eq!(utc(4_107_542_399_000_000_000), "2100-02-28T23:59:59.000000+0000");
         assert_eq!(utc(4_107_542_400_000_000_000), "2100-03-01T00:00:00.000000+0000");
-    }
-
-    #[test]
-    fn durations_are_rough() {
-        assert_eq!([5, 180, 7300, 200_000, 2_000_000].map(duration), ["5s", "3m", "2h", "2d", "3w"]);
     }
 }
