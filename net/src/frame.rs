@@ -19,10 +19,19 @@
 //! It covers the other two checksums, so that a header never passes with another frame's message or payload.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use crate::limits::{MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::message::Message;
+use basalt_ring::{Buffer, Ring, Slice};
+use rkyv::rancor::Error as ArchiveError;
+use rkyv::util::AlignedVec;
+
 pub const MAGIC: [u8; 4] = *b"BSLT";
 /// Peers must agree on it; the handshake checks it first.
 pub const PROTOCOL_VERSION: u16 = 1;
 pub const HEADER_BYTES: usize = 40;
+
+/// Where the header's own checksum begins, and what it covers ends.
+const CHECKED_BYTES: usize = 36;
 
 /// What a frame's message is. `1..16`: sessions; `16..32`: clients and OSDs; `32..48`: monitors; `48..64`: OSDs among themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +50,199 @@ impl FrameKind {
     pub const OSD_COMMAND_REPLY: FrameKind = FrameKind(21);
     pub const MONITOR_REQUEST: FrameKind = FrameKind(32);
     pub const MONITOR_REPLY: FrameKind = FrameKind(33);
+}
+
+/// A header whose checksum is right and whose lengths are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub kind: FrameKind,
+    pub message_len: u32,
+    pub payload_len: u32,
+    pub message_crc32c: u32,
+    pub payload_crc32c: u32,
+    pub sequence: u64,
+}
+
+impl FrameHeader {
+    /// Describes a message and a payload in so many slices; refuses what is too long.
+    pub fn describe(
+        kind: FrameKind,
+        message: &[u8],
+        payload: &[Slice],
+        sequence: u64,
+    ) -> Result<FrameHeader, FrameError> {
+        let payload_len = payload.iter().map(|slice| slice.len()).sum();
+        let payload_crc32c = payload.iter().fold(0, |crc, slice| crc32c::crc32c_append(crc, slice));
+        Ok(FrameHeader {
+            kind,
+            message_len: message_len(message.len())?,
+            payload_len: self::payload_len(payload_len)?,
+            message_crc32c: crc32c::crc32c(message),
+            payload_crc32c,
+            sequence,
+        })
+    }
+
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let mut rest: &mut [u8] = &mut bytes;
+        put(&mut rest, MAGIC);
+        put(&mut rest, PROTOCOL_VERSION.to_le_bytes());
+        put(&mut rest, self.kind.0.to_le_bytes());
+        put(&mut rest, 0u32.to_le_bytes());
+        put(&mut rest, self.message_len.to_le_bytes());
+        put(&mut rest, self.payload_len.to_le_bytes());
+        put(&mut rest, self.message_crc32c.to_le_bytes());
+        put(&mut rest, self.payload_crc32c.to_le_bytes());
+        put(&mut rest, self.sequence.to_le_bytes());
+        let checked: [u8; HEADER_BYTES] = bytes;
+        let crc = crc32c::crc32c(checked.first_chunk::<CHECKED_BYTES>().map_or(&[], |checked| checked));
+        if let Some(field) = bytes.last_chunk_mut() {
+            *field = crc.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Checks all that can be checked before the message and the payload are there.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<FrameHeader, FrameError> {
+        let mut rest: &[u8] = bytes;
+        let seen = take(&mut rest);
+        if seen != MAGIC {
+            return Err(FrameError::Magic { seen });
+        }
+        let version = u16::from_le_bytes(take(&mut rest));
+        if version != PROTOCOL_VERSION {
+            return Err(FrameError::Version { seen: version });
+        }
+        let kind = FrameKind(u16::from_le_bytes(take(&mut rest)));
+        let flags = u32::from_le_bytes(take(&mut rest));
+        let header = FrameHeader {
+            kind,
+            message_len: u32::from_le_bytes(take(&mut rest)),
+            payload_len: u32::from_le_bytes(take(&mut rest)),
+            message_crc32c: u32::from_le_bytes(take(&mut rest)),
+            payload_crc32c: u32::from_le_bytes(take(&mut rest)),
+            sequence: u64::from_le_bytes(take(&mut rest)),
+        };
+        let seen = u32::from_le_bytes(take(&mut rest));
+        let computed = crc32c::crc32c(bytes.first_chunk::<CHECKED_BYTES>().map_or(&[], |checked| checked));
+        if seen != computed {
+            return Err(FrameError::HeaderChecksum { seen, computed });
+        }
+        if flags != 0 {
+            return Err(FrameError::Flags { seen: flags });
+        }
+        message_len(header.message_len as usize)?;
+        payload_len(header.payload_len as usize)?;
+        Ok(header)
+    }
+
+    /// What the frame takes of a session's credits.
+    pub fn credits(&self) -> u64 {
+        credits(self.message_len as usize, self.payload_len as usize)
+    }
+
+    pub fn check_message(&self, message: &[u8]) -> Result<(), FrameError> {
+        let (computed, expected) = (crc32c::crc32c(message), self.message_crc32c);
+        if computed == expected { Ok(()) } else { Err(FrameError::MessageChecksum { computed, expected }) }
+    }
+
+    pub fn check_payload(&self, payload: &[u8]) -> Result<(), FrameError> {
+        let (computed, expected) = (crc32c::crc32c(payload), self.payload_crc32c);
+        if computed == expected { Ok(()) } else { Err(FrameError::PayloadChecksum { computed, expected }) }
+    }
+}
+
+/// What a frame of these lengths takes of a session's credits.
+pub(crate) fn credits(message_len: usize, payload_len: usize) -> u64 {
+    message_len as u64 + payload_len as u64 + crate::limits::FRAME_OVERHEAD_BYTES
+}
+
+pub(crate) fn message_len(len: usize) -> Result<u32, FrameError> {
+    match u32::try_from(len) {
+        Ok(allowed) if allowed <= MESSAGE_BYTES_MAX => Ok(allowed),
+        _ => Err(FrameError::MessageTooLong { seen: len as u64, max: MESSAGE_BYTES_MAX }),
+    }
+}
+
+pub(crate) fn payload_len(len: usize) -> Result<u32, FrameError> {
+    match u32::try_from(len) {
+        Ok(allowed) if allowed <= PAYLOAD_BYTES_MAX => Ok(allowed),
+        _ => Err(FrameError::PayloadTooLong { seen: len as u64, max: PAYLOAD_BYTES_MAX }),
+    }
+}
+
+fn put<const N: usize>(rest: &mut &mut [u8], field: [u8; N]) {
+    if let Some((place, behind)) = std::mem::take(rest).split_first_chunk_mut() {
+        *place = field;
+        *rest = behind;
+    }
+}
+
+/// The callers' fields add up to the header's length, which the type of its array says.
+fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
+    match rest.split_first_chunk() {
+        Some((field, behind)) => {
+            *rest = behind;
+            *field
+        }
+        None => [0; N],
+    }
+}
+
+/// Serializes into `scratch`, which is cleared first and comes back as the result.
+pub fn archive<M: Message>(message: &M, mut scratch: AlignedVec) -> AlignedVec {
+    scratch.clear();
+    match rkyv::api::high::to_bytes_in::<_, ArchiveError>(message, scratch) {
+        Ok(bytes) => bytes,
+        // Writing to memory has no failure; a type whose own `Serialize` fails is the programmer's error.
+        Err(error) => panic!("message of kind {:?} can't be archived: {error}", M::KIND),
+    }
+}
+
+/// Validates a message in place. `bytes` must be aligned to 16.
+pub fn access<M: Message>(kind: FrameKind, bytes: &[u8]) -> Result<&M::Archived, FrameError> {
+    if kind != M::KIND {
+        return Err(FrameError::Kind { seen: kind, expected: M::KIND });
+    }
+    rkyv::access::<M::Archived, ArchiveError>(bytes)
+        .map_err(|error| FrameError::Malformed { kind, detail: error.to_string() })
+}
+
+/// Validates a message and makes it its reader's own.
+pub fn deserialize<M: Message>(kind: FrameKind, bytes: &[u8]) -> Result<M, FrameError> {
+    rkyv::deserialize::<M, ArchiveError>(access::<M>(kind, bytes)?)
+        .map_err(|error| FrameError::Malformed { kind, detail: error.to_string() })
+}
+
+/// Encodes headers and messages into buffers that neighbouring frames share.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    chunk: Option<Buffer>,
+}
+
+impl Encoder {
+    /// The bytes that go out before the payload.
+    pub fn encode(&mut self, ring: &Ring, header: &FrameHeader, message: &[u8]) -> Slice {
+        let len = HEADER_BYTES + message.len();
+        let mut window = match self.chunk.take() {
+            Some(chunk) if chunk.len() >= len => chunk,
+            _ => ring.buffer(len.max(crate::limits::ENCODE_CHUNK_BYTES)),
+        };
+        let rest = window.split_off(len);
+        if !rest.is_empty() {
+            self.chunk = Some(rest);
+        }
+        let (head, body) = window.split_at_mut(HEADER_BYTES);
+        head.copy_from_slice(&header.encode());
+        body.copy_from_slice(message);
+        window.freeze()
+    }
+
+    /// Gives the chunk back: an idle session holds none.
+    pub fn rest(&mut self) {
+        self.chunk = None;
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,3 +272,6 @@ pub enum FrameError {
     #[error("the message of a frame of kind {kind:?} is malformed: {detail}")]
     Malformed { kind: FrameKind, detail: String },
 }
+
+#[cfg(test)]
+mod tests;

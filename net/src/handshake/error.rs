@@ -1,0 +1,37 @@
+//! Why a handshake failed, from the view of the end that says so.
+
+use crate::frame::PROTOCOL_VERSION;
+use crate::limits::HANDSHAKE_MESSAGE_BYTES_MAX;
+use crate::{EntityName, Fsid, Service};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    #[error(
+        "the peer begins with {seen:02x?}, which is no Basalt handshake: check that address and port are those of a Basalt daemon"
+    )]
+    Magic { seen: [u8; 4] },
+    #[error(
+        "the peer speaks protocol version {seen}, this end version {PROTOCOL_VERSION}: both ends must be of the same release"
+    )]
+    Version { seen: u16 },
+    #[error("a handshake message of {seen} bytes, where at most {HANDSHAKE_MESSAGE_BYTES_MAX} are allowed")]
+    TooLong { seen: usize },
+    #[error("malformed handshake: {0}")]
+    Malformed(&'static str),
+    #[error(
+        "the peer belongs to cluster {theirs}, this end to cluster {ours}: check the address, or the fsid in the configuration"
+    )]
+    WrongCluster { ours: Fsid, theirs: Fsid },
+    #[error("the cluster key of {peer} is not ours: both ends need the same key file")]
+    WrongKey { peer: EntityName },
+    #[error(
+        "the peer is {seen}, but {wanted} was asked for: the map that gave this address is old, or the address is wrong"
+    )]
+    WrongPeer { seen: EntityName, wanted: Service },
+    #[error(
+        "{wanted} is not served at this address: it has moved, has not started yet, or the map that gave the address is old"
+    )]
+    NotHere { wanted: Service },
+    #[error("rejected by the peer: {reason}")]
+    Rejected { reason: String },
+}

@@ -1,0 +1,261 @@
+//! The handshake's messages as bytes. Little-endian.
+//!
+//! | offset | bytes | field                                                          |
+//! |-------:|------:|----------------------------------------------------------------|
+//! |      0 |     4 | magic, `BSLH`                                                  |
+//! |      4 |     2 | protocol version                                               |
+//! |      6 |     2 | kind: 1 Hello, 2 Challenge, 3 Proof, 4 Welcome, 5 Reject       |
+//! |      8 |     2 | length of the body                                             |
+//! |     10 |       | body                                                           |
+//!
+//! Hello: fsid 16, nonce 32, service 1 (0 monitor, 1 OSD), OSD id 4, name's length 1, name.
+//! Challenge: fsid 16, nonce 32, name's length 1, name, proof 32. Proof, Welcome: proof 32.
+//! Reject: code 1 (see [`RejectCode`]), fsid 16, reason's length 2, reason in UTF-8.
+//! This header stays as it is in every version, so that any two versions can tell each other that they differ.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use super::{HandshakeError, NONCE_BYTES, PROOF_BYTES};
+use crate::frame::PROTOCOL_VERSION;
+use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, REASON_BYTES_MAX};
+use crate::{EntityName, Fsid, Service};
+
+pub(super) const MAGIC: [u8; 4] = *b"BSLH";
+pub(super) const HEADER_BYTES: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PacketKind {
+    Hello = 1,
+    Challenge = 2,
+    Proof = 3,
+    Welcome = 4,
+    Reject = 5,
+}
+
+/// The header of a message whose body is still to come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PacketHeader {
+    pub kind: PacketKind,
+    pub body_len: usize,
+}
+
+impl PacketHeader {
+    pub fn decode(bytes: &[u8]) -> Result<PacketHeader, HandshakeError> {
+        let mut fields = Fields(bytes);
+        let seen = fields.take()?;
+        if seen != MAGIC {
+            return Err(HandshakeError::Magic { seen });
+        }
+        let version = u16::from_le_bytes(fields.take()?);
+        if version != PROTOCOL_VERSION {
+            return Err(HandshakeError::Version { seen: version });
+        }
+        let kind = match u16::from_le_bytes(fields.take()?) {
+            1 => PacketKind::Hello,
+            2 => PacketKind::Challenge,
+            3 => PacketKind::Proof,
+            4 => PacketKind::Welcome,
+            5 => PacketKind::Reject,
+            _ => return Err(HandshakeError::Malformed("a message of an unknown kind")),
+        };
+        let body_len = usize::from(u16::from_le_bytes(fields.take()?));
+        if HEADER_BYTES + body_len > HANDSHAKE_MESSAGE_BYTES_MAX {
+            return Err(HandshakeError::TooLong { seen: HEADER_BYTES + body_len });
+        }
+        Ok(PacketHeader { kind, body_len })
+    }
+}
+
+fn packet(kind: PacketKind, body: &[u8]) -> Vec<u8> {
+    assert!(HEADER_BYTES + body.len() <= HANDSHAKE_MESSAGE_BYTES_MAX, "names and reasons are bounded");
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend(MAGIC);
+    bytes.extend(PROTOCOL_VERSION.to_le_bytes());
+    bytes.extend((kind as u16).to_le_bytes());
+    bytes.extend((body.len() as u16).to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub fsid: Fsid,
+    pub nonce: [u8; NONCE_BYTES],
+    pub service: Service,
+    pub name: EntityName,
+}
+
+impl Hello {
+    pub fn encode(&self) -> Vec<u8> {
+        let (service, id) = match self.service {
+            Service::Monitor => (0, 0),
+            Service::Osd(id) => (1, id),
+        };
+        let mut body = Vec::new();
+        body.extend(self.fsid.0);
+        body.extend(self.nonce);
+        body.push(service);
+        body.extend(id.to_le_bytes());
+        push_name(&mut body, &self.name);
+        packet(PacketKind::Hello, &body)
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Hello, HandshakeError> {
+        let mut fields = Fields(body);
+        let fsid = Fsid(fields.take()?);
+        let nonce = fields.take()?;
+        let service = match (fields.take()?, u32::from_le_bytes(fields.take()?)) {
+            ([0], 0) => Service::Monitor,
+            ([1], id) => Service::Osd(id),
+            _ => return Err(HandshakeError::Malformed("an unknown service is asked for")),
+        };
+        let name = fields.take_name()?;
+        fields.end()?;
+        Ok(Hello { fsid, nonce, service, name })
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Challenge {
+    pub fsid: Fsid,
+    pub nonce: [u8; NONCE_BYTES],
+    pub name: EntityName,
+    pub proof: [u8; PROOF_BYTES],
+}
+
+impl Challenge {
+    /// The message up to its proof, which is computed over these bytes and appended to them.
+    pub fn encode_unproven(fsid: Fsid, nonce: [u8; NONCE_BYTES], name: &EntityName) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend(fsid.0);
+        body.extend(nonce);
+        push_name(&mut body, name);
+        body.extend([0; PROOF_BYTES]);
+        let mut bytes = packet(PacketKind::Challenge, &body);
+        bytes.truncate(bytes.len() - PROOF_BYTES);
+        bytes
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Challenge, HandshakeError> {
+        let mut fields = Fields(body);
+        let challenge = Challenge {
+            fsid: Fsid(fields.take()?),
+            nonce: fields.take()?,
+            name: fields.take_name()?,
+            proof: fields.take()?,
+        };
+        fields.end()?;
+        Ok(challenge)
+    }
+}
+
+pub(super) fn encode_proof(kind: PacketKind, proof: [u8; PROOF_BYTES]) -> Vec<u8> {
+    packet(kind, &proof)
+}
+
+pub(super) fn decode_proof(body: &[u8]) -> Result<[u8; PROOF_BYTES], HandshakeError> {
+    let mut fields = Fields(body);
+    let proof = fields.take()?;
+    fields.end()?;
+    Ok(proof)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RejectCode {
+    Other = 0,
+    WrongCluster = 1,
+    WrongKey = 2,
+    NotHere = 3,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reject {
+    pub code: RejectCode,
+    pub fsid: Fsid,
+    pub reason: String,
+}
+
+impl Reject {
+    /// What to tell the peer of an error on this end.
+    pub fn from_error(error: &HandshakeError, fsid: Fsid) -> Reject {
+        let code = match error {
+            HandshakeError::WrongCluster { .. } => RejectCode::WrongCluster,
+            HandshakeError::WrongKey { .. } => RejectCode::WrongKey,
+            HandshakeError::NotHere { .. } => RejectCode::NotHere,
+            _ => RejectCode::Other,
+        };
+        Reject { code, fsid, reason: error.to_string() }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut reason = self.reason.as_str();
+        while reason.len() > REASON_BYTES_MAX {
+            let mut characters = reason.chars();
+            characters.next_back();
+            reason = characters.as_str();
+        }
+        let mut body = vec![self.code as u8];
+        body.extend(self.fsid.0);
+        body.extend((reason.len() as u16).to_le_bytes());
+        body.extend(reason.as_bytes());
+        packet(PacketKind::Reject, &body)
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Reject, HandshakeError> {
+        let mut fields = Fields(body);
+        let code = match fields.take()? {
+            [1] => RejectCode::WrongCluster,
+            [2] => RejectCode::WrongKey,
+            [3] => RejectCode::NotHere,
+            [_] => RejectCode::Other,
+        };
+        let fsid = Fsid(fields.take()?);
+        let len = usize::from(u16::from_le_bytes(fields.take()?));
+        let reason = printable(fields.take_slice(len)?);
+        fields.end()?;
+        Ok(Reject { code, fsid, reason })
+    }
+}
+
+/// A stranger's words end up in logs and terminals: no control characters.
+pub(crate) fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .take(REASON_BYTES_MAX)
+        .map(|character| if character.is_control() { '?' } else { character })
+        .collect()
+}
+
+fn push_name(body: &mut Vec<u8>, name: &EntityName) {
+    const _: () = assert!(crate::limits::ENTITY_NAME_BYTES_MAX <= u8::MAX as usize);
+    body.push(name.as_str().len() as u8);
+    body.extend(name.as_str().as_bytes());
+}
+
+/// Takes a body apart from its front.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], HandshakeError> {
+        let (field, rest) = self.0.split_first_chunk().ok_or(HandshakeError::Malformed("a message is too short"))?;
+        self.0 = rest;
+        Ok(*field)
+    }
+
+    fn take_slice(&mut self, len: usize) -> Result<&'a [u8], HandshakeError> {
+        let (field, rest) = self.0.split_at_checked(len).ok_or(HandshakeError::Malformed("a message is too short"))?;
+        self.0 = rest;
+        Ok(field)
+    }
+
+    fn take_name(&mut self) -> Result<EntityName, HandshakeError> {
+        let [len] = self.take()?;
+        let name = self.take_slice(usize::from(len))?;
+        let name = std::str::from_utf8(name).map_err(|_| HandshakeError::Malformed("a name is not ASCII"))?;
+        EntityName::new(name)
+            .map_err(|_| HandshakeError::Malformed("a name is no entity name: it is a kind, a dot and an id"))
+    }
+
+    fn end(self) -> Result<(), HandshakeError> {
+        if self.0.is_empty() { Ok(()) } else { Err(HandshakeError::Malformed("a message is too long")) }
+    }
+}

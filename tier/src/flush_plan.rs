@@ -1,0 +1,255 @@
+//! What to flush next and how fast.
+
+use crate::controller::OUTPUT_MAX;
+use crate::limits::{
+    AGE_LEAD_MAX, AGE_LEAD_SHARE, FLUSH_OBJECTS_IN_FLIGHT_MAX, FLUSH_PLAN_OBJECTS_MAX, FLUSH_RETRY, FLUSH_SCAN_MAX,
+    SECOND,
+};
+use crate::pool::Pool;
+use crate::tier::Tier;
+use crate::{ObjectId, PoolId};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// Objects to flush together: all that is dirty in them now. The store orders them by address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlushPlan {
+    pub objects: Vec<(PoolId, ObjectId)>,
+    /// Their dirty bytes. May exceed the budget by one object.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    dirty_since: u64,
+    bytes: u64,
+}
+
+/// Flushes under way, and failed ones that wait.
+#[derive(Default)]
+pub(crate) struct Flushes {
+    in_flight: BTreeMap<(PoolId, ObjectId), Flight>,
+    /// With the time to try again and the age to give back; by that time.
+    failed: VecDeque<(u64, PoolId, ObjectId, u64)>,
+}
+
+impl Flushes {
+    pub fn contains(&self, pool: PoolId, object: ObjectId) -> bool {
+        self.in_flight.contains_key(&(pool, object))
+    }
+
+    /// Flights of the pool end unnoticed when they are told finished.
+    pub fn forget_pool(&mut self, pool: PoolId) {
+        self.failed.retain(|&(_, failed_pool, ..)| failed_pool != pool);
+    }
+}
+
+/// When the oldest dirty data of a pool must be worked on.
+struct AgeLimit {
+    /// Dirty since then or before: due.
+    due_since: u64,
+    lead: u64,
+}
+
+impl Pool {
+    fn age_limit(&self, now: u64) -> Option<AgeLimit> {
+        let limit = self.settings.as_ref()?.cache_max_dirty_age;
+        let lead = (limit / AGE_LEAD_SHARE).min(AGE_LEAD_MAX);
+        // Before that much time has passed at all, nothing can be so old.
+        let due_since = now.checked_sub(limit - lead)?;
+        (limit > 0).then_some(AgeLimit { due_since, lead })
+    }
+}
+
+/// What a pass over the pools may take.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    /// What is due by age.
+    Due,
+    /// By ratio, mode or drain, too.
+    All,
+}
+
+impl Tier {
+    /// The next objects to flush, of about `budget_bytes` in all (none for a budget of 0). They are in flight, and in no other
+    /// plan, until [`Tier::flush_finished`] is told of each.
+    pub fn next_flush(&mut self, now: u64, budget_bytes: u64) -> FlushPlan {
+        self.advance(now);
+        self.release_failed(now);
+        let mut plan = FlushPlan::default();
+        let ids: Vec<PoolId> = self.pools.values().filter(|pool| pool.dirty.len() > 0).map(|pool| pool.id).collect();
+        for &id in &ids {
+            self.plan_pool(now, id, budget_bytes, Pass::Due, &mut plan);
+        }
+        // Each pool gets its part of what is left by how urgent it is, and then what the others did not use.
+        let outputs: f64 = ids.iter().filter_map(|id| self.pools.get(id)).map(|pool| pool.controller.output()).sum();
+        let left = budget_bytes.saturating_sub(plan.bytes) as f64;
+        if outputs > 0.0 && ids.len() > 1 {
+            for id in &ids {
+                let output = self.pools.get(id).map_or(0.0, |pool| pool.controller.output());
+                let part = (left * output / outputs) as u64;
+                self.plan_pool(now, *id, plan.bytes.saturating_add(part).min(budget_bytes), Pass::All, &mut plan);
+            }
+        }
+        for &id in &ids {
+            self.plan_pool(now, id, budget_bytes, Pass::All, &mut plan);
+        }
+        self.base.started(now, plan.objects.len());
+        plan
+    }
+
+    /// Adds objects of one pool until the plan holds `budget_bytes`.
+    fn plan_pool(&mut self, now: u64, id: PoolId, budget_bytes: u64, pass: Pass, plan: &mut FlushPlan) {
+        let slice_is_short = self.slice.shortfall(0) > 0;
+        let Tier { objects, pools, flushes, .. } = self;
+        let Some(pool) = pools.get_mut(&id) else { return };
+        let Some(settings) = &pool.settings else { return };
+        let due_since = pool.age_limit(now).map(|limit| limit.due_since);
+        let min_age = settings.cache_min_flush_age;
+        let everything = pool.flushes_all() || slice_is_short;
+        let ignores_min_age = pool.draining || slice_is_short || pool.is_past_high();
+        let mut excess = if everything { u64::MAX } else { pool.flush_excess_bytes() };
+
+        let mut due = Vec::new();
+        let mut others = Vec::new();
+        let mut at = pool.dirty.head();
+        for _ in 0..FLUSH_SCAN_MAX {
+            let Some(index) = at else { break };
+            at = pool.dirty.next(objects, index);
+            let object = &objects[index];
+            let is_due = due_since.is_some_and(|since| object.dirty_since <= since);
+            if !is_due && (pass == Pass::Due || excess == 0) {
+                // The order is by age: nothing behind this one is due either.
+                break;
+            }
+            if object.flushing {
+                continue;
+            }
+            if is_due {
+                due.push(index);
+            } else if ignores_min_age || now.saturating_sub(object.modified) >= min_age {
+                others.push(index);
+            }
+        }
+        // Among the oldest, those with most dirty bytes: a disk pays for each object with a seek. The sort keeps equal ones by age.
+        others.sort_by_key(|&index| std::cmp::Reverse(objects[index].dirty_bytes));
+
+        let due_count = due.len();
+        for (position, index) in due.into_iter().chain(others).enumerate() {
+            let full =
+                plan.objects.len() >= FLUSH_PLAN_OBJECTS_MAX || flushes.in_flight.len() >= FLUSH_OBJECTS_IN_FLIGHT_MAX;
+            if full || plan.bytes >= budget_bytes || (position >= due_count && excess == 0) {
+                break;
+            }
+            let entry = &mut objects[index];
+            let bytes = entry.dirty_bytes;
+            let flight = Flight { dirty_since: entry.dirty_since, bytes };
+            flushes.in_flight.insert((id, entry.object), flight);
+            plan.objects.push((id, entry.object));
+            plan.bytes += bytes;
+            pool.flushing_bytes += bytes;
+            excess = excess.saturating_sub(bytes);
+            // What is dirty in it after the flush became so from now on.
+            entry.flushing = true;
+            entry.dirty_since = now;
+            pool.dirty.move_to_tail(objects, index);
+        }
+    }
+
+    /// Objects of a plan (or some of them) were flushed and `flushed_bytes` written to base, or, if not `ok`, could not be. Told
+    /// after [`Tier::object_changed`] has told what they hold now. `ok` means that all that was dirty when planned was flushed.
+    pub fn flush_finished(&mut self, now: u64, objects: &[(PoolId, ObjectId)], flushed_bytes: u64, ok: bool) {
+        let mut planned_bytes = 0;
+        let mut ended = Vec::with_capacity(objects.len());
+        for &(id, object) in objects {
+            let Some(flight) = self.flushes.in_flight.remove(&(id, object)) else { continue };
+            planned_bytes += flight.bytes;
+            ended.push((id, object, flight));
+        }
+        self.base.finished(now, ended.len(), flushed_bytes);
+        for (id, object, flight) in ended {
+            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            pool.flushing_bytes = pool.flushing_bytes.saturating_sub(flight.bytes);
+            if planned_bytes > 0 {
+                pool.flushed.add(now, flushed_bytes as f64 * flight.bytes as f64 / planned_bytes as f64);
+            }
+            let Some(index) = self.objects.find(pool.slot, object) else { continue };
+            if ok {
+                self.objects[index].flushing = false;
+            } else {
+                // It stays marked, so that no plan takes it, until it is released.
+                pool.failed_objects += 1;
+                self.flushes.failed.push_back((now + FLUSH_RETRY, id, object, flight.dirty_since));
+            }
+        }
+    }
+
+    /// Lets objects whose flush failed be planned again, at the age they had.
+    fn release_failed(&mut self, now: u64) {
+        while let Some(&(retry_at, id, object, dirty_since)) = self.flushes.failed.front() {
+            if retry_at > now {
+                break;
+            }
+            self.flushes.failed.pop_front();
+            let Some(pool) = self.pools.get_mut(&id) else { continue };
+            pool.failed_objects = pool.failed_objects.saturating_sub(1);
+            if let Some(index) = self.objects.find(pool.slot, object)
+                && !self.flushes.in_flight.contains_key(&(id, object))
+            {
+                self.objects[index].flushing = false;
+                pool.restore_dirty_since(&mut self.objects, index, dirty_since);
+            }
+        }
+    }
+
+    /// Bytes a second to flush with now, over all pools. 0: nothing is to be flushed.
+    pub fn flush_rate(&mut self, now: u64) -> u64 {
+        self.advance(now);
+        let slice_is_short = self.slice.shortfall(0) > 0;
+        let base = self.base.bytes_per_second();
+        let mut rate = 0.0;
+        for pool in self.pools.values_mut() {
+            if pool.settings.is_none() {
+                continue;
+            }
+            let wanted = pool.flush_excess_bytes() > 0;
+            let mut output = pool.controller.update(now, pool.flush_error(), wanted);
+            if !wanted || pool.dirty.len() == 0 {
+                output = 0.0;
+            }
+            if pool.dirty.len() > 0 && (pool.flushes_all() || slice_is_short) {
+                output = output.max(1.0);
+            }
+            rate += base * output;
+            rate += age_rate(now, pool, &self.objects);
+        }
+        rate.min(base * OUTPUT_MAX) as u64
+    }
+
+    /// How long to hold a write of `bytes` that was placed hot before it begins. 0 up to the high ratio, at most
+    /// [`crate::limits::WRITE_DELAY_MAX`].
+    pub fn write_delay(&mut self, now: u64, pool: PoolId, bytes: u64) -> Duration {
+        let slice_pressure = self.slice.pressure();
+        let base = self.base.bytes_per_second();
+        let slowed = self.pools.values().filter(|pool| pool.write_pressure() > 0.0).count().max(1);
+        let Some(entry) = self.pools.get_mut(&pool) else { return Duration::ZERO };
+        let pressure = entry.write_pressure().max(slice_pressure);
+        entry.throttle.delay(now, bytes, pressure, base / slowed as f64)
+    }
+
+    /// What the base device was measured to sustain under flushes, in bytes a second.
+    pub fn base_throughput(&self) -> u64 {
+        self.base.bytes_per_second() as u64
+    }
+}
+
+/// Bytes a second that get what is due by age out in time, if all of the pool were due.
+fn age_rate(now: u64, pool: &Pool, objects: &crate::objects::Objects) -> f64 {
+    let (Some(limit), Some(oldest)) = (pool.age_limit(now), pool.dirty.head()) else { return 0.0 };
+    let oldest = &objects[oldest];
+    if oldest.dirty_since > limit.due_since {
+        return 0.0;
+    }
+    let seconds = limit.lead.max(SECOND / 100) as f64 / SECOND as f64;
+    pool.dirty_bytes as f64 / seconds
+}

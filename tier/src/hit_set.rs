@@ -1,0 +1,250 @@
+//! Hit sets: which objects were accessed in the current period and in the ones before it.
+//!
+//! Semantics are those of Ceph's pools: a set is closed when its period ends or when it is full; `count` closed sets are kept.
+
+use crate::limits::HIT_SET_OBJECTS_MAX;
+use crate::objects::hash;
+use crate::{HitSetType, ObjectId, PoolSettings};
+use std::collections::{BTreeSet, VecDeque};
+
+/// A Bloom filter with double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance"). Its bits are allocated with
+/// the first object, so that sets of idle pools cost nothing.
+#[derive(Clone, Debug)]
+struct Bloom {
+    bits: Vec<u64>,
+    bit_count: u64,
+    hash_count: u32,
+}
+
+impl Bloom {
+    fn new(objects: usize, false_positives: f64) -> Bloom {
+        let ln2 = std::f64::consts::LN_2;
+        let bits_each = -false_positives.ln() / (ln2 * ln2);
+        let bit_count = ((objects as f64 * bits_each).ceil() as u64).next_multiple_of(64);
+        Bloom { bits: Vec::new(), bit_count, hash_count: ((bits_each * ln2).round() as u32).max(1) }
+    }
+
+    fn positions(&self, hash: u64) -> impl Iterator<Item = u64> + use<> {
+        let (first, step, bit_count) = (hash & 0xffff_ffff, (hash >> 32) | 1, self.bit_count);
+        (0..u64::from(self.hash_count)).map(move |round| (first + round * step) % bit_count)
+    }
+
+    /// Whether it was there already.
+    fn insert(&mut self, hash: u64) -> bool {
+        if self.bits.is_empty() {
+            self.bits = vec![0; (self.bit_count / 64) as usize];
+        }
+        let mut present = true;
+        for position in self.positions(hash) {
+            let word = &mut self.bits[(position / 64) as usize];
+            present &= *word & (1 << (position % 64)) != 0;
+            *word |= 1 << (position % 64);
+        }
+        present
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        !self.bits.is_empty()
+            && self.positions(hash).all(|position| self.bits[(position / 64) as usize] & (1 << (position % 64)) != 0)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Members {
+    Bloom(Bloom),
+    Hashes(BTreeSet<u32>),
+    Objects(BTreeSet<ObjectId>),
+}
+
+/// One period's set.
+#[derive(Clone, Debug)]
+struct HitSet {
+    members: Members,
+    inserted: usize,
+}
+
+impl HitSet {
+    fn insert(&mut self, object: ObjectId) {
+        let present = match &mut self.members {
+            Members::Bloom(bloom) => bloom.insert(hash(0, object)),
+            Members::Hashes(hashes) => !hashes.insert(hash(0, object) as u32),
+            Members::Objects(objects) => !objects.insert(object),
+        };
+        self.inserted += usize::from(!present);
+    }
+
+    fn contains(&self, object: ObjectId) -> bool {
+        match &self.members {
+            Members::Bloom(bloom) => bloom.contains(hash(0, object)),
+            Members::Hashes(hashes) => hashes.contains(&(hash(0, object) as u32)),
+            Members::Objects(objects) => objects.contains(&object),
+        }
+    }
+}
+
+/// A pool's current set and its kept ones, newest first.
+#[derive(Clone, Debug)]
+pub struct HitSets {
+    kind: HitSetType,
+    count: usize,
+    period: u64,
+    false_positives: f64,
+    /// The weight of the archived set i (0 the newest) in a temperature is `decay` to the power of i + 1.
+    decay: f64,
+    search_last: usize,
+    opened: u64,
+    current: Option<HitSet>,
+    archived: VecDeque<HitSet>,
+}
+
+impl HitSets {
+    pub fn new(now: u64, settings: &PoolSettings) -> HitSets {
+        let mut sets = HitSets {
+            kind: settings.hit_set_type,
+            count: settings.hit_set_count as usize,
+            period: settings.hit_set_period.max(1),
+            false_positives: settings.hit_set_fpp,
+            decay: 1.0 - f64::from(settings.hit_set_grade_decay_rate) / 100.0,
+            search_last: settings.hit_set_search_last_n as usize,
+            opened: now,
+            current: None,
+            archived: VecDeque::new(),
+        };
+        sets.current = sets.fresh();
+        sets
+    }
+
+    /// Takes over changed settings. What is known is kept unless the kind of the sets changed.
+    pub fn configure(&mut self, now: u64, settings: &PoolSettings) {
+        let mut changed = HitSets::new(now, settings);
+        if changed.kind == self.kind {
+            changed.opened = self.opened;
+            changed.current = self.current.take();
+            changed.archived = std::mem::take(&mut self.archived);
+            changed.archived.truncate(changed.count);
+        }
+        *self = changed;
+    }
+
+    fn fresh(&self) -> Option<HitSet> {
+        let members = match self.kind {
+            HitSetType::None => return None,
+            // The false positives wanted of all sets together are shared among them.
+            HitSetType::Bloom => {
+                Members::Bloom(Bloom::new(HIT_SET_OBJECTS_MAX, self.false_positives / (self.count + 1) as f64))
+            }
+            HitSetType::ExplicitHash => Members::Hashes(BTreeSet::new()),
+            HitSetType::ExplicitObject => Members::Objects(BTreeSet::new()),
+        };
+        Some(HitSet { members, inserted: 0 })
+    }
+
+    fn close_current(&mut self) {
+        let fresh = self.fresh();
+        if let Some(closed) = std::mem::replace(&mut self.current, fresh) {
+            self.archived.push_front(closed);
+            self.archived.truncate(self.count);
+        }
+    }
+
+    /// Closes the sets whose period has ended by `now`, an empty one for each period nobody came.
+    pub fn advance(&mut self, now: u64) {
+        let periods = now.saturating_sub(self.opened) / self.period;
+        if periods == 0 {
+            return;
+        }
+        for _ in 0..periods.min(self.count as u64 + 1) {
+            self.close_current();
+        }
+        self.opened += periods * self.period;
+    }
+
+    pub fn record(&mut self, now: u64, object: ObjectId) {
+        self.advance(now);
+        if self.current.as_ref().is_some_and(|set| set.inserted >= HIT_SET_OBJECTS_MAX) {
+            self.close_current();
+            self.opened = now;
+        }
+        if let Some(set) = &mut self.current {
+            set.insert(object);
+        }
+    }
+
+    /// Whether the object is in the current set and in the `recency - 1` newest archived ones, in all of them. A recency of 0 is
+    /// always met.
+    pub fn is_recent(&mut self, now: u64, object: ObjectId, recency: u32) -> bool {
+        self.advance(now);
+        let mut sets = self.current.iter().chain(&self.archived);
+        (0..recency).all(|_| sets.next().is_some_and(|set| set.contains(object)))
+    }
+
+    /// How often and how lately the object was accessed: 1 for the current period, less for each searched one before it.
+    pub fn temperature(&self, object: ObjectId) -> f64 {
+        let mut weight = 1.0;
+        let mut temperature = 0.0;
+        for set in self.current.iter().chain(self.archived.iter().take(self.search_last)) {
+            if set.contains(object) {
+                temperature += weight;
+            }
+            weight *= self.decay;
+        }
+        temperature
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::SECOND;
+
+    fn sets(kind: HitSetType) -> HitSets {
+        HitSets::new(0, &PoolSettings { hit_set_type: kind, hit_set_period: 10 * SECOND, ..PoolSettings::default() })
+    }
+
+    #[test]
+    fn recency_asks_for_an_unbroken_run_of_sets() {
+        for kind in [HitSetType::Bloom, HitSetType::ExplicitHash, HitSetType::ExplicitObject] {
+            let mut sets = sets(kind);
+            assert!(sets.is_recent(0, 7, 0));
+            assert!(!sets.is_recent(0, 7, 1));
+            sets.record(SECOND, 7);
+            assert!(sets.is_recent(SECOND, 7, 1) && !sets.is_recent(SECOND, 7, 2));
+            sets.record(11 * SECOND, 7);
+            assert!(sets.is_recent(11 * SECOND, 7, 2));
+            assert!(!sets.is_recent(21 * SECOND, 7, 1), "the period without an access breaks the run");
+            assert!(sets.temperature(7) > 0.7 && sets.temperature(7) < 0.9, "{}", sets.temperature(7));
+            assert!(!sets.is_recent(1000 * SECOND, 7, 1));
+            assert_eq!(sets.temperature(7), 0.0, "{kind}: forgotten after so many empty periods");
+        }
+    }
+
+    #[test]
+    fn without_hit_sets_nothing_is_recent() {
+        let mut sets = sets(HitSetType::None);
+        sets.record(0, 7);
+        assert!(!sets.is_recent(0, 7, 1) && sets.is_recent(0, 7, 0));
+    }
+
+    #[test]
+    fn a_full_bloom_filter_keeps_its_false_positive_rate() {
+        let mut sets = sets(HitSetType::Bloom);
+        for object in 0..HIT_SET_OBJECTS_MAX as u64 {
+            sets.record(0, object);
+        }
+        assert!((0..HIT_SET_OBJECTS_MAX as u64).all(|object| sets.is_recent(0, object, 1)), "no false negatives");
+        let probes = 200_000_u64;
+        let wrong = (1_000_000..1_000_000 + probes).filter(|&object| sets.is_recent(0, object, 1)).count();
+        assert!((wrong as f64) < 1.3 * 0.01 * probes as f64, "{wrong} of {probes} where 1 % is promised");
+    }
+
+    #[test]
+    fn a_full_set_is_closed_before_its_period_ends() {
+        let mut sets = sets(HitSetType::ExplicitObject);
+        for object in 0..=HIT_SET_OBJECTS_MAX as u64 {
+            sets.record(0, object);
+        }
+        assert!(!sets.is_recent(0, 0, 1));
+        assert!(sets.is_recent(0, HIT_SET_OBJECTS_MAX as u64, 1));
+        assert!((sets.temperature(0) - 0.8).abs() < 1e-9);
+    }
+}

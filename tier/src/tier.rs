@@ -1,0 +1,231 @@
+//! The tier's state and what it is told: settings, free space, accesses, changes. The decisions are in the files named after them.
+
+use crate::admission::Visits;
+use crate::controller::BaseThroughput;
+use crate::evict_plan::Evictions;
+use crate::flush_plan::Flushes;
+use crate::ghost::Ghosts;
+use crate::limits::{POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
+use crate::list::Links;
+use crate::meter::TokenBucket;
+use crate::objects::{CleanPlace, HotObject, Objects};
+use crate::pool::Pool;
+use crate::pressure::Slice;
+use crate::share::{self, Claim};
+use crate::{CacheMode, ObjectId, PoolId, PoolSettings, SettingsError};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// An object's frequency counts no further, as in S3-FIFO.
+const FREQUENCY_MAX: u8 = 3;
+/// Targets follow the pools' needs this often.
+const SHARE_EVERY: u64 = SECOND;
+
+/// The policy of one OSD's hot slice.
+///
+/// `now` is monotonic time in nanoseconds. Pools that were not configured are only counted.
+pub struct Tier {
+    pub(crate) slice: Slice,
+    pub(crate) objects: Objects,
+    pub(crate) pools: BTreeMap<PoolId, Pool>,
+    free_slots: Vec<u16>,
+    pub(crate) base: BaseThroughput,
+    pub(crate) flushes: Flushes,
+    pub(crate) evictions: Evictions,
+    pub(crate) ghosts: Ghosts,
+    pub(crate) visits: Visits,
+    pub(crate) promotions: TokenBucket,
+    share_due: u64,
+}
+
+impl Tier {
+    /// A tier over a hot slice of `hot_bytes` usable for extents, of which `reserve_bytes` are to stay free. All of it is taken as
+    /// free until [`Tier::hot_space`] says otherwise.
+    pub fn new(hot_bytes: u64, reserve_bytes: u64) -> Tier {
+        Tier {
+            slice: Slice { total: hot_bytes, reserve: reserve_bytes.min(hot_bytes), free: hot_bytes, reclaimable: 0 },
+            objects: Objects::default(),
+            pools: BTreeMap::new(),
+            free_slots: Vec::new(),
+            base: BaseThroughput::new(),
+            flushes: Flushes::default(),
+            evictions: Evictions::default(),
+            ghosts: Ghosts::default(),
+            visits: Visits::default(),
+            promotions: TokenBucket::new(PROMOTE_BYTES_PER_SECOND as f64, PROMOTE_BURST_SECONDS),
+            share_due: 0,
+        }
+    }
+
+    /// Sets or changes a pool's settings; what is known of its objects stays.
+    pub fn configure_pool(&mut self, now: u64, pool: PoolId, settings: PoolSettings) -> Result<(), SettingsError> {
+        settings.validate()?;
+        if !self.pools.contains_key(&pool) && self.pools.len() >= POOLS_MAX {
+            return Err(SettingsError::TooManyPools { max: POOLS_MAX });
+        }
+        let entry = self.pool_entry(now, pool);
+        entry.hit_sets.configure(now, &settings);
+        entry.settings = Some(settings);
+        self.share_targets(now);
+        Ok(())
+    }
+
+    /// Forgets a pool and its objects, in whatever state.
+    pub fn remove_pool(&mut self, now: u64, pool: PoolId) {
+        let Some(mut entry) = self.pools.remove(&pool) else { return };
+        let mut indices = entry.clean.all(&self.objects);
+        for &index in &indices {
+            entry.clean.set_bytes(&mut self.objects, index, 0, || false);
+        }
+        // Objects that are dirty as well are freed below.
+        indices.retain(|&index| self.objects[index].dirty_bytes == 0);
+        while let Some(index) = entry.dirty.head() {
+            entry.set_dirty_bytes(&mut self.objects, index, now, 0);
+            indices.push(index);
+        }
+        for index in indices {
+            self.objects.remove(index);
+        }
+        self.flushes.forget_pool(pool);
+        self.evictions.forget_pool(pool);
+        self.free_slots.push(entry.slot);
+        self.share_targets(now);
+    }
+
+    /// The store's hot space in bytes: `free` to allocate now, `reclaimable` freed but not before the next checkpoint.
+    pub fn hot_space(&mut self, free: u64, reclaimable: u64) {
+        self.slice.free = free;
+        self.slice.reclaimable = reclaimable;
+    }
+
+    /// An object's hot bytes as they are after a commit, a flush, an eviction or a promotion, or at the start. Absolute values.
+    pub fn object_changed(&mut self, now: u64, pool: PoolId, object: ObjectId, dirty_bytes: u64, clean_bytes: u64) {
+        let slot = self.pool_entry(now, pool).slot;
+        let Tier { objects, pools, ghosts, flushes, evictions, .. } = self;
+        let pool = pools.get_mut(&pool).expect("it was just made");
+        let index = match objects.find(slot, object) {
+            Some(index) => index,
+            None if dirty_bytes == 0 && clean_bytes == 0 => return,
+            None => {
+                pool.objects += 1;
+                objects.insert(HotObject {
+                    object,
+                    dirty_bytes: 0,
+                    clean_bytes: 0,
+                    dirty_since: now,
+                    modified: now,
+                    links: [Links::UNLINKED; 2],
+                    slot,
+                    place: CleanPlace::Nowhere,
+                    frequency: 0,
+                    flushing: flushes.contains(pool.id, object),
+                    evicting: evictions.contains(pool.id, object),
+                })
+            }
+        };
+        if dirty_bytes > objects[index].dirty_bytes {
+            objects[index].modified = now;
+        }
+        pool.set_dirty_bytes(objects, index, now, dirty_bytes);
+        pool.clean.set_bytes(objects, index, clean_bytes, || ghosts.take(pool.id, object));
+        if dirty_bytes == 0 && clean_bytes == 0 {
+            pool.objects -= 1;
+            objects.remove(index);
+        }
+    }
+
+    pub fn object_removed(&mut self, now: u64, pool: PoolId, object: ObjectId) {
+        self.object_changed(now, pool, object, 0, 0);
+    }
+
+    /// A client's access, after it was served. `hit`: all of it was hot. A read that missed becomes part of the hit set only by
+    /// [`Tier::admit_promotion`], which has to see the sets as they were before.
+    pub fn accessed(&mut self, now: u64, pool: PoolId, object: ObjectId, kind: Access, bytes: u64, hit: bool) {
+        let Some(entry) = self.pools.get_mut(&pool) else { return };
+        if kind == Access::Write || hit {
+            entry.hit_sets.record(now, object);
+            entry.need.add(now, bytes as f64);
+        }
+        if kind == Access::Read {
+            let meter = if hit { &mut entry.hits } else { &mut entry.misses };
+            meter.add(now, 1.0);
+        }
+        if let Some(index) = self.objects.find(entry.slot, object) {
+            let hot = &mut self.objects[index];
+            hot.frequency = (hot.frequency + 1).min(FREQUENCY_MAX);
+            if kind == Access::Write {
+                hot.modified = now;
+            }
+        }
+    }
+
+    /// Limits promotions of this OSD to so many bytes a second.
+    pub fn set_promotion_rate(&mut self, bytes_per_second: u64) {
+        self.promotions = TokenBucket::new(bytes_per_second as f64, PROMOTE_BURST_SECONDS);
+    }
+
+    /// Flushes and evicts all of a pool. Until nothing of it is hot, its writes go to base and nothing is promoted.
+    pub fn drain(&mut self, pool: PoolId) {
+        if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.draining = entry.hot_bytes() > 0;
+        }
+    }
+
+    pub fn stop_drain(&mut self, pool: PoolId) {
+        if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.draining = false;
+        }
+    }
+
+    /// What time alone changes: targets that follow need, and drains that are done.
+    pub(crate) fn advance(&mut self, now: u64) {
+        if now >= self.share_due {
+            self.share_targets(now);
+        }
+        for pool in self.pools.values_mut() {
+            pool.draining &= pool.hot_bytes() > 0;
+            pool.update_hysteresis();
+        }
+    }
+
+    fn share_targets(&mut self, now: u64) {
+        self.share_due = now + SHARE_EVERY;
+        let mut tiered = Vec::new();
+        let mut claims = Vec::new();
+        for pool in self.pools.values_mut() {
+            pool.target_bytes = 0;
+            let Some(settings) = &pool.settings else { continue };
+            if settings.cache_mode == CacheMode::None {
+                continue;
+            }
+            claims.push(match settings.target_max_bytes {
+                // Dirty bytes are needed until they are flushed, however old the traffic that made them.
+                0 => Claim::Need(pool.need.sum(now) + pool.dirty_bytes as f64),
+                bytes => Claim::Given(bytes),
+            });
+            tiered.push(pool.id);
+        }
+        let targets = share::targets(self.slice.available(), &claims);
+        for (id, target) in tiered.into_iter().zip(targets) {
+            if let Some(pool) = self.pools.get_mut(&id) {
+                pool.target_bytes = target;
+            }
+        }
+    }
+
+    fn pool_entry(&mut self, now: u64, pool: PoolId) -> &mut Pool {
+        let next_slot = self.pools.len();
+        self.pools.entry(pool).or_insert_with(|| {
+            let slot = self.free_slots.pop().unwrap_or_else(|| {
+                u16::try_from(next_slot).expect("pools of one OSD are bounded by the map well below this")
+            });
+            Pool::new(now, pool, slot)
+        })
+    }
+}
