@@ -8,6 +8,8 @@ pub const POOL_COUNT_MAX: usize = 1_024;
 pub const POOL_NAME_BYTES_MAX: usize = 256;
 /// Copies of an object; Ceph's bounds too.
 pub const POOL_SIZE_MAX: u32 = 10;
+/// One copy, while nothing replicates yet: a pool that asks for more says so in its health.
+pub const POOL_SIZE_DEFAULT: u32 = 1;
 /// Of one pool.
 pub const PG_NUM_MAX: u32 = 65_536;
 pub const PG_NUM_DEFAULT: u32 = 32;
@@ -35,6 +37,12 @@ pub const RATE_STALE_AFTER: Duration = Duration::from_secs(5);
 pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// The core gets a tick this often.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Of a base device: above the first there is a warning, above the second an error.
+pub const NEARFULL_RATIO: f64 = 0.85;
+pub const FULL_RATIO: f64 = 0.95;
+/// A tier is near full this far between its full ratio and its target; Ceph's constant.
+pub const TIER_NEAR_FULL_OF_REST: f64 = 0.66;
 
 /// Maps of older epochs that the store keeps.
 pub const MAPS_KEPT: u32 = 500;

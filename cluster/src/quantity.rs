@@ -78,34 +78,31 @@ fn scaled(text: &str, number: &str, factor: u64) -> Result<u64, String> {
     whole.checked_add(u64::try_from(fraction).map_err(|_| too_large())?).ok_or_else(too_large)
 }
 
-/// As Ceph prints sizes: three significant digits at most, `0 B`, `12 KiB`, `1.3 KiB`.
+/// As Ceph prints sizes: `0 B`, `12 KiB`, `1.3 KiB`.
 pub fn format_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    format_scaled(bytes, 1024, |unit| format!(" {}", UNITS[unit]))
+    format_scaled(bytes, 1024, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB", " EiB"])
 }
 
 /// As Ceph prints counts: `249`, `1.24k`, `3M`.
 pub fn format_count(count: u64) -> String {
-    const UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
-    format_scaled(count, 1000, |unit| UNITS[unit].to_string())
+    format_scaled(count, 1000, &["", "k", "M", "G", "T", "P", "E"])
 }
 
-fn format_scaled(value: u64, base: u64, suffix: impl Fn(usize) -> String) -> String {
+fn format_scaled(value: u64, base: u64, suffixes: &[&str; 7]) -> String {
     let mut unit = 0;
     let mut divisor = 1u64;
     while value / divisor >= base && unit < 6 {
         divisor *= base;
         unit += 1;
     }
+    let suffix = suffixes[unit];
+    if value.is_multiple_of(divisor) {
+        return format!("{}{suffix}", value / divisor);
+    }
+    // As many decimals, two at most, as keep the whole within Ceph's seven characters.
     let quotient = value as f64 / divisor as f64;
-    let text = if value % divisor == 0 || quotient >= 100.0 {
-        format!("{}", value / divisor)
-    } else if quotient >= 10.0 {
-        format!("{}", quotient as u64)
-    } else {
-        format!("{:.1}", (quotient * 10.0).floor() / 10.0)
-    };
-    text + &suffix(unit)
+    let with = |decimals: usize| format!("{quotient:.decimals$}{suffix}");
+    (1..=2).rev().map(with).find(|text| text.len() <= 7).unwrap_or_else(|| with(0))
 }
 
 /// An age as Ceph prints it: `45s`, `3m`, `2h`, `5d`, `3w`.
@@ -118,4 +115,20 @@ pub fn format_age(age: Duration) -> String {
         172_800..1_209_600 => format!("{}d", seconds / 86_400),
         _ => format!("{}w", seconds / 604_800),
     }
+}
+
+/// A moment of the wall clock as Ceph prints it, without its fraction: `2026-11-22T02:35:53+0000`.
+pub fn format_utc(unix_s: u64) -> String {
+    let (days, second_of_day) = (unix_s / 86_400, unix_s % 86_400);
+    // Days to civil date (H. Hinnant, "chrono-compatible low-level date algorithms"): years begin in March, eras have 400 of them.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}+0000")
 }

@@ -1,6 +1,8 @@
 //! Where the monitor's decisions are kept: maps by epoch, and small values by key.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One atomic change: all of it is durable, or nothing.
@@ -34,4 +36,10 @@ pub trait MonitorStore: Send {
 pub struct StoreError {
     pub place: String,
     pub problem: String,
+}
+
+impl StoreError {
+    pub fn new(path: &Path, problem: &dyn Display) -> StoreError {
+        StoreError { place: path.display().to_string(), problem: problem.to_string() }
+    }
 }

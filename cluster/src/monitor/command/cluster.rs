@@ -1,0 +1,184 @@
+//! `status`, `health detail`, `df`, `versions`: the cluster as a whole.
+
+use super::{Answer, Outcome, View};
+use crate::limits;
+use crate::map::{Osd, Pool};
+use crate::monitor::reports::{PoolFigures, Rates, Usage};
+use crate::monitor::{health, pg_state};
+use serde_json::{Map as Object, Value, json};
+use std::collections::BTreeMap;
+
+/// One pool's figures with copies taken out: what users stored.
+pub(in crate::monitor) struct Stored {
+    pub figures: PoolFigures,
+    pub objects: u64,
+    pub data_bytes: u64,
+    pub omap_bytes: u64,
+    pub copies: f64,
+}
+
+impl View<'_> {
+    pub(in crate::monitor) fn stored(&self, pool: &Pool) -> Stored {
+        let figures = self.core.reports.of_pool(self.now.monotonic, pool.id);
+        let copies = pg_state::copies_kept(pool);
+        let once = |sum: u64| (sum as f64 / copies).round() as u64;
+        Stored {
+            objects: once(figures.sum.objects),
+            data_bytes: once(figures.sum.data_bytes),
+            omap_bytes: once(figures.sum.omap_bytes),
+            copies,
+            figures,
+        }
+    }
+
+    pub(super) fn rates(&self) -> Rates {
+        let mut sum = Rates::default();
+        for pool in &self.map.pools {
+            sum.add(&self.core.reports.of_pool(self.now.monotonic, pool.id).rates);
+        }
+        sum
+    }
+
+    pub(super) fn status(&self) -> Outcome {
+        let fsid = uuid::Uuid::from_bytes(self.map.fsid).to_string();
+        let document = json!({
+            "fsid": fsid,
+            "health": health::document(&health::checks(self), false),
+            "election_epoch": 1,
+            "quorum": [0],
+            "quorum_names": [self.core.name],
+            "quorum_age": self.now.monotonic.saturating_sub(self.core.started).as_secs(),
+            "monmap": { "epoch": 1, "num_mons": 1 },
+            "osdmap": self.osd_summary(),
+            "pgmap": self.pg_map(),
+            "progress_events": {},
+        });
+        Answer::shown("", document)
+    }
+
+    pub(super) fn pg_map(&self) -> Value {
+        let by_state: Vec<Value> = pg_state::counts(self.map)
+            .into_iter()
+            .map(|(state, count)| json!({ "state_name": state, "count": count }))
+            .collect();
+        let (mut objects, mut data_bytes, mut degraded, mut copies_total) = (0u64, 0u64, 0f64, 0u64);
+        for pool in &self.map.pools {
+            let stored = self.stored(pool);
+            objects = objects.saturating_add(stored.objects);
+            data_bytes = data_bytes.saturating_add(stored.data_bytes);
+            copies_total = copies_total.saturating_add(stored.objects.saturating_mul(u64::from(pool.size)));
+            degraded += stored.objects as f64 * pg_state::copies_missing(self.map, pool);
+        }
+        let usage = self.core.reports.usage();
+        let rates = self.rates();
+        json!({
+            "pgs_by_state": by_state,
+            "num_pgs": self.map.pgs().count(),
+            "num_pools": self.map.pools.len(),
+            "num_objects": objects,
+            "data_bytes": data_bytes,
+            "bytes_used": usage.base_used,
+            "bytes_avail": usage.base_available(),
+            "bytes_total": usage.base_total,
+            "hot_bytes_used": usage.hot_used,
+            "hot_bytes_total": usage.hot_total,
+            "degraded_objects": degraded.round() as u64,
+            "degraded_total": copies_total,
+            "misplaced_objects": 0,
+            "misplaced_total": copies_total,
+            "read_bytes_sec": rates.read_bytes.round() as u64,
+            "write_bytes_sec": rates.write_bytes.round() as u64,
+            "read_op_per_sec": rates.read_operations.round() as u64,
+            "write_op_per_sec": rates.write_operations.round() as u64,
+        })
+    }
+
+    pub(super) fn health_detail(&self) -> Outcome {
+        let checks = health::checks(self);
+        Answer::shown(health::text(&checks), health::document(&checks, true))
+    }
+
+    pub(super) fn versions(&self) -> Outcome {
+        let version = format!("basalt {}", env!("CARGO_PKG_VERSION"));
+        let osds = self.map.osds.iter().filter(|osd| osd.exists && osd.is_up).count();
+        // OSDs don't say their version when they boot; what isn't known isn't claimed.
+        let osds = if osds == 0 { json!({}) } else { json!({ "unknown": osds }) };
+        let mut overall = Object::new();
+        overall.insert(version.clone(), json!(1));
+        overall.extend(osds.as_object().cloned().unwrap_or_default());
+        Answer::shown("", json!({ "mon": { version: 1 }, "osd": osds, "overall": overall }))
+    }
+
+    pub(super) fn df(&self) -> Outcome {
+        let usage = self.core.reports.usage();
+        let mut by_class: BTreeMap<&str, Usage> = BTreeMap::new();
+        for osd in self.map.osds.iter().filter(|osd| osd.exists) {
+            by_class.entry(osd.class()).or_default().add(self.core.reports.usage_of_osd(osd.id));
+        }
+        let by_class: Object<String, Value> =
+            by_class.into_iter().map(|(class, usage)| (class.to_owned(), raw(usage))).collect();
+        let mut stats = raw(usage);
+        if let Some(stats) = stats.as_object_mut() {
+            stats.insert("num_osds".into(), json!(self.map.osds.iter().filter(|osd| osd.exists).count()));
+            stats.insert("hot_total_bytes".into(), json!(usage.hot_total));
+            stats.insert("hot_used_bytes".into(), json!(usage.hot_used));
+        }
+        let pools: Vec<Value> = self.map.pools.iter().map(|pool| self.df_of_pool(pool)).collect();
+        Answer::shown("", json!({ "stats": stats, "stats_by_class": by_class, "pools": pools }))
+    }
+
+    fn df_of_pool(&self, pool: &Pool) -> Value {
+        let stored = self.stored(pool);
+        let sum = &stored.figures.sum;
+        let used = sum.data_bytes.saturating_add(sum.omap_bytes);
+        let available = self.available_to(pool);
+        let used_once = used as f64 / stored.copies;
+        let percent_used = if used == 0 { 0.0 } else { used_once / (used_once + available as f64) };
+        json!({
+            "name": pool.name,
+            "id": pool.id,
+            "pg_num": pool.pg_num,
+            "stats": {
+                "stored": stored.data_bytes.saturating_add(stored.omap_bytes),
+                "stored_data": stored.data_bytes,
+                "stored_omap": stored.omap_bytes,
+                "objects": stored.objects,
+                "kb_used": used.div_ceil(1024),
+                "bytes_used": used,
+                "data_bytes_used": sum.data_bytes,
+                "omap_bytes_used": sum.omap_bytes,
+                "percent_used": percent_used,
+                "max_avail": available,
+                "quota_objects": pool.quota.objects_max,
+                "quota_bytes": pool.quota.bytes_max,
+                "dirty": sum.dirty_objects,
+                "hot_bytes": sum.hot_bytes,
+                "dirty_bytes": sum.dirty_bytes,
+                "clean_bytes": sum.clean_bytes,
+            },
+        })
+    }
+
+    /// How much more users can store in a pool until its first OSD is full, if data spreads by weight.
+    pub(super) fn available_to(&self, pool: &Pool) -> u64 {
+        let weight = |osd: &Osd| osd.weight * osd.reweight;
+        let placed_on = || self.map.osds.iter().filter(|osd| osd.exists && osd.is_in && weight(osd) > 0.0);
+        let total: f64 = placed_on().map(weight).sum();
+        let by_osd = placed_on().filter_map(|osd| {
+            let usage = Usage::of(self.core.reports.of_osd(osd.id)?);
+            let until_full = (usage.base_total as f64 * limits::FULL_RATIO - usage.base_used as f64).max(0.0);
+            Some(until_full * total / weight(osd))
+        });
+        by_osd.reduce(f64::min).map_or(0, |raw| (raw / f64::from(pool.size)) as u64)
+    }
+}
+
+fn raw(usage: Usage) -> Value {
+    json!({
+        "total_bytes": usage.base_total,
+        "total_avail_bytes": usage.base_available(),
+        "total_used_bytes": usage.base_used,
+        "total_used_raw_bytes": usage.base_used,
+        "total_used_raw_ratio": usage.used_ratio(),
+    })
+}

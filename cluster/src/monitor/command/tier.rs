@@ -1,0 +1,38 @@
+//! `osd tier status`: each pool's hot tier, summed over its OSDs.
+
+use super::{Answer, Outcome, View};
+use crate::map::Pool;
+use serde_json::{Value, json};
+
+impl View<'_> {
+    pub(super) fn tier_status(&self, name: Option<&str>) -> Outcome {
+        let pools: Vec<Value> = match name {
+            Some(name) => vec![self.tier_of(self.pool(name)?)],
+            None => self.map.pools.iter().map(|pool| self.tier_of(pool)).collect(),
+        };
+        Answer::shown("", json!(pools))
+    }
+
+    fn tier_of(&self, pool: &Pool) -> Value {
+        let figures = self.core.reports.of_pool(self.now.monotonic, pool.id);
+        let (sum, rates) = (&figures.sum, &figures.rates);
+        let reads = sum.hit_reads.saturating_add(sum.miss_reads);
+        let hit_ratio = if reads == 0 { 0.0 } else { sum.hit_reads as f64 / reads as f64 };
+        // OSDs know how much of their hot slice a pool may have; before they have said so, only what was asked for is known.
+        let target_bytes = if figures.is_reported { sum.target_bytes } else { pool.tier.target_max_bytes };
+        json!({
+            "pool_name": pool.name,
+            "pool_id": pool.id,
+            "mode": pool.tier.cache_mode.name(),
+            "target_bytes": target_bytes,
+            "hot_bytes": sum.hot_bytes,
+            "dirty_bytes": sum.dirty_bytes,
+            "clean_bytes": sum.clean_bytes,
+            "dirty_objects": sum.dirty_objects,
+            "flush_rate": rates.flushed_bytes.round() as u64,
+            "evict_rate": rates.evicted_bytes.round() as u64,
+            "promote_rate": rates.promoted_bytes.round() as u64,
+            "hit_ratio": hit_ratio,
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! What is wrong with the cluster, by Ceph's codes, from the map and the newest reports.
+
+use super::command::View;
+use super::pg_state;
+use crate::limits;
+use crate::map::{CacheMode, MapFlags};
+use crate::quantity::format_bytes;
+use serde_json::{Map as Object, Value, json};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    Warning,
+    Error,
+}
+
+impl Severity {
+    fn name(self) -> &'static str {
+        match self {
+            Severity::Warning => "HEALTH_WARN",
+            Severity::Error => "HEALTH_ERR",
+        }
+    }
+}
+
+/// One thing that is wrong.
+pub struct Check {
+    pub severity: Severity,
+    pub summary: String,
+    /// Of what the summary counts.
+    pub count: usize,
+    pub detail: Vec<String>,
+}
+
+/// By code.
+pub type Checks = BTreeMap<&'static str, Check>;
+
+pub fn checks(view: &View<'_>) -> Checks {
+    let mut checks = Checks::new();
+    check_osds(view, &mut checks);
+    check_groups(view, &mut checks);
+    check_pools(view, &mut checks);
+    let flags: Vec<&str> = view.map.flags.names().collect();
+    if view.map.flags != MapFlags::default() {
+        let summary = format!("{} flag(s) set", flags.join(","));
+        checks
+            .insert("OSDMAP_FLAGS", Check { severity: Severity::Warning, summary, count: flags.len(), detail: vec![] });
+    }
+    checks
+}
+
+/// Adds a check if there is any `detail`; the summary is made of their number.
+fn add(
+    checks: &mut Checks,
+    code: &'static str,
+    severity: Severity,
+    detail: Vec<String>,
+    summary: impl FnOnce(usize) -> String,
+) {
+    let count = detail.len();
+    if count > 0 {
+        checks.insert(code, Check { severity, summary: summary(count), count, detail });
+    }
+}
+
+fn check_osds(view: &View<'_>, checks: &mut Checks) {
+    use Severity::{Error, Warning};
+    let (mut down, mut full, mut nearfull, mut faulty, mut rotten) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut errors = 0u64;
+    // Up and down OSDs of each host.
+    let mut hosts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for osd in view.map.osds.iter().filter(|osd| osd.exists) {
+        let id = osd.id;
+        let (up_count, down_count) = hosts.entry(&osd.host).or_default();
+        *if osd.is_up { up_count } else { down_count } += 1;
+        if !osd.is_up && osd.is_in {
+            down.push(format!("osd.{id} (root=default,host={}) is down", osd.host));
+        }
+        let Some(report) = view.core.reports.of_osd(id) else { continue };
+        let ratio = view.core.reports.usage_of_osd(id).used_ratio();
+        if ratio >= limits::FULL_RATIO {
+            full.push(format!("osd.{id} is full"));
+        } else if ratio >= limits::NEARFULL_RATIO {
+            nearfull.push(format!("osd.{id} is near full"));
+        }
+        if !report.fault.is_empty() {
+            let fault: String = report.fault.chars().filter(|character| !character.is_control()).take(512).collect();
+            faulty.push(format!("osd.{id}: {fault}"));
+        }
+        if report.checksum_errors > 0 {
+            errors = errors.saturating_add(report.checksum_errors);
+            rotten.push(format!("osd.{id} had {} checksum errors since its start", report.checksum_errors));
+        }
+    }
+    let hosts_down: Vec<String> = hosts
+        .into_iter()
+        .filter(|(_, (up, down))| *up == 0 && *down > 0)
+        .map(|(host, (_, down))| format!("host {host} (root=default) ({down} osds) is down"))
+        .collect();
+    add(checks, "OSD_DOWN", Warning, down, |count| format!("{count} osds down"));
+    add(checks, "OSD_HOST_DOWN", Warning, hosts_down, |count| {
+        format!("{count} host{} down", if count == 1 { "" } else { "s" })
+    });
+    add(checks, "OSD_FULL", Error, full, |count| format!("{count} full osd(s)"));
+    add(checks, "OSD_NEARFULL", Warning, nearfull, |count| format!("{count} nearfull osd(s)"));
+    add(checks, "OSD_STORE_FAULT", Error, faulty, |count| format!("{count} osd(s) have a fenced or faulty store"));
+    add(checks, "OSD_CHECKSUM_ERRORS", Warning, rotten, |count| {
+        format!("{errors} checksum error(s) on {count} osd(s)")
+    });
+}
+
+fn check_groups(view: &View<'_>, checks: &mut Checks) {
+    let (mut unavailable, mut degraded) = (Vec::new(), Vec::new());
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for group in pg_state::all(view.map) {
+        let members: Vec<String> = group.acting.iter().map(u32::to_string).collect();
+        let line = format!("pg {} is {}, acting [{}]", group.id, group.state, members.join(","));
+        if !group.state.starts_with("active") {
+            *states.entry(group.state).or_default() += 1;
+            unavailable.push(line.clone());
+        }
+        if group.state.contains("degraded") {
+            degraded.push(line);
+        }
+    }
+    let inactive: Vec<String> = states.iter().map(|(state, count)| format!("{count} pgs {state}")).collect();
+    add(checks, "PG_AVAILABILITY", Severity::Warning, unavailable, |count| {
+        format!("Reduced data availability: {count} pgs inactive, {}", inactive.join(", "))
+    });
+    add(checks, "PG_DEGRADED", Severity::Warning, degraded, |count| {
+        format!("Degraded data redundancy: {count} pgs degraded, {count} pgs undersized")
+    });
+}
+
+fn check_pools(view: &View<'_>, checks: &mut Checks) {
+    let (mut single, mut full, mut near_full, mut blind) = (vec![], vec![], vec![], vec![]);
+    for pool in &view.map.pools {
+        let name = &pool.name;
+        if pool.size == 1 {
+            single.push(format!("pool '{name}' has no replicas configured"));
+        }
+        let stored = view.stored(pool);
+        let reaches = |most: u64, now: u64| most > 0 && now >= most;
+        if reaches(pool.quota.bytes_max, stored.data_bytes) || reaches(pool.quota.objects_max, stored.objects) {
+            full.push(format!("pool '{name}' is full (running out of quota)"));
+        }
+        if pool.tier.cache_mode == CacheMode::None {
+            continue;
+        }
+        if pool.tier.hit_set_type == crate::map::HitSetType::None {
+            blind.push(format!(
+                "pool '{name}' with cache_mode {} needs hit_set_type to be set",
+                pool.tier.cache_mode.name()
+            ));
+        }
+        let (hot, target) = (stored.figures.sum.hot_bytes, stored.figures.sum.target_bytes);
+        let full_ratio = pool.tier.cache_target_full_ratio;
+        let near = full_ratio + (1.0 - full_ratio) * limits::TIER_NEAR_FULL_OF_REST;
+        if target > 0 && hot as f64 > target as f64 * near {
+            let (hot, target) = (format_bytes(hot), format_bytes(target));
+            near_full.push(format!("cache pool '{name}' with {hot} at/near target max {target}"));
+        }
+    }
+    let warn = Severity::Warning;
+    add(checks, "POOL_NO_REDUNDANCY", warn, single, |count| format!("{count} pool(s) have no replicas configured"));
+    add(checks, "POOL_FULL", warn, full, |count| format!("{count} pool(s) full"));
+    add(checks, "CACHE_POOL_NEAR_FULL", warn, near_full, |count| format!("{count} cache pools at or near target size"));
+    add(checks, "CACHE_POOL_NO_HIT_SET", warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
+}
+
+fn status(checks: &Checks) -> &'static str {
+    checks.values().map(|check| check.severity).max().map_or("HEALTH_OK", Severity::name)
+}
+
+pub fn document(checks: &Checks, with_detail: bool) -> Value {
+    let checks_shown: Object<String, Value> = checks
+        .iter()
+        .map(|(code, check)| {
+            let mut shown = json!({
+                "severity": check.severity.name(),
+                "summary": { "message": check.summary, "count": check.count },
+            });
+            if with_detail {
+                shown["detail"] = check.detail.iter().map(|message| json!({ "message": message })).collect();
+            }
+            shown["muted"] = json!(false);
+            ((*code).to_owned(), shown)
+        })
+        .collect();
+    json!({ "status": status(checks), "checks": checks_shown, "mutes": [] })
+}
+
+/// As `health detail` prints it.
+pub fn text(checks: &Checks) -> String {
+    let summaries: Vec<&str> = checks.values().map(|check| check.summary.as_str()).collect();
+    let mut lines = vec![format!("{} {}", status(checks), summaries.join("; ")).trim_end().to_owned()];
+    for (code, check) in checks {
+        let severity = if check.severity == Severity::Error { "ERR" } else { "WRN" };
+        lines.push(format!("[{severity}] {code}: {}", check.summary));
+        lines.extend(check.detail.iter().map(|detail| format!("    {detail}")));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,212 @@
+//! What the OSDs report: the newest figures of each, and rates from successive reports.
+//!
+//! Counters start anew with an OSD, so a counter that went back makes no rate; a rate that has no newer report behind it fades to nothing.
+
+use crate::limits;
+use basalt_net::message::monitor::{OsdReport, PoolReport};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rates {
+    pub read_bytes: f64,
+    pub read_operations: f64,
+    pub write_bytes: f64,
+    pub write_operations: f64,
+    pub flushed_bytes: f64,
+    pub evicted_bytes: f64,
+    pub promoted_bytes: f64,
+}
+
+impl Rates {
+    fn between(old: &PoolReport, new: &PoolReport, span: Duration) -> Rates {
+        let per_second = |old: u64, new: u64| new.saturating_sub(old) as f64 / span.as_secs_f64();
+        Rates {
+            read_bytes: per_second(old.read_bytes, new.read_bytes),
+            read_operations: per_second(old.read_operations, new.read_operations),
+            write_bytes: per_second(old.write_bytes, new.write_bytes),
+            write_operations: per_second(old.write_operations, new.write_operations),
+            flushed_bytes: per_second(old.flushed_bytes, new.flushed_bytes),
+            evicted_bytes: per_second(old.evicted_bytes, new.evicted_bytes),
+            promoted_bytes: per_second(old.promoted_bytes, new.promoted_bytes),
+        }
+    }
+
+    pub fn add(&mut self, other: &Rates) {
+        self.read_bytes += other.read_bytes;
+        self.read_operations += other.read_operations;
+        self.write_bytes += other.write_bytes;
+        self.write_operations += other.write_operations;
+        self.flushed_bytes += other.flushed_bytes;
+        self.evicted_bytes += other.evicted_bytes;
+        self.promoted_bytes += other.promoted_bytes;
+    }
+}
+
+/// Sums over OSDs.
+#[derive(Clone, Debug, Default)]
+pub struct PoolFigures {
+    pub sum: PoolReport,
+    pub rates: Rates,
+    /// Whether any OSD has reported this pool.
+    pub is_reported: bool,
+}
+
+/// Sums over OSDs' devices, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    pub base_total: u64,
+    pub base_used: u64,
+    pub hot_total: u64,
+    pub hot_used: u64,
+}
+
+impl Usage {
+    pub fn of(report: &OsdReport) -> Usage {
+        Usage {
+            base_total: report.base_total_bytes,
+            base_used: report.base_used_bytes.min(report.base_total_bytes),
+            hot_total: report.hot_total_bytes,
+            hot_used: report.hot_used_bytes,
+        }
+    }
+
+    pub fn add(&mut self, other: Usage) {
+        self.base_total = self.base_total.saturating_add(other.base_total);
+        self.base_used = self.base_used.saturating_add(other.base_used);
+        self.hot_total = self.hot_total.saturating_add(other.hot_total);
+        self.hot_used = self.hot_used.saturating_add(other.hot_used);
+    }
+
+    pub fn base_available(&self) -> u64 {
+        self.base_total - self.base_used
+    }
+
+    /// 0 to 1.
+    pub fn used_ratio(&self) -> f64 {
+        if self.base_total == 0 { 0.0 } else { self.base_used as f64 / self.base_total as f64 }
+    }
+}
+
+struct OsdFigures {
+    arrived: Duration,
+    report: OsdReport,
+    /// The pools as of the report that the present rates start from.
+    since: Option<(Duration, Vec<PoolReport>)>,
+    rates: BTreeMap<u32, Rates>,
+}
+
+#[derive(Default)]
+pub struct Reports {
+    by_osd: BTreeMap<u32, OsdFigures>,
+}
+
+impl Reports {
+    /// Takes in a report that arrived at `now` (monotonic).
+    pub fn take(&mut self, now: Duration, mut report: OsdReport) {
+        report.pools.truncate(limits::POOL_COUNT_MAX);
+        report.pools.sort_by_key(|pool| pool.pool);
+        report.pools.dedup_by_key(|pool| pool.pool);
+        let Some(known) = self.by_osd.get_mut(&report.osd) else {
+            let since = Some((now, report.pools.clone()));
+            self.by_osd.insert(report.osd, OsdFigures { arrived: now, report, since, rates: BTreeMap::new() });
+            return;
+        };
+        let (since, old) = known.since.get_or_insert_with(|| (now, report.pools.clone()));
+        let span = now.saturating_sub(*since);
+        if span >= limits::RATE_SPAN_MIN {
+            known.rates = report
+                .pools
+                .iter()
+                .filter_map(|new| {
+                    let index = old.binary_search_by_key(&new.pool, |pool| pool.pool).ok()?;
+                    Some((new.pool, Rates::between(old.get(index)?, new, span)))
+                })
+                .collect();
+            known.since = Some((now, report.pools.clone()));
+        }
+        known.arrived = now;
+        known.report = report;
+    }
+
+    /// An OSD started again or is gone: its old counters mean nothing.
+    pub fn forget(&mut self, osd: u32) {
+        self.by_osd.remove(&osd);
+    }
+
+    pub fn of_osd(&self, osd: u32) -> Option<&OsdReport> {
+        self.by_osd.get(&osd).map(|figures| &figures.report)
+    }
+
+    pub fn usage_of_osd(&self, osd: u32) -> Usage {
+        self.of_osd(osd).map(Usage::of).unwrap_or_default()
+    }
+
+    pub fn usage(&self) -> Usage {
+        let mut sum = Usage::default();
+        self.by_osd.values().for_each(|figures| sum.add(Usage::of(&figures.report)));
+        sum
+    }
+
+    pub fn of_pool(&self, now: Duration, pool: u32) -> PoolFigures {
+        let mut figures = PoolFigures::default();
+        figures.sum.pool = pool;
+        for osd in self.by_osd.values() {
+            let Ok(index) = osd.report.pools.binary_search_by_key(&pool, |report| report.pool) else { continue };
+            let Some(report) = osd.report.pools.get(index) else { continue };
+            add(&mut figures.sum, report);
+            figures.is_reported = true;
+            if now.saturating_sub(osd.arrived) <= limits::RATE_STALE_AFTER
+                && let Some(rates) = osd.rates.get(&pool)
+            {
+                figures.rates.add(rates);
+            }
+        }
+        figures
+    }
+}
+
+fn add(sum: &mut PoolReport, other: &PoolReport) {
+    let PoolReport {
+        pool: _,
+        objects,
+        data_bytes,
+        omap_bytes,
+        target_bytes,
+        hot_bytes,
+        dirty_bytes,
+        clean_bytes,
+        dirty_objects,
+        flushed_bytes,
+        evicted_bytes,
+        promoted_bytes,
+        hit_reads,
+        miss_reads,
+        read_operations,
+        read_bytes,
+        write_operations,
+        write_bytes,
+    } = sum;
+    for (sum, other) in [
+        (objects, other.objects),
+        (data_bytes, other.data_bytes),
+        (omap_bytes, other.omap_bytes),
+        (target_bytes, other.target_bytes),
+        (hot_bytes, other.hot_bytes),
+        (dirty_bytes, other.dirty_bytes),
+        (clean_bytes, other.clean_bytes),
+        (dirty_objects, other.dirty_objects),
+        (flushed_bytes, other.flushed_bytes),
+        (evicted_bytes, other.evicted_bytes),
+        (promoted_bytes, other.promoted_bytes),
+        (hit_reads, other.hit_reads),
+        (miss_reads, other.miss_reads),
+        (read_operations, other.read_operations),
+        (read_bytes, other.read_bytes),
+        (write_operations, other.write_operations),
+        (write_bytes, other.write_bytes),
+    ] {
+        *sum = sum.saturating_add(other);
+    }
+}
