@@ -7,13 +7,11 @@
 //! terminal; a reader that closes the pipe early is no error. Called by people and scripts, so every argument may be wrong.
 //! Start reading at `basalt/main.rs` and `basaltd/main.rs`.
 
-pub mod byte_count;
 pub mod command_line;
 pub mod errno;
 pub mod failure;
 pub mod name_text;
 pub mod output;
 pub mod table;
-pub mod timestamp;
 
 pub use failure::{Failure, Result};

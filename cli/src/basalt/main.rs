@@ -1,8 +1,12 @@
 //! `basalt`: objects, administration and bench, each command a short life: words, one ring, one client, one answer.
 
+mod administration;
 mod arguments;
 mod connection;
+mod drain;
+mod iostat;
 mod obj;
+mod plain;
 
 use arguments::{Arguments, Command};
 use basalt_cli::command_line::{self, Words};
@@ -37,6 +41,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     };
     match command {
         Command::Obj(command) => obj::run(&global, command),
-        _ => Err(Failure::invalid("not wired yet")),
+        Command::Bench { .. } => Err(Failure::new(libc::EOPNOTSUPP, "bench is not wired yet")),
+        command => administration::run(&global, command),
     }
 }

@@ -1,9 +1,8 @@
-//! Answers as people read them, made from the same JSON documents that scripts get; the shapes are Ceph's.
+//! Answers as people read them, where the monitor does not word them itself: made from the same JSON documents that scripts get, in
+//! Ceph's shapes.
 
-pub mod health;
 pub mod osd;
 pub mod pg;
-pub mod pool;
 pub mod space;
 pub mod status;
 pub mod tier;
@@ -46,25 +45,20 @@ pub fn pretty(document: &Value) -> String {
     serde_json::to_string_pretty(document).unwrap_or_default() + "\n"
 }
 
-/// For answers that are nothing but a list of names or ids.
-pub fn lines(document: &Value) -> String {
-    document.as_array().into_iter().flatten().map(|value| bare(value) + "\n").collect()
-}
-
 /// `303 KiB/s rd, 16 KiB/s wr, 309 op/s rd, 126 op/s wr`, without what is 0; `None` if all is.
 fn client_io(rates: &Value) -> Option<String> {
-    use basalt_cli::byte_count::{bytes, count};
+    use basalt_cluster::quantity::{format_bytes, format_count};
     let mut parts = Vec::new();
     for (key, word) in [("/read_bytes_sec", "rd"), ("/write_bytes_sec", "wr")] {
         let rate = number(rates, key);
         if rate > 0 {
-            parts.push(format!("{}/s {word}", bytes(rate)));
+            parts.push(format!("{}/s {word}", format_bytes(rate)));
         }
     }
     for (key, word) in [("/read_op_per_sec", "rd"), ("/write_op_per_sec", "wr")] {
         let rate = number(rates, key);
         if rate > 0 {
-            parts.push(format!("{} op/s {word}", count(rate)));
+            parts.push(format!("{} op/s {word}", format_count(rate)));
         }
     }
     if parts.is_empty() { None } else { Some(parts.join(", ")) }

@@ -4,8 +4,9 @@ use super::pieces::Pieces;
 use super::{name_of, of_object};
 use crate::arguments::Object;
 use basalt_cli::output::Output;
-use basalt_cli::{Failure, Result, name_text, timestamp};
+use basalt_cli::{Failure, Result, name_text};
 use basalt_client::{Pool, striped};
+use basalt_cluster::quantity::format_utc;
 use basalt_ring::Ring;
 use serde_json::json;
 use std::ffi::OsString;
@@ -74,7 +75,7 @@ pub async fn remove(pool: &Pool, names: &[OsString], output: &mut Output) -> Res
 pub async fn stat(pool: &Pool, object: &Object, output: &mut Output) -> Result<()> {
     let name = name_of(object);
     let stat = of_object(pool, name, striped::stat(pool, name).await)?;
-    let mtime = timestamp::utc(stat.mtime_ns);
+    let mtime = utc(stat.mtime_ns);
     if output.format().is_json() {
         return output.json(&json!({
             "pool": pool.name(),
@@ -117,6 +118,12 @@ pub fn report(output: &mut Output, pool: &Pool, name: &[u8], done: serde_json::V
         document.extend(done);
     }
     output.json(&document)
+}
+
+/// `2026-11-22T13:02:02.123456+0000`
+fn utc(nanoseconds: u64) -> String {
+    let seconds = format_utc(nanoseconds / 1_000_000_000);
+    seconds.replace('+', &format!(".{:06}+", nanoseconds / 1000 % 1_000_000))
 }
 
 /// Counts the bytes that pass.

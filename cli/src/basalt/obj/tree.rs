@@ -1,7 +1,8 @@
 //! A tree of files, walked in the order of their names, and what has been done with it.
 
 use basalt_cli::output::Format;
-use basalt_cli::{Failure, Result, byte_count, errno};
+use basalt_cli::{Failure, Result, errno};
+use basalt_cluster::quantity::format_bytes;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -71,8 +72,8 @@ impl Progress {
     /// `1234 files, 512 MiB in 12.3 s (42 MiB/s)`.
     pub fn summary(&self) -> String {
         let (bytes, seconds) = (self.bytes.get(), self.seconds());
-        let rate = byte_count::bytes((bytes as f64 / seconds.max(0.001)) as u64);
-        format!("{} files, {} in {seconds:.1} s ({rate}/s)", self.files.get(), byte_count::bytes(bytes))
+        let rate = format_bytes((bytes as f64 / seconds.max(0.001)) as u64);
+        format!("{} files, {} in {seconds:.1} s ({rate}/s)", self.files.get(), format_bytes(bytes))
     }
 
     pub fn json(&self) -> Value {

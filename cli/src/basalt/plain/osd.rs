@@ -1,8 +1,8 @@
-//! `osd tree`, `osd df`, `osd stat`, `osd map`, `osd dump`.
+//! `osd tree`, `osd df`, `osd dump`.
 
-use super::{bare, list, number, pool, real, signed, status, text};
-use basalt_cli::byte_count::bytes;
+use super::{list, number, real, signed, text};
 use basalt_cli::table::{Align, Table};
+use basalt_cluster::quantity::format_bytes as bytes;
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -76,7 +76,10 @@ pub fn df(document: &Value) -> String {
     }
     let summary = document.get("summary").unwrap_or(&Value::Null);
     let mut total = vec![String::new(), String::new(), String::new(), "TOTAL".to_owned()];
-    total.extend(SIZES.map(|key| bytes(number(summary, &format!("/total_{key}")).saturating_mul(1024))));
+    total.extend(SIZES.map(|key| {
+        let sum = list(document, "/nodes").iter().fold(0u64, |sum, node| sum.saturating_add(number(node, &format!("/{key}"))));
+        bytes(sum.saturating_mul(1024))
+    }));
     total.push(two_decimals(real(summary, "/average_utilization")));
     total.extend([String::new(), String::new(), String::new()]);
     table.row(total);
@@ -84,37 +87,15 @@ pub fn df(document: &Value) -> String {
     format!("{}MIN/MAX VAR: {least}/{most}  STDDEV: {deviation}\n", table.render())
 }
 
-pub fn stat(document: &Value) -> String {
-    format!("{}; epoch: e{}\n", status::osds(document), number(document, "/epoch"))
-}
-
-/// `osdmap e23 pool 'data' (2) object 'x' -> pg 2.da2ea1a4 (2.4) -> up ([0], p0) acting ([0], p0)`
-pub fn map(document: &Value) -> String {
-    let set = |key: &str| {
-        let members: Vec<String> = list(document, &format!("/{key}")).iter().map(bare).collect();
-        format!("([{}], p{})", members.join(","), signed(document, &format!("/{key}_primary")))
-    };
-    let name = document.get("objname").map(bare).unwrap_or_default();
-    format!(
-        "osdmap e{} pool '{}' ({}) object '{}' -> pg {} ({}) -> up {} acting {}\n",
-        number(document, "/epoch"),
-        text(document, "/pool"),
-        number(document, "/pool_id"),
-        name.escape_default(),
-        text(document, "/raw_pgid"),
-        text(document, "/pgid"),
-        set("up"),
-        set("acting"),
-    )
-}
-
-pub fn dump(document: &Value) -> String {
+/// `pools` are the lines of `osd pool ls detail`.
+pub fn dump(document: &Value, pools: &str) -> String {
     let mut shown = format!(
-        "epoch {}\nfsid {}\nflags {}\n{}max_osd {}\n",
+        "epoch {}\nfsid {}\ncreated {}\nmodified {}\nflags {}\n{pools}max_osd {}\n",
         number(document, "/epoch"),
         text(document, "/fsid"),
+        text(document, "/created"),
+        text(document, "/modified"),
         text(document, "/flags"),
-        pool::list_detail(document.get("pools").unwrap_or(&Value::Null)),
         number(document, "/max_osd"),
     );
     for osd in list(document, "/osds") {
@@ -196,21 +177,5 @@ ID  CLASS  WEIGHT   TYPE NAME      STATUS  REWEIGHT  PRI-AFF
     fn a_tree_that_bites_its_tail_is_cut() {
         let document = json!({ "nodes": [{ "id": -1, "name": "a", "type": "root", "children": [-1] }] });
         assert!(tree(&document).contains("root a"));
-    }
-
-    #[test]
-    fn a_place_is_told_in_the_words_of_ceph() {
-        let document = json!({ "epoch": 23, "pool": ".rgw.root", "pool_id": 2, "objname": "someobject", "raw_pgid": "2.da2ea1a4",
-            "pgid": "2.4", "up": [0], "up_primary": 0, "acting": [0], "acting_primary": 0 });
-        assert_eq!(
-            map(&document),
-            "osdmap e23 pool '.rgw.root' (2) object 'someobject' -> pg 2.da2ea1a4 (2.4) -> up ([0], p0) acting ([0], p0)\n"
-        );
-    }
-
-    #[test]
-    fn osd_stat_has_the_words_of_ceph() {
-        let document = json!({ "epoch": 23, "num_osds": 1, "num_up_osds": 1, "num_in_osds": 1 });
-        assert_eq!(stat(&document), "1 osds: 1 up, 1 in; epoch: e23\n");
     }
 }

@@ -1,8 +1,8 @@
 //! `df`: space in all and by pool.
 
 use super::{list, number, real, text};
-use basalt_cli::byte_count::{bytes, count};
 use basalt_cli::table::{Align, Table};
+use basalt_cluster::quantity::{format_bytes as bytes, format_count as count};
 use serde_json::Value;
 
 pub fn render(document: &Value, detail: bool) -> String {

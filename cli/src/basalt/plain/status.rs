@@ -1,10 +1,10 @@
 //! `status`: the cluster at a glance.
 
 use super::{bare, client_io, list, number, text};
-use basalt_cli::byte_count::{bytes, count};
-use basalt_cli::timestamp;
+use basalt_cluster::quantity::{format_age, format_bytes as bytes, format_count as count};
 use serde_json::Value;
 use std::fmt::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub fn render(document: &Value) -> String {
     let mut shown = String::new();
@@ -23,7 +23,7 @@ pub fn render(document: &Value) -> String {
     let quorum: Vec<String> = list(document, "/quorum_names").iter().map(bare).collect();
     let monitors = number(document, "/monmap/num_mons").max(quorum.len() as u64);
     let age = document.get("quorum_age").and_then(Value::as_u64).map_or(String::new(), |age| {
-        format!(" (age {})", basalt_cluster::quantity::format_age(std::time::Duration::from_secs(age)))
+        format!(" (age {})", format_age(Duration::from_secs(age)))
     });
     line(&format!("    mon: {monitors} daemons, quorum {}{age}", quorum.join(",")));
     line(&format!("    osd: {}", osds(document.get("osdmap").unwrap_or(&Value::Null))));
@@ -55,10 +55,11 @@ pub fn render(document: &Value) -> String {
 }
 
 /// `1 osds: 1 up (since 3m), 1 in (since 3m)`
-pub fn osds(map: &Value) -> String {
+fn osds(map: &Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = |path: &str| match number(map, path) {
         0 => String::new(),
-        moment => format!(" (since {})", timestamp::age(moment)),
+        moment => format!(" (since {})", format_age(now.saturating_sub(Duration::from_secs(moment)))),
     };
     format!(
         "{} osds: {} up{}, {} in{}",

@@ -1,8 +1,8 @@
 //! `osd tier status`.
 
 use super::{list, number, real, text};
-use basalt_cli::byte_count::{bytes, count};
 use basalt_cli::table::{Align, Table};
+use basalt_cluster::quantity::{format_bytes as bytes, format_count as count};
 use serde_json::Value;
 
 pub fn status(document: &Value) -> String {
