@@ -1,7 +1,10 @@
 //! Block devices and the files that stand in for them: positioned reads and writes, flush and discard.
 
-use crate::{Buffer, Slice};
+use crate::driver::Driver;
+use crate::{BLOCK, Buffer, Ring, Slice, sim};
 use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,32 +62,80 @@ pub struct DeviceOptions {
 /// An open device. Cheap to clone; closed with its last clone and last operation.
 #[derive(Clone)]
 pub struct Device {
-    _not_send: std::marker::PhantomData<std::rc::Rc<()>>,
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    info: DeviceInfo,
+    path: PathBuf,
+    open: Open,
+}
+
+enum Open {
+    Sim(Rc<sim::OpenDisk>),
 }
 
 impl Device {
+    pub(crate) async fn open(ring: &Ring, path: &Path, options: DeviceOptions) -> io::Result<Device> {
+        let (mut info, open) = match ring.driver() {
+            Driver::Sim(host) => {
+                let (info, open) = host.open_device(path, &options)?;
+                (info, Open::Sim(open))
+            }
+        };
+        info.volatile_cache = options.volatile_cache.unwrap_or(info.volatile_cache);
+        Ok(Device { inner: Rc::new(Inner { info, path: path.into(), open }) })
+    }
     pub fn info(&self) -> &DeviceInfo {
-        unimplemented!()
+        &self.inner.info
     }
     /// For messages: the path it was opened by.
-    pub fn path(&self) -> &std::path::Path {
-        unimplemented!()
+    pub fn path(&self) -> &Path {
+        &self.inner.path
     }
     /// Fills the whole buffer from `offset`. `offset` and length are multiples of [`crate::BLOCK`]. A short read is an error.
-    pub async fn read(&self, _offset: u64, _buffer: Buffer) -> (io::Result<()>, Buffer) {
-        unimplemented!()
+    pub async fn read(&self, offset: u64, buffer: Buffer) -> (io::Result<()>, Buffer) {
+        if let Err(error) = self.check(offset, buffer.len() as u64) {
+            return (Err(error), buffer);
+        }
+        match &self.inner.open {
+            Open::Sim(disk) => disk.read(offset, buffer).await,
+        }
     }
     /// Writes the whole slice at `offset`; alignment as for [`Device::read`]. Durable only after a [`Device::flush`] begun after it completed
     /// (or at once without a volatile cache).
-    pub async fn write(&self, _offset: u64, _data: Slice) -> io::Result<()> {
-        unimplemented!()
+    pub async fn write(&self, offset: u64, data: Slice) -> io::Result<()> {
+        self.check(offset, data.len() as u64)?;
+        match &self.inner.open {
+            Open::Sim(disk) => disk.write(offset, data).await,
+        }
     }
     /// Makes every write that completed before this call durable.
     pub async fn flush(&self) -> io::Result<()> {
-        unimplemented!()
+        match &self.inner.open {
+            Open::Sim(disk) => disk.flush().await,
+        }
     }
     /// Tells the device that a range's content is no longer wanted; what it reads as afterwards is undefined. A no-op without support.
-    pub async fn discard(&self, _offset: u64, _length: u64) -> io::Result<()> {
-        unimplemented!()
+    pub async fn discard(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.check(offset, length)?;
+        match &self.inner.open {
+            Open::Sim(disk) => disk.discard(offset, length).await,
+        }
+    }
+
+    /// The caller's alignment is its programmer's business; an address beyond the end may come from a damaged disk, so it is an error.
+    fn check(&self, offset: u64, length: u64) -> io::Result<()> {
+        let aligned = offset.is_multiple_of(BLOCK as u64) && length.is_multiple_of(BLOCK as u64);
+        assert!(aligned, "{length} bytes at {offset} of {} are not whole blocks of {BLOCK}", self.path().display());
+        if offset.checked_add(length).is_some_and(|end| end <= self.info().size) {
+            return Ok(());
+        }
+        let message = format!(
+            "{length} bytes at {offset} of {} reach beyond its end at {}",
+            self.path().display(),
+            self.info().size
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
     }
 }

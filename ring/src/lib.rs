@@ -8,109 +8,115 @@
 
 pub mod buffer;
 pub mod device;
+mod driver;
+mod executor;
+mod limits;
 pub mod local;
 pub mod mailbox;
+mod pool;
 pub mod sim;
 pub mod socket;
 pub mod time;
+mod timer;
 pub mod uring;
+mod wake;
 
 pub use buffer::{BLOCK, Buffer, Slice};
 pub use device::{Device, DeviceInfo, DeviceKind, DeviceOptions, RotatingModel};
+pub use executor::Task;
 pub use socket::{Listener, Socket};
 pub use time::{Elapsed, Instant, UnixTime};
 
-use std::future::Future;
+use driver::Driver;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::task::Poll;
 use std::time::Duration;
+use time::Sleep;
 
 /// A thread's world. Cheap to clone, `!Send`.
 #[derive(Clone)]
 pub struct Ring {
-    _not_send: std::marker::PhantomData<std::rc::Rc<()>>,
+    driver: Driver,
 }
 
 impl Ring {
+    pub(crate) fn of(driver: Driver) -> Ring {
+        Ring { driver }
+    }
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
     /// Starts a task on this thread. Dropping the handle detaches the task; it goes on.
-    pub fn spawn<F>(&self, _future: F) -> Task<F::Output>
+    pub fn spawn<F>(&self, future: F) -> Task<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
     {
-        unimplemented!()
+        self.driver.spawn(future)
     }
     /// Monotonic time; virtual in the simulator.
     pub fn now(&self) -> Instant {
-        unimplemented!()
+        self.driver.now()
     }
     /// Wall-clock time; virtual (and able to jump) in the simulator.
     pub fn unix_time(&self) -> UnixTime {
-        unimplemented!()
+        self.driver.unix_time()
     }
-    pub async fn sleep(&self, _duration: Duration) {
-        unimplemented!()
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        self.sleep_until(self.now() + duration)
     }
-    pub async fn sleep_until(&self, _deadline: Instant) {
-        unimplemented!()
+    pub fn sleep_until(&self, deadline: Instant) -> impl Future<Output = ()> + use<> {
+        Sleep::new(self.driver.clone(), deadline)
     }
     /// Runs `future` for at most `duration`; on `Elapsed` it has been dropped.
-    pub async fn timeout<F: Future>(&self, _duration: Duration, _future: F) -> Result<F::Output, Elapsed> {
-        unimplemented!()
+    pub async fn timeout<F: Future>(&self, duration: Duration, future: F) -> Result<F::Output, Elapsed> {
+        match local::select(future, self.sleep(duration)).await {
+            local::Either::First(output) => Ok(output),
+            local::Either::Second(()) => Err(Elapsed),
+        }
     }
     /// Lets every other ready task run once.
     pub async fn yield_now(&self) {
-        unimplemented!()
+        let mut yielded = false;
+        std::future::poll_fn(|context| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
     /// From the kernel's generator, or the simulation's seed.
     pub fn random_u64(&self) -> u64 {
-        unimplemented!()
+        let mut bytes = [0; 8];
+        self.fill_random(&mut bytes);
+        u64::from_le_bytes(bytes)
     }
-    pub fn fill_random(&self, _bytes: &mut [u8]) {
-        unimplemented!()
+    pub fn fill_random(&self, bytes: &mut [u8]) {
+        self.driver.fill_random(bytes);
     }
     /// A buffer of `len` bytes, 4096-aligned, its capacity rounded up to whole blocks. Its content is whatever an earlier user
     /// of this process left there (never another process's), so fill it or zero it.
-    pub fn buffer(&self, _len: usize) -> Buffer {
-        unimplemented!()
+    pub fn buffer(&self, len: usize) -> Buffer {
+        self.driver.pool().buffer(len)
     }
     /// Opens a block device or a regular file with O_DIRECT (falling back to buffered where a filesystem has none), exclusively
     /// when asked: `O_EXCL` on block devices, an advisory lock on files. `EBUSY` if another holds it.
-    pub async fn open_device(&self, _path: &Path, _options: DeviceOptions) -> io::Result<Device> {
-        unimplemented!()
+    pub async fn open_device(&self, path: &Path, options: DeviceOptions) -> io::Result<Device> {
+        Device::open(self, path, options).await
     }
-    pub async fn listen(&self, _address: SocketAddr) -> io::Result<Listener> {
-        unimplemented!()
+    pub async fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
+        Listener::bind(self, address).await
     }
-    pub async fn connect(&self, _address: SocketAddr) -> io::Result<Socket> {
-        unimplemented!()
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
+        Socket::connect(self, address).await
     }
     /// Takes over a connected stream socket from elsewhere (io_uring driver only).
-    pub fn adopt_socket(&self, _socket: OwnedFd) -> io::Result<Socket> {
-        unimplemented!()
-    }
-}
-
-/// A spawned task's handle: awaiting it yields the task's output. If the task panicked, awaiting it panics too.
-pub struct Task<T> {
-    _output: std::marker::PhantomData<T>,
-}
-
-impl<T> Task<T> {
-    /// Drops the task's future at the next turn. Operations in flight keep their buffers until the kernel is done.
-    pub fn abort(&self) {
-        unimplemented!()
-    }
-    pub fn is_finished(&self) -> bool {
-        unimplemented!()
-    }
-}
-
-impl<T> Future for Task<T> {
-    type Output = T;
-    fn poll(self: std::pin::Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> std::task::Poll<T> {
-        unimplemented!()
+    pub fn adopt_socket(&self, socket: OwnedFd) -> io::Result<Socket> {
+        Socket::adopt(self, socket)
     }
 }

@@ -1,109 +1,188 @@
 //! The simulated driver: a seeded world of processes, disks and links in virtual time, on one thread.
 
-use crate::{DeviceInfo, Ring};
-use std::marker::PhantomData;
+mod crash;
+mod disk;
+mod image;
+mod network;
+mod process;
+mod random;
+mod world;
+
+pub use image::Image;
+pub use process::Process;
+
+pub(crate) use disk::OpenDisk;
+pub(crate) use network::{SimulatedListener, SimulatedSocket, connect, listen};
+pub(crate) use process::Host;
+
+use crate::DeviceInfo;
+use disk::DiskState;
+use network::Network;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
+use world::Shared;
 
-/// A simulated world. Everything that happens in it is a function of its seed and of the code that runs in it.
+/// A simulated world. Everything that happens in it is a function of its seed and of the code that runs in it. With its last clone
+/// everything in it is dropped.
 #[derive(Clone)]
 pub struct World {
-    _not_send: PhantomData<Rc<()>>,
+    owner: Rc<Owner>,
+}
+
+/// Tasks hold the world they run in; this is what breaks the cycle.
+struct Owner {
+    shared: Rc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.shut_down();
+    }
 }
 
 impl World {
-    pub fn new(_seed: u64) -> World {
-        unimplemented!()
+    pub fn new(seed: u64) -> World {
+        World { owner: Rc::new(Owner { shared: Shared::new(seed) }) }
+    }
+    fn shared(&self) -> &Rc<Shared> {
+        &self.owner.shared
     }
     /// A process with its own tasks and its own view of the world; it can be killed. `address` is its IP.
-    pub fn process(&self, _name: &str, _address: std::net::IpAddr) -> Process {
-        unimplemented!()
+    pub fn process(&self, name: &str, address: IpAddr) -> Process {
+        Process::new(self.shared(), name, address)
     }
-    /// Adds a disk that processes reach by `path`.
-    pub fn add_disk(&self, _path: &str, _info: DeviceInfo) -> Disk {
-        unimplemented!()
+    /// Adds a disk that processes reach by `path`, full of zeros.
+    pub fn add_disk(&self, path: &str, info: DeviceInfo) -> Disk {
+        let state = Rc::new(DiskState::new(path.into(), info));
+        let before = self.shared().disks.borrow_mut().insert(path.into(), state.clone());
+        assert!(before.is_none(), "the simulation has a disk {path} already");
+        Disk { shared: self.shared().clone(), state }
+    }
+    /// A disk added before, or made by a process that opened it with a `create_size`.
+    pub fn disk(&self, path: &str) -> Option<Disk> {
+        let state = self.shared().disks.borrow().get(std::path::Path::new(path)).cloned()?;
+        Some(Disk { shared: self.shared().clone(), state })
     }
     /// Runs until `future` ends (in the context of no process), advancing virtual time. Panics, naming the seed, when nothing can happen any more.
-    pub fn block_on<T>(&self, _future: impl Future<Output = T>) -> T {
-        unimplemented!()
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.shared().block_on(future)
     }
     /// Runs everything for this long.
-    pub fn run_for(&self, _duration: Duration) {
-        unimplemented!()
+    pub fn run_for(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.shared().run_until(self.shared().now().saturating_add(nanoseconds));
     }
     pub fn seed(&self) -> u64 {
-        unimplemented!()
+        self.shared().seed
     }
-}
-
-#[derive(Clone)]
-pub struct Process {
-    _not_send: PhantomData<Rc<()>>,
-}
-
-impl Process {
-    pub fn ring(&self) -> Ring {
-        unimplemented!()
+    /// Packets from `from` no longer reach `to`; they wait, as TCP would retransmit them. The way back is another link.
+    pub fn cut(&self, from: IpAddr, to: IpAddr) {
+        Network::cut(self.shared(), from, to);
     }
-    /// Drops all its tasks, sockets and open devices at once. Disks keep what a power cut of the process alone would leave: everything completed.
-    pub fn kill(&self) {
-        unimplemented!()
+    /// Ends a [`World::cut`]; what waited arrives.
+    pub fn heal(&self, from: IpAddr, to: IpAddr) {
+        Network::heal(self.shared(), from, to);
+    }
+    /// A hash of everything that happened so far, equal for equal runs.
+    pub fn trace_hash(&self) -> u64 {
+        self.shared().trace_hash()
+    }
+    /// Virtual time since the world's beginning.
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.shared().now())
     }
 }
 
 /// A simulated disk, seen from outside.
 #[derive(Clone)]
 pub struct Disk {
-    _not_send: PhantomData<Rc<()>>,
+    shared: Rc<Shared>,
+    state: Rc<DiskState>,
 }
 
 /// One thing that happened at a disk, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskEvent {
-    /// A write was submitted. The driver may have put it on the medium any time from now on.
-    WriteSubmitted { write: u64, offset: u64, data: Rc<[u8]> },
-    WriteCompleted { write: u64 },
-    /// A flush completed: writes completed before its submission are durable; `durable` lists them.
-    Flushed { durable: Rc<[u64]> },
+    /// A write was submitted. The driver may have put it on the medium any time from now on. A discard is recorded as the writes of
+    /// zeros or garbage that it amounts to.
+    WriteSubmitted {
+        write: u64,
+        offset: u64,
+        data: Rc<[u8]>,
+    },
+    WriteCompleted {
+        write: u64,
+    },
+    /// A flush completed: writes completed before its submission are durable; `durable` lists those that no earlier event listed. Without
+    /// a volatile cache each completed write is followed by one of these.
+    Flushed {
+        durable: Rc<[u64]>,
+    },
     /// Placed by the test, e.g. "transaction 7 was acknowledged".
     Mark(u64),
 }
 
 impl Disk {
-    /// Power cut: each unflushed write survives whole, in part (any subset of its 512-byte sectors) or not at all, by the seed. All writes
-    /// in flight fail. Returns nothing; the disk is ready to be opened again.
+    pub fn path(&self) -> &std::path::Path {
+        self.state.path()
+    }
+    pub fn info(&self) -> &DeviceInfo {
+        self.state.info()
+    }
+    /// Power cut: each unflushed write survives whole, in part (any subset of its 512-byte sectors) or not at all, by the seed. All operations
+    /// in flight fail, and so do those of handles that were open; recording ends. The disk is ready to be opened again.
     pub fn power_cut(&self) {
-        unimplemented!()
+        self.state.power_cut(&mut self.shared.random.borrow_mut());
     }
     /// The bytes as a read would see them now.
     pub fn image(&self) -> Vec<u8> {
-        unimplemented!()
+        self.snapshot().to_vec()
     }
-    pub fn set_image(&self, _image: &[u8]) {
-        unimplemented!()
+    pub fn set_image(&self, image: &[u8]) {
+        self.restore(Image::from(image));
+    }
+    /// As [`Disk::image`], but shared instead of copied.
+    pub fn snapshot(&self) -> Image {
+        self.state.snapshot()
+    }
+    /// As [`Disk::set_image`], but shared instead of copied. All of it is durable.
+    pub fn restore(&self, image: Image) {
+        self.state.restore(image);
     }
     /// Flips the bits of `mask` in the byte at `offset`.
-    pub fn flip(&self, _offset: u64, _mask: u8) {
-        unimplemented!()
+    pub fn flip(&self, offset: u64, mask: u8) {
+        self.state.flip(offset, mask);
     }
     /// Starts recording events (from an empty log).
     pub fn record(&self) {
-        unimplemented!()
+        self.state.record();
     }
-    pub fn mark(&self, _mark: u64) {
-        unimplemented!()
+    pub fn mark(&self, mark: u64) {
+        self.state.mark(mark);
     }
+    /// The events since the last call; recording goes on.
     pub fn take_events(&self) -> Vec<DiskEvent> {
-        unimplemented!()
+        self.state.take_events()
     }
-    /// Makes the next operations that touch `[offset, offset+length)` fail with this errno.
-    pub fn fail_range(&self, _offset: u64, _length: u64, _errno: i32) {
-        unimplemented!()
+    /// Makes the next operations that touch `[offset, offset+length)` fail with this errno. A write that fails may still have reached the
+    /// medium in part.
+    pub fn fail_range(&self, offset: u64, length: u64, errno: i32) {
+        self.state.fail_range(offset, length, errno);
     }
-    pub fn fail_flushes(&self, _errno: i32) {
-        unimplemented!()
+    pub fn fail_flushes(&self, errno: i32) {
+        self.state.fail_flushes(errno);
     }
+    /// Flushes succeed from now on without making anything durable.
+    pub fn lie_about_flushes(&self) {
+        self.state.lie_about_flushes();
+    }
+    /// The next write lands `shift` bytes away from where it was meant to.
+    pub fn misdirect_next_write(&self, shift: i64) {
+        self.state.misdirect_next_write(shift);
+    }
+    /// Ends all injected faults; what they did to the content stays.
     pub fn heal(&self) {
-        unimplemented!()
+        self.state.heal();
     }
 }

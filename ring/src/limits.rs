@@ -1,0 +1,28 @@
+//! The bounds of this crate, together.
+
+/// Tasks of one executor; the index takes 24 bits of a waker.
+pub(crate) const TASKS_MAX: usize = (1 << 24) - 2;
+
+/// The largest buffer that is pooled. Larger ones are allocated and freed each time.
+pub(crate) const POOLED_BYTES_MAX: usize = 16 << 20;
+
+/// The largest buffer carved from the registered arena, so that a few huge ones can't use it up.
+pub(crate) const ARENA_PIECE_BYTES_MAX: usize = 1 << 20;
+
+/// Heap memory a pool keeps for reuse while nobody uses it.
+pub(crate) const IDLE_HEAP_BYTES_MAX: usize = 64 << 20;
+
+/// What a simulated disk keeps in its volatile cache before it writes the oldest back by itself.
+pub(crate) const SIMULATED_CACHE_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes on their way or unread in one direction of a simulated connection before its sender waits.
+pub(crate) const SIMULATED_WINDOW_BYTES: usize = 256 << 10;
+
+/// Connections a simulated listener keeps that nobody accepted yet.
+pub(crate) const SIMULATED_BACKLOG: usize = 1024;
+
+/// The most a multishot receive hands over at once.
+pub(crate) const CHUNK_BYTES_MAX: usize = 16 << 10;
+
+const _: () = assert!(ARENA_PIECE_BYTES_MAX <= POOLED_BYTES_MAX);
+const _: () = assert!(CHUNK_BYTES_MAX <= SIMULATED_WINDOW_BYTES);

@@ -1,0 +1,499 @@
+//! A simulated disk: what reads see, what is durable, and the writes between the two.
+
+use super::image::Image;
+use super::process::Host;
+use super::random::Random;
+use super::world::{Event, Shared};
+use super::{DiskEvent, crash};
+use crate::device::{DeviceInfo, DeviceOptions};
+use crate::limits::SIMULATED_CACHE_BYTES_MAX;
+use crate::local::{OnceSender, once};
+use crate::{Buffer, Slice};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+const MICROSECOND: u64 = 1000;
+/// The pieces a discard is made of, each of which reads as its own kind of leftover.
+const DISCARD_PIECE: u64 = 1 << 20;
+
+pub(crate) struct DiskState {
+    path: PathBuf,
+    info: DeviceInfo,
+    inner: RefCell<Inner>,
+}
+
+struct Inner {
+    /// What a read sees.
+    current: Image,
+    /// What a power cut leaves if no cached write survives.
+    durable: Image,
+    /// Completed writes that are not durable, in the order they completed.
+    cached: VecDeque<CachedWrite>,
+    cached_bytes: usize,
+    /// Completed writes so far; a flush covers those before its submission.
+    completed: u64,
+    in_flight: BTreeMap<u64, Operation>,
+    next_operation: u64,
+    next_write: u64,
+    /// Writes that the cache wrote back by itself since the last flush.
+    written_back: Vec<u64>,
+    recording: Option<Vec<DiskEvent>>,
+    bad_ranges: Vec<(u64, u64, i32)>,
+    flush_error: Option<i32>,
+    lying_flushes: bool,
+    misdirected: Option<i64>,
+    /// Grows with every power cut; handles of an earlier one are dead.
+    epoch: u64,
+    exclusive: bool,
+}
+
+pub(super) struct CachedWrite {
+    write: u64,
+    number: u64,
+    pub(super) offset: u64,
+    pub(super) data: Rc<[u8]>,
+}
+
+struct Operation {
+    /// Keeps the device open until the operation is over.
+    device: Rc<OpenDisk>,
+    kind: Kind,
+}
+
+enum Kind {
+    Read { offset: u64, buffer: Buffer, reply: OnceSender<(io::Result<()>, Buffer)> },
+    Write { write: u64, offset: u64, data: Rc<[u8]>, reply: Rc<RefCell<Reply>> },
+    Flush { covers: u64, reply: OnceSender<io::Result<()>> },
+}
+
+/// One answer for the writes that a discard is made of.
+struct Reply {
+    outstanding: usize,
+    result: io::Result<()>,
+    sender: Option<OnceSender<io::Result<()>>>,
+}
+
+impl Reply {
+    fn settle(reply: &Rc<RefCell<Reply>>, result: io::Result<()>) {
+        let sender = {
+            let mut reply = reply.borrow_mut();
+            if result.is_err() {
+                reply.result = result;
+            }
+            reply.outstanding -= 1;
+            if reply.outstanding > 0 {
+                return;
+            }
+            let result = std::mem::replace(&mut reply.result, Ok(()));
+            reply.sender.take().map(|sender| (sender, result))
+        };
+        if let Some((sender, result)) = sender {
+            sender.send(result);
+        }
+    }
+}
+
+/// An open handle. The device is closed with its last clone and last operation.
+pub(crate) struct OpenDisk {
+    disk: Rc<DiskState>,
+    host: Weak<Host>,
+    epoch: u64,
+    write: bool,
+    exclusive: bool,
+}
+
+impl Drop for OpenDisk {
+    fn drop(&mut self) {
+        let mut inner = self.disk.inner.borrow_mut();
+        if self.exclusive && inner.epoch == self.epoch {
+            inner.exclusive = false;
+        }
+    }
+}
+
+fn errno(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+impl DiskState {
+    pub(super) fn new(path: PathBuf, info: DeviceInfo) -> DiskState {
+        let inner = Inner {
+            current: Image::new(info.size),
+            durable: Image::new(info.size),
+            cached: VecDeque::new(),
+            cached_bytes: 0,
+            completed: 0,
+            in_flight: BTreeMap::new(),
+            next_operation: 0,
+            next_write: 0,
+            written_back: Vec::new(),
+            recording: None,
+            bad_ranges: Vec::new(),
+            flush_error: None,
+            lying_flushes: false,
+            misdirected: None,
+            epoch: 0,
+            exclusive: false,
+        };
+        DiskState { path, info, inner: RefCell::new(inner) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    pub(super) fn open(self: &Rc<Self>, host: &Rc<Host>, options: &DeviceOptions) -> io::Result<Rc<OpenDisk>> {
+        let mut inner = self.inner.borrow_mut();
+        if options.exclusive {
+            if inner.exclusive {
+                return Err(errno(libc::EBUSY));
+            }
+            inner.exclusive = true;
+        }
+        let (write, exclusive, epoch) = (options.write, options.exclusive, inner.epoch);
+        Ok(Rc::new(OpenDisk { disk: self.clone(), host: Rc::downgrade(host), epoch, write, exclusive }))
+    }
+
+    fn submit(self: &Rc<Self>, shared: &Shared, latency: u64, operation: Operation) {
+        let mut inner = self.inner.borrow_mut();
+        let number = inner.next_operation;
+        inner.next_operation += 1;
+        inner.in_flight.insert(number, operation);
+        shared.schedule(shared.now() + latency, Event::Disk { disk: self.clone(), operation: number });
+    }
+
+    fn latency(&self, shared: &Shared) -> u64 {
+        let mut random = shared.random.borrow_mut();
+        let usual = if self.info.rotational {
+            random.between(1000 * MICROSECOND, 15_000 * MICROSECOND)
+        } else {
+            random.between(20 * MICROSECOND, 200 * MICROSECOND)
+        };
+        // Now and then a device is far slower than usual.
+        if random.chance(1) { usual * 20 } else { usual }
+    }
+
+    /// An operation's time has come.
+    pub(super) fn complete(self: &Rc<Self>, shared: &Shared, operation: u64) {
+        let Some(Operation { device, kind }) = self.inner.borrow_mut().in_flight.remove(&operation) else {
+            return; // A power cut or a kill ended it.
+        };
+        match kind {
+            Kind::Read { offset, mut buffer, reply } => {
+                let result = self.inner.borrow().fault(offset, buffer.len() as u64);
+                if result.is_ok() {
+                    self.inner.borrow().current.read(offset, &mut buffer);
+                }
+                reply.send((result, buffer));
+            }
+            Kind::Write { write, offset, data, reply } => {
+                let result = self.finish_write(shared, write, offset, data);
+                Reply::settle(&reply, result);
+            }
+            Kind::Flush { covers, reply } => {
+                let result = self.inner.borrow_mut().flush(covers);
+                reply.send(result);
+            }
+        }
+        drop(device);
+    }
+
+    fn finish_write(&self, shared: &Shared, write: u64, offset: u64, data: Rc<[u8]>) -> io::Result<()> {
+        let mut inner = self.inner.borrow_mut();
+        if let Err(error) = inner.fault(offset, data.len() as u64) {
+            // A failed write may have left anything between nothing and all of itself, for good.
+            let mut random = shared.random.borrow_mut();
+            let Inner { current, durable, .. } = &mut *inner;
+            crash::survive(&mut random, offset, &data, |offset, bytes| {
+                current.write(offset, bytes);
+                durable.write(offset, bytes);
+            });
+            return Err(error);
+        }
+        let place = match inner.misdirected.take() {
+            Some(shift) => offset.saturating_add_signed(shift).min(self.info.size - data.len() as u64),
+            None => offset,
+        };
+        inner.current.write(place, &data);
+        inner.log(DiskEvent::WriteCompleted { write });
+        inner.completed += 1;
+        if !self.info.volatile_cache {
+            inner.durable.write(place, &data);
+            inner.log(DiskEvent::Flushed { durable: Rc::from([write]) });
+            return Ok(());
+        }
+        let number = inner.completed;
+        inner.cached_bytes += data.len();
+        inner.cached.push_back(CachedWrite { write, number, offset: place, data });
+        while inner.cached_bytes > SIMULATED_CACHE_BYTES_MAX {
+            if let Some(write) = inner.write_back() {
+                inner.written_back.push(write);
+            }
+        }
+        Ok(())
+    }
+
+    /// The operations of a process that is killed: writes that were in flight are done or not, reads are over.
+    pub(super) fn end_operations(self: &Rc<Self>, shared: &Shared, host: &Rc<Host>) {
+        let ended: Vec<Operation> = {
+            let mut inner = self.inner.borrow_mut();
+            let belongs = |operation: &Operation| std::ptr::eq(operation.device.host.as_ptr(), Rc::as_ptr(host));
+            let keys: Vec<u64> = inner.in_flight.iter().filter(|(_, it)| belongs(it)).map(|(key, _)| *key).collect();
+            keys.into_iter().filter_map(|key| inner.in_flight.remove(&key)).collect()
+        };
+        for operation in ended {
+            if let Kind::Write { write, offset, data, .. } = &operation.kind
+                && shared.chance(50)
+            {
+                let _lost_with_its_process = self.finish_write(shared, *write, *offset, data.clone());
+            }
+            operation.fail(libc::ECANCELED);
+        }
+    }
+
+    /// Forgets operations in flight without answering them, when the world ends.
+    pub(super) fn abandon(&self) {
+        let operations = std::mem::take(&mut self.inner.borrow_mut().in_flight);
+        drop(operations);
+    }
+
+    pub(super) fn power_cut(&self, random: &mut Random) {
+        let ended = {
+            let mut inner = self.inner.borrow_mut();
+            let inner = &mut *inner;
+            let mut unacknowledged: Vec<(u64, Rc<[u8]>)> = Vec::new();
+            for operation in inner.in_flight.values() {
+                if let Kind::Write { offset, data, .. } = &operation.kind {
+                    unacknowledged.push((*offset, data.clone()));
+                }
+            }
+            random.shuffle(&mut unacknowledged);
+            let cached = inner.cached.drain(..).map(|write| (write.offset, write.data));
+            for (offset, data) in cached.chain(unacknowledged) {
+                crash::survive(random, offset, &data, |offset, bytes| inner.durable.write(offset, bytes));
+            }
+            inner.current = inner.durable.clone();
+            inner.cached_bytes = 0;
+            inner.written_back.clear();
+            inner.recording = None;
+            inner.epoch += 1;
+            inner.exclusive = false;
+            std::mem::take(&mut inner.in_flight)
+        };
+        for operation in ended.into_values() {
+            operation.fail(libc::EIO);
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Image {
+        self.inner.borrow().current.clone()
+    }
+
+    pub(super) fn restore(&self, image: Image) {
+        assert_eq!(image.size(), self.info.size, "an image must have its disk's size");
+        let mut inner = self.inner.borrow_mut();
+        inner.durable = image.clone();
+        inner.current = image;
+        inner.cached.clear();
+        inner.cached_bytes = 0;
+        inner.written_back.clear();
+    }
+
+    pub(super) fn flip(&self, offset: u64, mask: u8) {
+        let inner = &mut *self.inner.borrow_mut();
+        for image in [&mut inner.current, &mut inner.durable] {
+            let mut byte = [0];
+            image.read(offset, &mut byte);
+            image.write(offset, &[byte[0] ^ mask]);
+        }
+    }
+
+    pub(super) fn record(&self) {
+        self.inner.borrow_mut().recording = Some(Vec::new());
+    }
+
+    pub(super) fn mark(&self, mark: u64) {
+        self.inner.borrow_mut().log(DiskEvent::Mark(mark));
+    }
+
+    pub(super) fn take_events(&self) -> Vec<DiskEvent> {
+        self.inner.borrow_mut().recording.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn fail_range(&self, offset: u64, length: u64, errno: i32) {
+        self.inner.borrow_mut().bad_ranges.push((offset, length, errno));
+    }
+
+    pub(super) fn fail_flushes(&self, errno: i32) {
+        self.inner.borrow_mut().flush_error = Some(errno);
+    }
+
+    pub(super) fn lie_about_flushes(&self) {
+        self.inner.borrow_mut().lying_flushes = true;
+    }
+
+    pub(super) fn misdirect_next_write(&self, shift: i64) {
+        self.inner.borrow_mut().misdirected = Some(shift);
+    }
+
+    pub(super) fn heal(&self) {
+        let mut inner = self.inner.borrow_mut();
+        inner.bad_ranges.clear();
+        inner.flush_error = None;
+        inner.lying_flushes = false;
+        inner.misdirected = None;
+    }
+}
+
+impl Operation {
+    fn fail(self, code: i32) {
+        match self.kind {
+            Kind::Read { buffer, reply, .. } => reply.send((Err(errno(code)), buffer)),
+            Kind::Write { reply, .. } => Reply::settle(&reply, Err(errno(code))),
+            Kind::Flush { reply, .. } => reply.send(Err(errno(code))),
+        }
+    }
+}
+
+impl Inner {
+    fn log(&mut self, event: DiskEvent) {
+        if let Some(events) = &mut self.recording {
+            events.push(event);
+        }
+    }
+
+    fn fault(&self, offset: u64, length: u64) -> io::Result<()> {
+        let touches = |(bad, bad_length, _): &&(u64, u64, i32)| offset < bad + bad_length && *bad < offset + length;
+        match self.bad_ranges.iter().find(touches) {
+            Some((_, _, code)) => Err(errno(*code)),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the oldest cached write durable.
+    fn write_back(&mut self) -> Option<u64> {
+        let cached = self.cached.pop_front()?;
+        self.cached_bytes -= cached.data.len();
+        self.durable.write(cached.offset, &cached.data);
+        Some(cached.write)
+    }
+
+    fn flush(&mut self, covers: u64) -> io::Result<()> {
+        if let Some(code) = self.flush_error {
+            return Err(errno(code));
+        }
+        if self.lying_flushes {
+            return Ok(());
+        }
+        let mut durable = std::mem::take(&mut self.written_back);
+        while self.cached.front().is_some_and(|write| write.number <= covers) {
+            durable.extend(self.write_back());
+        }
+        self.log(DiskEvent::Flushed { durable: durable.into() });
+        Ok(())
+    }
+}
+
+impl OpenDisk {
+    fn host(&self) -> io::Result<Rc<Host>> {
+        let host = self.host.upgrade().filter(|host| host.is_alive()).ok_or_else(|| errno(libc::ECANCELED))?;
+        if self.disk.inner.borrow().epoch != self.epoch {
+            return Err(errno(libc::EIO));
+        }
+        Ok(host)
+    }
+
+    fn writable_host(&self) -> io::Result<Rc<Host>> {
+        if !self.write {
+            return Err(errno(libc::EBADF));
+        }
+        self.host()
+    }
+
+    pub(crate) async fn read(self: &Rc<Self>, offset: u64, buffer: Buffer) -> (io::Result<()>, Buffer) {
+        let host = match self.host() {
+            Ok(host) => host,
+            Err(error) => return (Err(error), buffer),
+        };
+        let (reply, answer) = once();
+        let latency = self.disk.latency(host.shared());
+        let kind = Kind::Read { offset, buffer, reply };
+        self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
+        match answer.await {
+            Some(answer) => answer,
+            None => std::future::pending().await, // The world is gone.
+        }
+    }
+
+    pub(crate) async fn write(self: &Rc<Self>, offset: u64, data: Slice) -> io::Result<()> {
+        let host = self.writable_host()?;
+        self.write_all(&host, vec![(offset, Rc::from(&*data))]).await
+    }
+
+    async fn write_all(self: &Rc<Self>, host: &Host, pieces: Vec<(u64, Rc<[u8]>)>) -> io::Result<()> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
+        let (sender, answer) = once();
+        let reply = Reply { outstanding: pieces.len(), result: Ok(()), sender: Some(sender) };
+        let reply = Rc::new(RefCell::new(reply));
+        for (offset, data) in pieces {
+            let write = {
+                let mut inner = self.disk.inner.borrow_mut();
+                let write = inner.next_write;
+                inner.next_write += 1;
+                inner.log(DiskEvent::WriteSubmitted { write, offset, data: data.clone() });
+                write
+            };
+            let latency = self.disk.latency(host.shared());
+            let kind = Kind::Write { write, offset, data, reply: reply.clone() };
+            self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
+        }
+        drop(reply);
+        answer.await.unwrap_or_else(|| Err(errno(libc::ECANCELED)))
+    }
+
+    pub(crate) async fn flush(self: &Rc<Self>) -> io::Result<()> {
+        let host = self.host()?;
+        let (reply, answer) = once();
+        let covers = self.disk.inner.borrow().completed;
+        let latency = host.shared().between(100 * MICROSECOND, 2000 * MICROSECOND);
+        let kind = Kind::Flush { covers, reply };
+        self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
+        answer.await.unwrap_or_else(|| Err(errno(libc::ECANCELED)))
+    }
+
+    /// To the disk a discard is a number of writes, each of zeros or of garbage; some of the range it leaves alone.
+    pub(crate) async fn discard(self: &Rc<Self>, offset: u64, length: u64) -> io::Result<()> {
+        let host = self.writable_host()?;
+        if !self.disk.info.discard {
+            return Ok(());
+        }
+        let mut pieces = Vec::new();
+        {
+            let mut random = host.shared().random.borrow_mut();
+            let mut start = offset;
+            while start < offset + length {
+                let end = (offset + length).min((start / DISCARD_PIECE + 1) * DISCARD_PIECE);
+                let mut data = vec![0; (end - start) as usize];
+                match random.below(3) {
+                    0 => pieces.push((start, Rc::from(data))),
+                    1 => {
+                        random.fill(&mut data);
+                        pieces.push((start, Rc::from(data)));
+                    }
+                    _ => {}
+                }
+                start = end;
+            }
+        }
+        self.write_all(&host, pieces).await
+    }
+}
