@@ -1,9 +1,11 @@
 //! Every bound of this crate, with how they relate.
 
+use crate::map::{Osd, PlacementGroup, Pool};
+use rkyv::Archived;
 use std::time::Duration;
 
 /// OSD ids are `0..OSD_COUNT_MAX`.
-pub const OSD_COUNT_MAX: u32 = 10_000;
+pub const OSD_COUNT_MAX: u32 = 4_096;
 pub const POOL_COUNT_MAX: usize = 1_024;
 pub const POOL_NAME_BYTES_MAX: usize = 256;
 /// Copies of an object; Ceph's bounds too.
@@ -14,14 +16,14 @@ pub const POOL_SIZE_DEFAULT: u32 = 1;
 pub const PG_NUM_MAX: u32 = 65_536;
 pub const PG_NUM_DEFAULT: u32 = 32;
 /// Of all pools together, so that a whole map stays small enough to send.
-pub const PG_COUNT_MAX: u64 = 1 << 18;
-pub const APPLICATIONS_PER_POOL_MAX: usize = 16;
+pub const PG_COUNT_MAX: u64 = 1 << 16;
+pub const APPLICATIONS_PER_POOL_MAX: usize = 4;
 pub const APPLICATION_NAME_BYTES_MAX: usize = 128;
 /// Host names and addresses that an OSD boots with.
-pub const HOST_NAME_BYTES_MAX: usize = 255;
+pub const HOST_NAME_BYTES_MAX: usize = 64;
 pub const ADDRESS_BYTES_MAX: usize = 64;
-/// Of a map as bytes, on the wire and in the store.
-pub const MAP_BYTES_MAX: usize = 64 << 20;
+/// Of a map as bytes, on the wire and in the store: it travels in one message, with a little around it.
+pub const MAP_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
 
 /// An archived hit set is kept this many times at most, and each lasts at most a month.
 pub const HIT_SET_COUNT_MAX: u32 = 128;
@@ -51,11 +53,23 @@ pub const MAPS_KEPT: u32 = 500;
 pub const SESSIONS_MAX: usize = 1_024;
 /// Peers that have connected and not yet authenticated.
 pub const HANDSHAKES_MAX: usize = 128;
-/// What an unauthenticated peer may send, and how long it may take.
-pub const HANDSHAKE_BYTES_MAX: usize = 4096;
-pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
-/// Replies waiting for a session that does not read them; beyond it the session is cut.
+/// Of one request; the largest is a report on every pool.
+pub const REQUEST_BYTES_MAX: u32 = 1 << 20;
+/// Requests of all sessions that wait to be decided on; sessions are not read from beyond it.
+pub const REQUESTS_QUEUED_MAX: usize = 256;
+/// Of a command's answer, so that it fits a message.
+pub const REPLY_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
+/// Replies waiting for a session that does not read them, besides the newest map; beyond it the session is cut.
 pub const REPLIES_QUEUED_MAX: usize = 64;
+pub const REPLY_BYTES_QUEUED_MAX: usize = 4 * REPLY_BYTES_MAX;
+/// A session that was silent for so long is asked for a sign of life, and is cut when it gives none for three times as long.
+pub const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that does not take a frame for so long is cut.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the sessions may take to end when the monitor stops.
+pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+/// Lines of detail of one health check, as in Ceph.
+pub const HEALTH_DETAIL_MAX: usize = 50;
 /// Of one command's string arguments.
 pub const ARGUMENT_BYTES_MAX: usize = 4096;
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -63,5 +77,13 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
-const _: () = assert!(PG_COUNT_MAX * (POOL_SIZE_MAX as u64 * 4 + 32) <= MAP_BYTES_MAX as u64);
+// The largest map that can be decided can also be sent.
+const _: () = {
+    let groups = PG_COUNT_MAX as usize * (size_of::<Archived<PlacementGroup>>() + 4 * POOL_SIZE_MAX as usize);
+    let osd = size_of::<Archived<Osd>>() + HOST_NAME_BYTES_MAX + 2 * ADDRESS_BYTES_MAX;
+    let pool = size_of::<Archived<Pool>>()
+        + POOL_NAME_BYTES_MAX
+        + APPLICATIONS_PER_POOL_MAX * (APPLICATION_NAME_BYTES_MAX + 8);
+    assert!(groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + 4096 <= MAP_BYTES_MAX);
+};
 const _: () = assert!(PG_NUM_MAX as u64 <= PG_COUNT_MAX);

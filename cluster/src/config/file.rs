@@ -153,7 +153,7 @@ impl Reader<'_> {
         let host = match &section.host {
             None => host_name(),
             Some(host) if host.get_ref().is_empty() || host.get_ref().len() > limits::HOST_NAME_BYTES_MAX => {
-                return Err(self.error(host, "host must not be empty and has at most 255 bytes"));
+                return Err(self.error(host, format_args!("host must have 1 to {} bytes", limits::HOST_NAME_BYTES_MAX)));
             }
             Some(host) => host.get_ref().clone(),
         };

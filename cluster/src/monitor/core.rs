@@ -291,8 +291,15 @@ impl MonitorCore {
             Ok(answer) => answer,
             Err(refusal) => return vec![refuse(session, tag, refusal)],
         };
-        let mut actions = answer.map.map_or_else(Vec::new, |map| self.decide(now, map));
         let reply = CommandReply { errno: 0, message: answer.message, json: answer.json.to_string() };
+        let length = reply.message.len() + reply.json.len();
+        if length > limits::REPLY_BYTES_MAX {
+            let most = limits::REPLY_BYTES_MAX;
+            let message =
+                format!("the answer has {length} bytes, and {most} can be sent: ask for less, such as one pool");
+            return vec![refuse(session, tag, Refusal::new(libc::EOVERFLOW, message))];
+        }
+        let mut actions = answer.map.map_or_else(Vec::new, |map| self.decide(now, map));
         actions.push(Action::Reply { session, reply: MonitorReply::Command { tag, reply } });
         actions
     }

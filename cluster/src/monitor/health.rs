@@ -32,6 +32,14 @@ pub struct Check {
     pub detail: Vec<String>,
 }
 
+impl Check {
+    fn detail_shown(&self) -> impl Iterator<Item = String> {
+        let shown = self.detail.iter().take(limits::HEALTH_DETAIL_MAX).cloned();
+        let more = self.detail.len().saturating_sub(limits::HEALTH_DETAIL_MAX);
+        shown.chain((more > 0).then(|| format!("... and {more} more")))
+    }
+}
+
 /// By code.
 pub type Checks = BTreeMap<&'static str, Check>;
 
@@ -181,7 +189,7 @@ pub fn document(checks: &Checks, with_detail: bool) -> Value {
                 "summary": { "message": check.summary, "count": check.count },
             });
             if with_detail {
-                shown["detail"] = check.detail.iter().map(|message| json!({ "message": message })).collect();
+                shown["detail"] = check.detail_shown().map(|message| json!({ "message": message })).collect();
             }
             shown["muted"] = json!(false);
             ((*code).to_owned(), shown)
@@ -197,7 +205,7 @@ pub fn text(checks: &Checks) -> String {
     for (code, check) in checks {
         let severity = if check.severity == Severity::Error { "ERR" } else { "WRN" };
         lines.push(format!("[{severity}] {code}: {}", check.summary));
-        lines.extend(check.detail.iter().map(|detail| format!("    {detail}")));
+        lines.extend(check.detail_shown().map(|detail| format!("    {detail}")));
     }
     lines.join("\n")
 }

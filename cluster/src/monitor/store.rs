@@ -23,7 +23,7 @@ pub struct Stored {
 }
 
 /// The seam between the embedded store and a shared one.
-pub trait MonitorStore: Send {
+pub trait MonitorStore: Send + 'static {
     fn load(&mut self) -> Result<Stored, StoreError>;
     /// Returns once the batch is durable.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;

@@ -1,0 +1,136 @@
+//! One connection: the handshake, bounded in bytes and time, then a reader and a writer until either end has enough.
+
+use super::Hub;
+use super::outbox::{Outbox, Outgoing};
+use super::stream::{self, Incoming, StreamError};
+use crate::limits;
+use crate::monitor::core::{Event, SessionId};
+use basalt_net::handshake::{NONCE_BYTES, Progress, ServerHandshake};
+use basalt_net::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_TIMEOUT};
+use basalt_net::{Authenticated, FrameKind, Service};
+use std::cell::Cell;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_uring::net::TcpStream;
+
+pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+    // Replies are small and awaited; gathering them would only delay them. Where it can't be set, they are delayed.
+    let _ = stream.set_nodelay(true);
+    let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(&hub, &stream)).await {
+        Ok(Ok(authenticated)) => authenticated,
+        Ok(Err(reason)) => {
+            tracing::info!(%address, reason, "peer not admitted");
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+        Err(_) => {
+            tracing::info!(%address, within = ?HANDSHAKE_TIMEOUT, "peer not admitted: no handshake in time");
+            let _ = stream.shutdown(Shutdown::Both);
+            return;
+        }
+    };
+    drop(permit);
+    let Some((session, outbox)) = hub.admit() else {
+        tracing::warn!(%address, peer = %authenticated.peer, "peer not admitted: no room for another session");
+        let _ = stream.shutdown(Shutdown::Both);
+        return;
+    };
+    tracing::debug!(%address, peer = %authenticated.peer, "session begins");
+    let stream = Rc::new(stream);
+    let heard = Rc::new(Cell::new(Instant::now()));
+    let writer = tokio_uring::spawn(write(stream.clone(), outbox.clone(), heard.clone()));
+    let outcome = read(&hub, &stream, session, &outbox, &heard).await;
+    outbox.close();
+    let _ = stream.shutdown(Shutdown::Both);
+    let _ = writer.await;
+    hub.forget(session);
+    // A monitor that stops no longer takes events, and needs none.
+    let _ = hub.events.send(Event::Closed { session }).await;
+    match outcome {
+        Ok(()) => tracing::debug!(%address, peer = %authenticated.peer, "session ended"),
+        Err(error) => tracing::info!(%address, peer = %authenticated.peer, %error, "session cut"),
+    }
+}
+
+/// Sends and reads what the handshake's machine asks for. An error says why the peer is not admitted.
+async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, String> {
+    let mut nonce = [0u8; NONCE_BYTES];
+    getrandom::fill(&mut nonce).map_err(|error| format!("no randomness to be had: {error}"))?;
+    let mut machine = ServerHandshake::new(hub.credentials.clone(), nonce);
+    let mut step = machine.start();
+    let mut bytes_read = 0;
+    loop {
+        let sent = stream::write(stream, step.send).await;
+        match step.progress {
+            Progress::Done(authenticated) => {
+                return sent.map(|()| authenticated).map_err(|error| error.to_string());
+            }
+            Progress::Failed(error) => return Err(error.to_string()),
+            Progress::Read(length) => {
+                sent.map_err(|error| error.to_string())?;
+                bytes_read += length;
+                if bytes_read > HANDSHAKE_BYTES_MAX {
+                    return Err(format!("a handshake of more than {HANDSHAKE_BYTES_MAX} bytes"));
+                }
+                let bytes = match length {
+                    0 => Vec::new(),
+                    length => match stream::read_exact(stream, length).await {
+                        Ok(Some(bytes)) => bytes,
+                        Ok(None) => return Err("it closed the connection during the handshake".into()),
+                        Err(error) => return Err(error.to_string()),
+                    },
+                };
+                step = machine.receive(&bytes, |service| service == Service::Monitor);
+            }
+        }
+    }
+}
+
+async fn read(
+    hub: &Hub,
+    stream: &TcpStream,
+    session: SessionId,
+    outbox: &Outbox,
+    heard: &Cell<Instant>,
+) -> Result<(), StreamError> {
+    let mut sequence = 0;
+    while let Some(incoming) = stream::read_frame(stream, sequence).await? {
+        sequence += 1;
+        heard.set(Instant::now());
+        match incoming {
+            Incoming::Request(request) => {
+                if hub.events.send(Event::Request { session, request }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Incoming::Ping => outbox.push_pong(),
+            Incoming::Pong => {}
+            Incoming::Close => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is in the outbox, and pings a silent peer; shuts the stream down when it is done, which ends the reader too.
+async fn write(stream: Rc<TcpStream>, outbox: Rc<Outbox>, heard: Rc<Cell<Instant>>) {
+    let mut sequence = 0;
+    loop {
+        let (kind, message) = match outbox.next(limits::PING_INTERVAL).await {
+            Outgoing::Closed => break,
+            Outgoing::Frame(kind, message) => (kind, Some(message)),
+            Outgoing::Silence if heard.get().elapsed() > 3 * limits::PING_INTERVAL => break,
+            Outgoing::Silence if heard.get().elapsed() < limits::PING_INTERVAL => continue,
+            Outgoing::Silence => (FrameKind::PING, None),
+        };
+        let message = message.as_ref().map_or(&[][..], |message| message.as_slice());
+        let written = stream::write_frame(&stream, kind, message, sequence);
+        match tokio::time::timeout(limits::WRITE_TIME_MAX, written).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => break,
+        }
+        sequence += 1;
+    }
+    let _ = stream.shutdown(Shutdown::Both);
+}
