@@ -23,9 +23,6 @@ impl Evictions {
     pub fn contains(&self, pool: PoolId, object: ObjectId) -> bool {
         self.in_flight.contains_key(&(pool, object))
     }
-
-    /// Evictions of the pool end unnoticed when they are told finished.
-    pub fn forget_pool(&mut self, _pool: PoolId) {}
 }
 
 impl Tier {

@@ -5,6 +5,7 @@ use crate::limits::{
     AGE_LEAD_MAX, AGE_LEAD_SHARE, FLUSH_OBJECTS_IN_FLIGHT_MAX, FLUSH_PLAN_OBJECTS_MAX, FLUSH_RETRY, FLUSH_SCAN_MAX,
     SECOND,
 };
+use crate::objects::Objects;
 use crate::pool::Pool;
 use crate::tier::Tier;
 use crate::{ObjectId, PoolId};
@@ -38,7 +39,7 @@ impl Flushes {
         self.in_flight.contains_key(&(pool, object))
     }
 
-    /// Flights of the pool end unnoticed when they are told finished.
+    /// What is in flight stays, since its end will be told.
     pub fn forget_pool(&mut self, pool: PoolId) {
         self.failed.retain(|&(_, failed_pool, ..)| failed_pool != pool);
     }
@@ -179,7 +180,7 @@ impl Tier {
             } else {
                 // It stays marked, so that no plan takes it, until it is released.
                 pool.failed_objects += 1;
-                self.flushes.failed.push_back((now + FLUSH_RETRY, id, object, flight.dirty_since));
+                self.flushes.failed.push_back((now.saturating_add(FLUSH_RETRY), id, object, flight.dirty_since));
             }
         }
     }
@@ -243,13 +244,14 @@ impl Tier {
     }
 }
 
-/// Bytes a second that get what is due by age out in time, if all of the pool were due.
-fn age_rate(now: u64, pool: &Pool, objects: &crate::objects::Objects) -> f64 {
+/// Bytes a second that get what is due by age out in half the time that is left, if all of the pool were due: time for the
+/// batches under way, and for other work of the base device, is in the other half.
+fn age_rate(now: u64, pool: &Pool, objects: &Objects) -> f64 {
     let (Some(limit), Some(oldest)) = (pool.age_limit(now), pool.dirty.head()) else { return 0.0 };
-    let oldest = &objects[oldest];
-    if oldest.dirty_since > limit.due_since {
+    let dirty_since = objects[oldest].dirty_since;
+    if dirty_since > limit.due_since {
         return 0.0;
     }
-    let seconds = limit.lead.max(SECOND / 100) as f64 / SECOND as f64;
-    pool.dirty_bytes as f64 / seconds
+    let left = (dirty_since + limit.lead).saturating_sub(limit.due_since).max(limit.lead / 8).max(SECOND / 100);
+    2.0 * pool.dirty_bytes as f64 * SECOND as f64 / left as f64
 }

@@ -51,6 +51,8 @@ pub const HIT_SET_COUNT_MAX: u32 = 64;
 /// Evicted objects remembered, over all pools (4 bytes each).
 pub const GHOSTS_MAX: usize = 65_536;
 
+/// An object's dirty or clean bytes are counted up to this, so that no sum overflows.
+pub const OBJECT_BYTES_MAX: u64 = 1 << 40;
 pub const POOLS_MAX: usize = u16::MAX as usize;
 /// Hot objects tracked at once; indices are 32 bits wide and the greatest means "none".
 pub const OBJECTS_MAX: usize = u32::MAX as usize - 1;

@@ -291,35 +291,41 @@ impl PoolSettings {
     /// Sets one variable from its text, as `osd pool set` does. The settings as a whole are checked; on an error nothing is changed.
     pub fn set(&mut self, variable: &str, value: &str) -> Result<(), SettingsError> {
         let mut changed = self.clone();
+        changed.set_unchecked(variable, value)?;
+        changed.validate()?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Sets one variable without a look at the others, which are to be [validated](PoolSettings::validate) together.
+    pub fn set_unchecked(&mut self, variable: &str, value: &str) -> Result<(), SettingsError> {
         match variable {
-            "cache_mode" => changed.cache_mode = parsed("cache_mode", value, CacheMode::NAMES)?,
-            "target_max_bytes" => changed.target_max_bytes = size("target_max_bytes", value)?,
-            "target_max_objects" => changed.target_max_objects = count("target_max_objects", value)?,
-            "cache_target_dirty_ratio" => changed.cache_target_dirty_ratio = ratio("cache_target_dirty_ratio", value)?,
+            "cache_mode" => self.cache_mode = parsed("cache_mode", value, CacheMode::NAMES)?,
+            "target_max_bytes" => self.target_max_bytes = size("target_max_bytes", value)?,
+            "target_max_objects" => self.target_max_objects = count("target_max_objects", value)?,
+            "cache_target_dirty_ratio" => self.cache_target_dirty_ratio = ratio("cache_target_dirty_ratio", value)?,
             "cache_target_dirty_high_ratio" => {
-                changed.cache_target_dirty_high_ratio = ratio("cache_target_dirty_high_ratio", value)?;
+                self.cache_target_dirty_high_ratio = ratio("cache_target_dirty_high_ratio", value)?;
             }
-            "cache_target_full_ratio" => changed.cache_target_full_ratio = ratio("cache_target_full_ratio", value)?,
-            "cache_min_flush_age" => changed.cache_min_flush_age = age("cache_min_flush_age", value)?,
-            "cache_min_evict_age" => changed.cache_min_evict_age = age("cache_min_evict_age", value)?,
-            "cache_max_dirty_age" => changed.cache_max_dirty_age = age("cache_max_dirty_age", value)?,
-            "cache_bypass_bytes" => changed.cache_bypass_bytes = size("cache_bypass_bytes", value)?,
-            "hit_set_type" => changed.hit_set_type = parsed("hit_set_type", value, HitSetType::NAMES)?,
-            "hit_set_count" => changed.hit_set_count = small("hit_set_count", value)?,
-            "hit_set_period" => changed.hit_set_period = age("hit_set_period", value)?,
-            "hit_set_fpp" => changed.hit_set_fpp = ratio("hit_set_fpp", value)?,
-            "hit_set_search_last_n" => changed.hit_set_search_last_n = small("hit_set_search_last_n", value)?,
-            "hit_set_grade_decay_rate" => changed.hit_set_grade_decay_rate = small("hit_set_grade_decay_rate", value)?,
+            "cache_target_full_ratio" => self.cache_target_full_ratio = ratio("cache_target_full_ratio", value)?,
+            "cache_min_flush_age" => self.cache_min_flush_age = age("cache_min_flush_age", value)?,
+            "cache_min_evict_age" => self.cache_min_evict_age = age("cache_min_evict_age", value)?,
+            "cache_max_dirty_age" => self.cache_max_dirty_age = age("cache_max_dirty_age", value)?,
+            "cache_bypass_bytes" => self.cache_bypass_bytes = size("cache_bypass_bytes", value)?,
+            "hit_set_type" => self.hit_set_type = parsed("hit_set_type", value, HitSetType::NAMES)?,
+            "hit_set_count" => self.hit_set_count = small("hit_set_count", value)?,
+            "hit_set_period" => self.hit_set_period = age("hit_set_period", value)?,
+            "hit_set_fpp" => self.hit_set_fpp = ratio("hit_set_fpp", value)?,
+            "hit_set_search_last_n" => self.hit_set_search_last_n = small("hit_set_search_last_n", value)?,
+            "hit_set_grade_decay_rate" => self.hit_set_grade_decay_rate = small("hit_set_grade_decay_rate", value)?,
             "min_read_recency_for_promote" => {
-                changed.min_read_recency_for_promote = small("min_read_recency_for_promote", value)?;
+                self.min_read_recency_for_promote = small("min_read_recency_for_promote", value)?;
             }
             "min_write_recency_for_promote" => {
-                changed.min_write_recency_for_promote = small("min_write_recency_for_promote", value)?;
+                self.min_write_recency_for_promote = small("min_write_recency_for_promote", value)?;
             }
             _ => return Err(SettingsError::UnknownVariable { name: variable.into() }),
         }
-        changed.validate()?;
-        *self = changed;
         Ok(())
     }
 
@@ -360,7 +366,8 @@ impl fmt::Display for Age {
 }
 
 fn seconds(nanoseconds: u64) -> String {
-    (nanoseconds as f64 / SECOND as f64).to_string()
+    let (whole, part) = (nanoseconds / SECOND, nanoseconds % SECOND);
+    if part == 0 { whole.to_string() } else { format!("{whole}.{part:09}").trim_end_matches('0').to_string() }
 }
 
 fn within<T: PartialOrd + fmt::Display>(
@@ -418,7 +425,7 @@ fn suffixed(value: &str, suffixes: &[(&str, f64)]) -> Option<u64> {
     if unit == 1.0 && !number.contains('.') {
         return number.parse().ok();
     }
-    let product = number.parse::<f64>().ok()? * unit;
+    let product = (number.parse::<f64>().ok()? * unit).round();
     (product < u64::MAX as f64).then_some(product as u64)
 }
 

@@ -132,7 +132,7 @@ impl Pool {
         }
         // The same part of the bytes as of the ratio, be it one of bytes or of objects.
         let excess = self.dirty_bytes as f64 * (1.0 - self.flush_stop_ratio() / ratio).max(0.0);
-        (excess.ceil() as u64).saturating_sub(self.flushing_bytes)
+        (excess.round() as u64).max(1).saturating_sub(self.flushing_bytes)
     }
 
     /// Clean bytes that evictions not yet planned should drop, by ratio.
@@ -145,6 +145,6 @@ impl Pool {
             return self.clean_bytes();
         }
         let excess = self.hot_bytes() as f64 * (1.0 - self.evict_stop_ratio() / ratio).max(0.0);
-        (excess.ceil() as u64).saturating_sub(self.evicting_bytes)
+        (excess.round() as u64).max(1).saturating_sub(self.evicting_bytes)
     }
 }

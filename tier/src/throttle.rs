@@ -33,3 +33,35 @@ impl Throttle {
         Duration::from_secs_f64(self.backlog_bytes / rate).min(WRITE_DELAY_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn delay(backlog: &Throttle, bytes: u64, pressure: f64) -> Duration {
+        backlog.clone().delay(SECOND, bytes, pressure, 50e6)
+    }
+
+    proptest! {
+        #[test]
+        fn the_delay_grows_with_pressure_without_a_step_and_within_its_bound(
+            bytes in 1u64..8 << 20,
+            backlog_bytes in 0.0..50e6_f64,
+            pressure in 0.0..1.5_f64,
+        ) {
+            let throttle = Throttle { backlog_bytes, at: SECOND };
+            let here = delay(&throttle, bytes, pressure);
+            let further = delay(&throttle, bytes, pressure + 1e-7);
+            prop_assert!(here <= further && further <= WRITE_DELAY_MAX);
+            prop_assert!(further - here < Duration::from_millis(2), "{:?} to {:?}", here, further);
+        }
+    }
+
+    #[test]
+    fn below_the_high_ratio_nothing_waits_and_nothing_is_remembered() {
+        let mut throttle = Throttle { backlog_bytes: 1e9, at: 0 };
+        assert_eq!(throttle.delay(1, 1 << 20, 0.0, 50e6), Duration::ZERO);
+        assert!(throttle.delay(2, 4096, 1e-6, 50e6) < Duration::from_micros(1));
+    }
+}

@@ -5,7 +5,7 @@ use crate::controller::BaseThroughput;
 use crate::evict_plan::Evictions;
 use crate::flush_plan::Flushes;
 use crate::ghost::Ghosts;
-use crate::limits::{POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
+use crate::limits::{OBJECT_BYTES_MAX, POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
 use crate::list::Links;
 use crate::meter::TokenBucket;
 use crate::objects::{CleanPlace, HotObject, Objects};
@@ -93,7 +93,6 @@ impl Tier {
             self.objects.remove(index);
         }
         self.flushes.forget_pool(pool);
-        self.evictions.forget_pool(pool);
         self.free_slots.push(entry.slot);
         self.share_targets(now);
     }
@@ -106,6 +105,7 @@ impl Tier {
 
     /// An object's hot bytes as they are after a commit, a flush, an eviction or a promotion, or at the start. Absolute values.
     pub fn object_changed(&mut self, now: u64, pool: PoolId, object: ObjectId, dirty_bytes: u64, clean_bytes: u64) {
+        let (dirty_bytes, clean_bytes) = (dirty_bytes.min(OBJECT_BYTES_MAX), clean_bytes.min(OBJECT_BYTES_MAX));
         let slot = self.pool_entry(now, pool).slot;
         let Tier { objects, pools, ghosts, flushes, evictions, .. } = self;
         let pool = pools.get_mut(&pool).expect("it was just made");
@@ -195,7 +195,7 @@ impl Tier {
     }
 
     fn share_targets(&mut self, now: u64) {
-        self.share_due = now + SHARE_EVERY;
+        self.share_due = now.saturating_add(SHARE_EVERY);
         let mut tiered = Vec::new();
         let mut claims = Vec::new();
         for pool in self.pools.values_mut() {

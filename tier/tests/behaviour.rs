@@ -1,0 +1,247 @@
+//! What an operator is promised, one claim a test.
+
+use basalt_tier::limits::SECOND;
+use basalt_tier::{Access, CacheMode, ObjectId, Placement, PoolId, PoolSettings, Tier};
+use std::collections::BTreeSet;
+
+const MIB: u64 = 1 << 20;
+const POOL: PoolId = 1;
+
+fn tier(hot_bytes: u64, settings: PoolSettings) -> Tier {
+    let mut tier = Tier::new(hot_bytes, hot_bytes / 16);
+    tier.configure_pool(0, POOL, settings).expect("valid settings");
+    tier
+}
+
+/// Does all evictions the tier wants of objects that are clean and of one size.
+fn evict_all(tier: &mut Tier, now: u64, resident: &mut BTreeSet<ObjectId>) -> Vec<ObjectId> {
+    let mut evicted = Vec::new();
+    loop {
+        let plan = tier.next_evict(now);
+        if plan.objects.is_empty() {
+            return evicted;
+        }
+        for &(pool, object) in &plan.objects {
+            assert!(resident.remove(&object));
+            tier.object_changed(now, pool, object, 0, 0);
+            evicted.push(object);
+        }
+        tier.evict_finished(now, &plan.objects, plan.bytes, true);
+    }
+}
+
+#[test]
+fn one_scan_does_not_wipe_the_cache() {
+    // Recency 0, so that admission does not help: the eviction order alone has to.
+    let settings = PoolSettings { min_read_recency_for_promote: 0, ..PoolSettings::writeback() };
+    let mut tier = tier(256 * MIB, settings);
+    let mut resident = BTreeSet::new();
+    let mut now = 0;
+    for object in 0..100 {
+        tier.object_changed(now, POOL, object, 0, MIB);
+        resident.insert(object);
+    }
+    for _ in 0..4 {
+        for object in 0..100 {
+            now += SECOND / 1000;
+            tier.accessed(now, POOL, object, Access::Read, 4096, true);
+        }
+    }
+    for object in 1000..4000 {
+        now += SECOND / 100;
+        if tier.admit_promotion(now, POOL, object, MIB) {
+            tier.object_changed(now, POOL, object, 0, MIB);
+            tier.promotion_finished(now, POOL, MIB);
+            resident.insert(object);
+        }
+        // The working set is in use, but far less than the scan.
+        tier.accessed(now, POOL, object % 100, Access::Read, 4096, resident.contains(&(object % 100)));
+        evict_all(&mut tier, now, &mut resident);
+    }
+    let kept = (0..100).filter(|object| resident.contains(object)).count();
+    assert!(kept >= 95, "{kept} of 100 working objects survived the scan");
+}
+
+#[test]
+fn an_object_read_piece_by_piece_is_not_promoted_before_it_is_read_again() {
+    let mut tier = tier(256 * MIB, PoolSettings::writeback());
+    let mut now = SECOND;
+    for _ in 0..32 {
+        now += SECOND / 1000;
+        assert!(!tier.admit_promotion(now, POOL, 7, 131_072), "the first visit");
+    }
+    now += SECOND;
+    assert!(tier.admit_promotion(now, POOL, 7, 131_072), "the second visit");
+    assert!(!tier.admit_promotion(now, POOL, 8, 131_072));
+    now += 3600 * 24 * SECOND;
+    assert!(!tier.admit_promotion(now, POOL, 7, 131_072), "a day later it is no longer recent");
+}
+
+#[test]
+fn promotion_is_limited_in_bytes_a_second() {
+    let settings = PoolSettings { min_read_recency_for_promote: 0, ..PoolSettings::writeback() };
+    let mut tier = tier(1 << 40, settings);
+    tier.set_promotion_rate(10 * MIB);
+    let admitted = (0..10_000_u64).filter(|i| tier.admit_promotion(i * SECOND / 1000, POOL, *i, MIB)).count();
+    assert!((100..=111).contains(&admitted), "{admitted} MiB in 10 s at 10 MiB/s with a burst of one second");
+}
+
+#[test]
+fn eviction_starts_at_the_full_ratio_and_ends_below_it() {
+    let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
+    let mut resident = BTreeSet::new();
+    for object in 0..80 {
+        tier.object_changed(0, POOL, object, 0, MIB);
+        resident.insert(object);
+    }
+    assert!(tier.next_evict(0).objects.is_empty(), "at the ratio nothing is evicted");
+    tier.object_changed(0, POOL, 80, 0, MIB);
+    resident.insert(80);
+    assert_eq!(evict_all(&mut tier, 0, &mut resident).len(), 3, "down to 78 of 100");
+    tier.object_changed(0, POOL, 81, 0, MIB);
+    assert!(tier.next_evict(0).objects.is_empty(), "and not again at 79");
+}
+
+#[test]
+fn a_slice_short_of_its_reserve_evicts_whatever_the_ratios_say() {
+    let mut tier = tier(160 * MIB, PoolSettings::writeback());
+    let mut resident = BTreeSet::new();
+    for object in 0..20 {
+        tier.object_changed(0, POOL, object, 0, MIB);
+        resident.insert(object);
+    }
+    tier.hot_space(4 * MIB, 0);
+    let plan = tier.next_evict(0);
+    assert_eq!(plan.bytes, 9 * MIB, "reserve 10 MiB and a quarter, less 4 MiB free, in whole objects");
+    assert!(tier.next_evict(0).objects.is_empty(), "what is on its way is counted");
+    tier.evict_finished(0, &plan.objects, 0, false);
+    tier.hot_space(4 * MIB, 8 * MIB);
+    assert!(tier.next_evict(0).objects.is_empty(), "and what the next checkpoint frees");
+}
+
+#[test]
+fn min_ages_hold_until_the_tier_is_pressed() {
+    let settings = PoolSettings {
+        target_max_bytes: 100 * MIB,
+        cache_min_flush_age: 60 * SECOND,
+        cache_min_evict_age: 60 * SECOND,
+        ..PoolSettings::writeback()
+    };
+    let mut tier = tier(320 * MIB, settings);
+    for object in 0..50 {
+        tier.object_changed(0, POOL, object, MIB, 0);
+    }
+    assert!(tier.next_flush(SECOND, u64::MAX).objects.is_empty(), "all are too young");
+    for object in 50..65 {
+        tier.object_changed(SECOND, POOL, object, MIB, 0);
+    }
+    assert!(!tier.next_flush(SECOND, u64::MAX).objects.is_empty(), "but not past the high ratio");
+    for object in 100..130 {
+        tier.object_changed(SECOND, POOL, object, 0, MIB);
+    }
+    assert!(tier.next_evict(SECOND).objects.is_empty(), "95 % full, all too young");
+    for object in 130..140 {
+        tier.object_changed(SECOND, POOL, object, 0, MIB);
+    }
+    assert!(!tier.next_evict(SECOND).objects.is_empty(), "full");
+}
+
+#[test]
+fn modes_place_writes_and_promotions_as_documented() {
+    for (mode, hot_write, promotes) in [
+        (CacheMode::None, false, false),
+        (CacheMode::Writeback, true, true),
+        (CacheMode::Readproxy, true, false),
+        (CacheMode::Proxy, false, false),
+        (CacheMode::Readonly, false, true),
+    ] {
+        let settings = PoolSettings { cache_mode: mode, min_read_recency_for_promote: 0, ..PoolSettings::default() };
+        let mut tier = tier(256 * MIB, settings);
+        assert_eq!(tier.admit_write(0, POOL, 1, 0, 4096, 0) == Placement::Hot, hot_write, "{mode}");
+        assert_eq!(tier.admit_promotion(0, POOL, 1, 4096), promotes, "{mode}");
+    }
+    assert_eq!(Tier::new(MIB, 0).admit_write(0, 9, 1, 0, 4096, 0), Placement::Base, "a pool that is not configured");
+}
+
+#[test]
+fn large_sequential_writes_bypass_the_hot_slice() {
+    let mut tier = tier(256 * MIB, PoolSettings::writeback());
+    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 2 * MIB), Placement::Hot);
+    assert_eq!(tier.admit_write(0, POOL, 1, 3 * MIB, MIB, 3 * MIB), Placement::Base);
+    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 0), Placement::Hot);
+}
+
+#[test]
+fn writes_go_to_base_when_the_slice_or_the_pool_is_full_of_dirty_data() {
+    let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
+    tier.object_changed(0, POOL, 1, 79 * MIB, 0);
+    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Hot);
+    tier.object_changed(0, POOL, 1, 80 * MIB, 0);
+    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Base);
+    tier.object_changed(0, POOL, 1, 0, 0);
+    tier.hot_space(MIB, 100 * MIB);
+    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Base, "freed, but not to be allocated yet");
+}
+
+#[test]
+fn write_recency_keeps_seldom_written_objects_on_base() {
+    let settings = PoolSettings { min_write_recency_for_promote: 1, ..PoolSettings::writeback() };
+    let mut tier = tier(256 * MIB, settings);
+    assert_eq!(tier.admit_write(0, POOL, 1, 0, 4096, 0), Placement::Base);
+    tier.accessed(0, POOL, 1, Access::Write, 4096, false);
+    assert_eq!(tier.admit_write(1, POOL, 1, 0, 4096, 0), Placement::Hot);
+}
+
+#[test]
+fn dense_objects_are_flushed_first_among_the_old() {
+    let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
+    for object in 0..100 {
+        let bytes = if object % 10 == 0 { 4 * MIB } else { MIB / 4 };
+        tier.object_changed(object, POOL, object, bytes, 0);
+    }
+    let plan = tier.next_flush(SECOND, 8 * MIB);
+    assert_eq!(plan.objects, [(POOL, 0), (POOL, 10)]);
+}
+
+#[test]
+fn a_flush_that_failed_is_tried_again_later_at_its_old_age() {
+    let settings = PoolSettings { cache_target_dirty_ratio: 0.0, ..PoolSettings::writeback() };
+    let mut tier = tier(160 * MIB, settings);
+    tier.object_changed(0, POOL, 1, MIB, 0);
+    let plan = tier.next_flush(SECOND, u64::MAX);
+    assert_eq!(plan.objects, [(POOL, 1)]);
+    tier.flush_finished(SECOND, &plan.objects, 0, false);
+    assert!(tier.next_flush(2 * SECOND, u64::MAX).objects.is_empty());
+    assert_eq!(tier.drain_status(POOL).expect("known").failed_objects, 1);
+    assert_eq!(tier.next_flush(6 * SECOND, u64::MAX).objects, [(POOL, 1)]);
+}
+
+#[test]
+fn the_busy_pool_gets_the_slice_and_gives_it_back() {
+    let mut tier = Tier::new(1000 * MIB, 0);
+    for pool in [1, 2] {
+        tier.configure_pool(0, pool, PoolSettings::writeback()).expect("valid");
+    }
+    let target = |tier: &mut Tier, now, pool| tier.pool_figures(now, pool).expect("configured").target_bytes / MIB;
+    assert_eq!(target(&mut tier, 0, 1), 499);
+    for step in 0..4000 {
+        tier.accessed(step * SECOND / 100, 1, step, Access::Write, MIB, true);
+    }
+    assert!(target(&mut tier, 40 * SECOND, 1) > 900);
+    let later = 40 * SECOND + 3600 * SECOND;
+    for step in 0..4000 {
+        tier.accessed(later + step * SECOND / 100, 2, step, Access::Write, MIB, true);
+    }
+    assert!(target(&mut tier, later + 40 * SECOND, 2) > 900);
+}
+
+#[test]
+fn the_hit_ratio_is_of_reads_only() {
+    let mut tier = tier(256 * MIB, PoolSettings::writeback());
+    for read in 0..100 {
+        tier.accessed(0, POOL, 1, Access::Read, 4096, read % 4 != 0);
+        tier.accessed(0, POOL, 1, Access::Write, 4096, false);
+    }
+    let ratio = tier.pool_figures(0, POOL).expect("configured").hit_ratio;
+    assert!((ratio - 0.75).abs() < 1e-9, "{ratio}");
+}
