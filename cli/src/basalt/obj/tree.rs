@@ -16,7 +16,6 @@ pub struct TreeFile {
     pub path: PathBuf,
     /// The object's name: the path from the root.
     pub name: Vec<u8>,
-    pub size: u64,
 }
 
 /// What happened so far, shared by all who work on the tree.
@@ -116,7 +115,7 @@ pub fn walk(dir: &Path, max_bytes: Option<u64>, progress: &Rc<Progress>) -> Resu
         match entry.metadata() {
             Ok(metadata) if metadata.len() <= left => {
                 left -= metadata.len();
-                Some(TreeFile { name, size: metadata.len(), path: entry.into_path() })
+                Some(TreeFile { name, path: entry.into_path() })
             }
             Ok(_) => {
                 progress.passed_over.set(progress.passed_over.get() + 1);
