@@ -83,6 +83,13 @@ impl Buffer {
         Slice { window: self.window }
     }
 
+    /// The window behind which `rest` was split off, and `rest`, as one again.
+    pub(crate) fn joined(filled: Option<Buffer>, rest: Buffer) -> Buffer {
+        let Some(mut whole) = filled else { return rest };
+        whole.unsplit(rest).unwrap_or_else(|_| unreachable!("both are neighbours of one buffer"));
+        whole
+    }
+
     pub(crate) fn as_kernel_pointer(&mut self) -> *mut u8 {
         self.window.start.as_ptr()
     }

@@ -1,6 +1,7 @@
 //! Block devices and the files that stand in for them: positioned reads and writes, flush and discard.
 
 use crate::driver::Driver;
+use crate::uring::{self, UringDevice};
 use crate::{BLOCK, Buffer, Ring, Slice, sim};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -73,6 +74,7 @@ struct Inner {
 
 enum Open {
     Sim(Rc<sim::OpenDisk>),
+    Uring(UringDevice),
 }
 
 impl Device {
@@ -81,6 +83,10 @@ impl Device {
             Driver::Sim(host) => {
                 let (info, open) = host.open_device(path, &options)?;
                 (info, Open::Sim(open))
+            }
+            Driver::Uring(driver) => {
+                let (info, open) = uring::open_device(driver, path, &options)?;
+                (info, Open::Uring(open))
             }
         };
         info.volatile_cache = options.volatile_cache.unwrap_or(info.volatile_cache);
@@ -100,6 +106,7 @@ impl Device {
         }
         match &self.inner.open {
             Open::Sim(disk) => disk.read(offset, buffer).await,
+            Open::Uring(device) => device.read(offset, buffer).await,
         }
     }
     /// Writes the whole slice at `offset`; alignment as for [`Device::read`]. Durable only after a [`Device::flush`] begun after it completed
@@ -108,12 +115,14 @@ impl Device {
         self.check(offset, data.len() as u64)?;
         match &self.inner.open {
             Open::Sim(disk) => disk.write(offset, data).await,
+            Open::Uring(device) => device.write(offset, data).await,
         }
     }
     /// Makes every write that completed before this call durable.
     pub async fn flush(&self) -> io::Result<()> {
         match &self.inner.open {
             Open::Sim(disk) => disk.flush().await,
+            Open::Uring(device) => device.flush().await,
         }
     }
     /// Tells the device that a range's content is no longer wanted; what it reads as afterwards is undefined. A no-op without support.
@@ -121,6 +130,7 @@ impl Device {
         self.check(offset, length)?;
         match &self.inner.open {
             Open::Sim(disk) => disk.discard(offset, length).await,
+            Open::Uring(device) => device.discard(offset, length).await,
         }
     }
 

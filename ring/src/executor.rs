@@ -125,10 +125,9 @@ impl Executor {
             if self.run(id, &mut before) {
                 polled += 1;
             }
-            if let Some(panic) = self.take_fatal() {
-                resume_unwind(panic);
-            }
+            self.check_fatal();
         }
+        self.check_fatal();
         polled
     }
 
@@ -184,8 +183,11 @@ impl Executor {
         self.core.drop_tasks(|_| true);
     }
 
-    pub(crate) fn take_fatal(&self) -> Option<Panic> {
-        self.core.fatal.borrow_mut().take()
+    fn check_fatal(&self) {
+        let fatal = self.core.fatal.borrow_mut().take();
+        if let Some(panic) = fatal {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -409,7 +411,7 @@ mod tests {
         let task = executor.spawn(0, async { panic!("on purpose") });
         run(&executor);
         drop(task);
-        assert!(executor.take_fatal().is_some());
+        assert!(catch_unwind(AssertUnwindSafe(|| run(&executor))).is_err());
     }
 
     #[test]

@@ -119,4 +119,8 @@ impl Ring {
     pub fn adopt_socket(&self, socket: OwnedFd) -> io::Result<Socket> {
         Socket::adopt(self, socket)
     }
+    /// How many times this ring entered the kernel to submit or to wait; 0 in the simulator.
+    pub fn enter_count(&self) -> u64 {
+        self.driver.enters()
+    }
 }

@@ -24,5 +24,18 @@ pub(crate) const SIMULATED_BACKLOG: usize = 1024;
 /// The most a multishot receive hands over at once.
 pub(crate) const CHUNK_BYTES_MAX: usize = 16 << 10;
 
+/// Buffers that a ring provides to multishot receives, [`CHUNK_BYTES_MAX`] each.
+pub(crate) const PROVIDED_BUFFERS: u16 = 256;
+
+/// Slices that one system call sends (`IOV_MAX`); longer vectors go in several.
+pub(crate) const GATHERED_SLICES_MAX: usize = 1024;
+
+/// Connections that the kernel keeps for a listener until they are accepted.
+pub(crate) const LISTEN_BACKLOG: i32 = 1024;
+
+/// Message headers kept for reuse.
+pub(crate) const IDLE_MESSAGES_MAX: usize = 256;
+
+const _: () = assert!(PROVIDED_BUFFERS.is_power_of_two(), "the kernel wants a power of two");
 const _: () = assert!(ARENA_PIECE_BYTES_MAX <= POOLED_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX <= SIMULATED_WINDOW_BYTES);

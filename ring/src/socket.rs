@@ -2,9 +2,10 @@
 
 use crate::driver::Driver;
 use crate::sim::{self, SimulatedListener, SimulatedSocket};
+use crate::uring::{self, Received, UringListener, UringReceive, UringSocket};
 use crate::{Buffer, Ring, Slice};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
@@ -16,6 +17,7 @@ pub struct Socket {
 
 enum Connected {
     Sim(SimulatedSocket),
+    Uring(UringSocket),
 }
 
 impl Socket {
@@ -25,48 +27,59 @@ impl Socket {
     pub(crate) async fn connect(ring: &Ring, address: SocketAddr) -> io::Result<Socket> {
         match ring.driver() {
             Driver::Sim(host) => Ok(Socket::of(Connected::Sim(sim::connect(host, address).await?))),
+            Driver::Uring(driver) => Ok(Socket::of(Connected::Uring(uring::connect(driver, address).await?))),
         }
     }
-    pub(crate) fn adopt(ring: &Ring, _socket: OwnedFd) -> io::Result<Socket> {
+    pub(crate) fn adopt(ring: &Ring, socket: OwnedFd) -> io::Result<Socket> {
         match ring.driver() {
             Driver::Sim(_) => {
                 Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated ring can't adopt a real socket"))
             }
+            Driver::Uring(driver) => Ok(Socket::of(Connected::Uring(uring::adopt(driver, socket)?))),
         }
     }
-    /// Receives at least one byte into the buffer's start; `Ok(0)`: the peer closed.
+    /// Receives at least one byte into the buffer's start; `Ok(0)`: the peer closed. If the future is dropped, bytes may be lost.
     pub async fn receive(&self, buffer: Buffer) -> (io::Result<usize>, Buffer) {
+        self.receive_some(buffer, 0).await
+    }
+    /// Fills the whole buffer; `UnexpectedEof` if the peer closes first. If the future is dropped, bytes may be lost.
+    pub async fn receive_exact(&self, buffer: Buffer) -> (io::Result<()>, Buffer) {
+        let len = buffer.len();
+        let mut filled = None;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let missing = rest.len();
+            let (result, mut part) = self.receive_some(rest, libc::MSG_WAITALL).await;
+            let count = match result {
+                Ok(0) => {
+                    let message = format!("the peer closed after {} of {len} bytes", len - missing);
+                    Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+                }
+                result => result,
+            };
+            match count {
+                Ok(count) => {
+                    rest = part.split_off(count);
+                    filled = Some(Buffer::joined(filled, part));
+                }
+                Err(error) => return (Err(error), Buffer::joined(filled, part)),
+            }
+        }
+        (Ok(()), Buffer::joined(filled, rest))
+    }
+    async fn receive_some(&self, buffer: Buffer, flags: i32) -> (io::Result<usize>, Buffer) {
         match &*self.inner {
             Connected::Sim(socket) => socket.receive(buffer).await,
-        }
-    }
-    /// Fills the whole buffer; `UnexpectedEof` if the peer closes first.
-    pub async fn receive_exact(&self, buffer: Buffer) -> (io::Result<()>, Buffer) {
-        match &*self.inner {
-            Connected::Sim(socket) => {
-                let mut filled = buffer;
-                let len = filled.len();
-                let mut rest = filled.split_off(0);
-                while filled.len() < len {
-                    let (received, mut part) = socket.receive(rest).await;
-                    let count = match received {
-                        Ok(count) => count,
-                        Err(error) => return (Err(error), join(filled, part)),
-                    };
-                    if count == 0 {
-                        let message = format!("the peer closed after {} of {len} bytes", filled.len());
-                        return (Err(io::Error::new(io::ErrorKind::UnexpectedEof, message)), join(filled, part));
-                    }
-                    rest = part.split_off(count);
-                    filled = join(filled, part);
-                }
-                (Ok(()), filled)
-            }
+            Connected::Uring(socket) => socket.receive(buffer, flags).await,
         }
     }
     /// Starts a multishot receive into buffers the ring provides (repeated single receives where the kernel has none).
     pub fn receive_multi(&self) -> MultiReceive {
-        MultiReceive { socket: self.clone(), over: false }
+        let receiving = match &*self.inner {
+            Connected::Sim(_) => Receiving::Sim { over: false },
+            Connected::Uring(_) => Receiving::Uring(UringReceive::new()),
+        };
+        MultiReceive { socket: self.clone(), receiving }
     }
     /// Sends all slices in order, whole, gathered in one operation. The vector comes back empty, for reuse.
     pub async fn send(&self, mut slices: Vec<Slice>) -> (io::Result<()>, Vec<Slice>) {
@@ -76,61 +89,69 @@ impl Socket {
                 slices.clear();
                 (result, slices)
             }
+            Connected::Uring(socket) => socket.send(slices).await,
         }
     }
     /// Ends both directions; receives and sends in flight complete.
     pub fn shutdown(&self) {
         match &*self.inner {
             Connected::Sim(socket) => socket.shutdown(),
+            Connected::Uring(socket) => socket.shutdown(Shutdown::Both),
         }
     }
     /// Ends the direction to the peer, which reads the end after all that was sent; receiving goes on.
     pub fn shutdown_send(&self) {
         match &*self.inner {
             Connected::Sim(socket) => socket.shutdown_send(),
+            Connected::Uring(socket) => socket.shutdown(Shutdown::Write),
         }
     }
     pub fn peer_address(&self) -> SocketAddr {
         match &*self.inner {
             Connected::Sim(socket) => socket.peer,
+            Connected::Uring(socket) => socket.peer,
         }
     }
     pub fn local_address(&self) -> SocketAddr {
         match &*self.inner {
             Connected::Sim(socket) => socket.local,
+            Connected::Uring(socket) => socket.local,
         }
     }
-}
-
-fn join(mut first: Buffer, second: Buffer) -> Buffer {
-    first.unsplit(second).unwrap_or_else(|_| unreachable!("both are neighbours of one buffer"));
-    first
 }
 
 /// A running multishot receive; dropping it cancels it.
 pub struct MultiReceive {
     socket: Socket,
-    over: bool,
+    receiving: Receiving,
+}
+
+enum Receiving {
+    Sim { over: bool },
+    Uring(UringReceive),
 }
 
 impl MultiReceive {
-    /// The next bytes as they came, `None` once the peer has closed. After an error, too, there is nothing more.
+    /// The next bytes as they came, `None` once the peer has closed. After an error, too, there is nothing more. A dropped call loses
+    /// nothing.
     pub async fn next(&mut self) -> Option<io::Result<Chunk>> {
-        if self.over {
-            return None;
-        }
-        match &*self.socket.inner {
-            Connected::Sim(socket) => match socket.receive_chunk().await {
-                Ok(bytes) if bytes.is_empty() => {
-                    self.over = true;
-                    None
+        match (&*self.socket.inner, &mut self.receiving) {
+            (Connected::Sim(socket), Receiving::Sim { over }) => {
+                if *over {
+                    return None;
                 }
-                Ok(bytes) => Some(Ok(Chunk { bytes: Bytes::Sim(bytes) })),
-                Err(error) => {
-                    self.over = true;
-                    Some(Err(error))
+                let received = socket.receive_chunk().await;
+                *over = !received.as_ref().is_ok_and(|bytes| !bytes.is_empty());
+                match received {
+                    Ok(bytes) if bytes.is_empty() => None,
+                    received => Some(received.map(|bytes| Chunk { bytes: Bytes::Sim(bytes) })),
                 }
-            },
+            }
+            (Connected::Uring(socket), Receiving::Uring(receiving)) => {
+                let received = receiving.next(socket).await?;
+                Some(received.map(|received| Chunk { bytes: Bytes::Uring(received) }))
+            }
+            _ => unreachable!("a receive is of its socket's kind"),
         }
     }
 }
@@ -142,6 +163,7 @@ pub struct Chunk {
 
 enum Bytes {
     Sim(Vec<u8>),
+    Uring(Received),
 }
 
 impl std::ops::Deref for Chunk {
@@ -149,6 +171,8 @@ impl std::ops::Deref for Chunk {
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             Bytes::Sim(bytes) => bytes,
+            Bytes::Uring(Received::Provided(chunk)) => chunk,
+            Bytes::Uring(Received::Single(buffer)) => buffer,
         }
     }
 }
@@ -159,22 +183,26 @@ pub struct Listener {
 
 enum Listening {
     Sim(SimulatedListener),
+    Uring(UringListener),
 }
 
 impl Listener {
     pub(crate) async fn bind(ring: &Ring, address: SocketAddr) -> io::Result<Listener> {
         match ring.driver() {
             Driver::Sim(host) => Ok(Listener { inner: Listening::Sim(sim::listen(host, address)?) }),
+            Driver::Uring(driver) => Ok(Listener { inner: Listening::Uring(uring::listen(driver, address)?) }),
         }
     }
     pub async fn accept(&self) -> io::Result<Socket> {
         match &self.inner {
             Listening::Sim(listener) => Ok(Socket::of(Connected::Sim(listener.accept().await?))),
+            Listening::Uring(listener) => Ok(Socket::of(Connected::Uring(listener.accept().await?))),
         }
     }
     pub fn local_address(&self) -> SocketAddr {
         match &self.inner {
             Listening::Sim(listener) => listener.local,
+            Listening::Uring(listener) => listener.local,
         }
     }
 }

@@ -1,7 +1,24 @@
 //! The io_uring driver.
 
+mod block_queue;
+mod device;
+mod driver;
+mod file;
+mod operation;
+mod provided;
+mod setup;
+mod socket;
+mod wakeup;
+
+pub(crate) use device::{UringDevice, open_device};
+pub(crate) use driver::Uring;
+pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adopt, connect, listen};
+
 use crate::Ring;
+use crate::driver::Driver;
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::rc::Rc;
 
 #[derive(Clone, Debug)]
 pub struct UringConfig {
@@ -20,10 +37,39 @@ impl Default for UringConfig {
 }
 
 /// Runs `main` and all it spawns on the current thread until `main` ends; what still runs then is dropped, after the kernel let go
-/// of its buffers.
-pub fn run<T, F>(_config: UringConfig, _main: impl FnOnce(Ring) -> F) -> io::Result<T>
+/// of its buffers. Handles that outlive the run are dead: their operations fail with `ECANCELED`.
+pub fn run<T, F>(config: UringConfig, main: impl FnOnce(Ring) -> F) -> io::Result<T>
 where
     F: Future<Output = T>,
 {
-    unimplemented!()
+    let driver = Uring::new(&config)?;
+    // Also when `main` panics, the kernel has to let go before the buffers' memory does.
+    let _shutdown = Shutdown { driver: driver.clone() };
+    let main = main(Ring::of(Driver::Uring(driver.clone())));
+    driver.block_on(main)
+}
+
+struct Shutdown {
+    driver: Rc<Uring>,
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        self.driver.shut_down();
+    }
+}
+
+/// Another descriptor of the same open file, so that a socket accepted elsewhere can be handed to [`Ring::adopt_socket`].
+pub fn duplicate(file: impl AsRawFd) -> io::Result<OwnedFd> {
+    duplicate_descriptor(file.as_raw_fd())
+}
+
+fn duplicate_descriptor(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: duplicating reads nothing of ours; a descriptor that is not open gives an error.
+    let duplicate = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 0) };
+    if duplicate < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel made this descriptor just now; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }

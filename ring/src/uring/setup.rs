@@ -1,0 +1,119 @@
+//! Making a ring with the best flags the kernel has, and finding out what it can do.
+
+use super::UringConfig;
+use crate::pool::{Arena, Pool};
+use io_uring::{IoUring, Probe, opcode};
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+
+/// What this kernel can do. Multishot operations are known only once one was tried, so they start as true.
+pub(super) struct Features {
+    pub(super) message_ring: bool,
+    pub(super) multishot_accept: Cell<bool>,
+    pub(super) multishot_receive: Cell<bool>,
+    pub(super) discard_command: Cell<bool>,
+    pub(super) registered_files: u32,
+}
+
+pub(super) fn build(config: &UringConfig) -> io::Result<IoUring> {
+    let completions = config.entries.saturating_mul(4);
+    let mut last = None;
+    for step in 0..4 {
+        let mut builder = IoUring::builder();
+        builder.setup_clamp().setup_cqsize(completions);
+        match step {
+            // 6.1: completions are processed when this thread asks for them, and only then.
+            0 => builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_submit_all(),
+            // 6.0
+            1 => builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag().setup_submit_all(),
+            // 5.19
+            2 => builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all(),
+            _ => &mut builder,
+        };
+        match builder.build(config.entries) {
+            Ok(ring) => return require(ring),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = Some(error),
+            Err(error) => return Err(explain(error)),
+        }
+    }
+    Err(explain(last.unwrap_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))))
+}
+
+fn require(ring: IoUring) -> io::Result<IoUring> {
+    let parameters = ring.params();
+    if parameters.is_feature_nodrop() && parameters.is_feature_ext_arg() && parameters.is_feature_submit_stable() {
+        return Ok(ring);
+    }
+    let message = "this kernel's io_uring lacks NODROP, EXT_ARG or SUBMIT_STABLE; Linux 5.19 or newer is needed";
+    Err(io::Error::new(io::ErrorKind::Unsupported, message))
+}
+
+fn explain(error: io::Error) -> io::Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOSYS) => "the kernel has no io_uring; Linux 5.19 or newer is needed",
+        Some(libc::EPERM) => {
+            "io_uring is forbidden here; see the kernel.io_uring_disabled sysctl and any seccomp filter"
+        }
+        Some(libc::ENOMEM) => "not enough locked memory for the rings; raise RLIMIT_MEMLOCK",
+        _ => "io_uring_setup failed",
+    };
+    io::Error::new(error.kind(), format!("{hint}: {error}"))
+}
+
+pub(super) fn probe(ring: &IoUring) -> Features {
+    let mut probe = Probe::new();
+    let probed = ring.submitter().register_probe(&mut probe).is_ok();
+    let supports = |code: u8| probed && probe.is_supported(code);
+    // A table larger than the limit on open files is refused.
+    let registered_files =
+        [4096, 1024, 256].into_iter().find(|count| ring.submitter().register_files_sparse(*count).is_ok()).unwrap_or(0);
+    Features {
+        message_ring: supports(opcode::MsgRingData::CODE),
+        multishot_accept: Cell::new(true),
+        multishot_receive: Cell::new(true),
+        discard_command: Cell::new(supports(opcode::UringCmd16::CODE)),
+        registered_files,
+    }
+}
+
+/// A pool over an arena that is registered, as far as the limit on locked memory lets it.
+pub(super) fn pool(ring: &IoUring, config: &UringConfig) -> io::Result<Pool> {
+    let mut bytes = config.registered_bytes.min(1 << 30);
+    while bytes >= 1 << 20 {
+        let arena = Arena::map(bytes)?;
+        // SAFETY: the arena is unmapped only after the ring is closed: its last reference is the pool's or a buffer's, and the driver
+        // closes the ring before it lets go of the pool; what a later buffer keeps mapped harms nobody.
+        match unsafe { ring.submitter().register_buffers(&[arena.as_iovec()]) } {
+            Ok(()) => {
+                arena.set_registered(true);
+                return Ok(Pool::with_arena(Rc::new(arena)));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => bytes /= 2,
+            Err(error) => {
+                tracing::warn!(%error, "buffers can't be registered with the kernel");
+                break;
+            }
+        }
+    }
+    if config.registered_bytes > 0 {
+        tracing::warn!(wanted_bytes = config.registered_bytes, "no registered buffers; RLIMIT_MEMLOCK may be too low");
+    }
+    Ok(Pool::on_heap())
+}
+
+pub(super) fn pin_to(cpu: usize) -> io::Result<()> {
+    if cpu >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no CPU {cpu}")));
+    }
+    // SAFETY: an all-zero set is a valid, empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` is within the set, as checked above.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the set is a live local of the given size.
+    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } != 0 {
+        let error = io::Error::last_os_error();
+        return Err(io::Error::new(error.kind(), format!("can't pin this thread to CPU {cpu}: {error}")));
+    }
+    Ok(())
+}

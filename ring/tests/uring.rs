@@ -1,0 +1,257 @@
+//! The conformance suite on the io_uring driver, and what only it can be asked.
+
+mod conformance;
+
+use basalt_ring::uring::{self, UringConfig};
+use basalt_ring::{BLOCK, DeviceOptions, Ring, mailbox};
+use conformance::sockets::Ends;
+use conformance::{concurrency, devices, sockets};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Small, so that the submission queue overflows and registered memory runs out on the way.
+fn config() -> UringConfig {
+    UringConfig { entries: 64, registered_bytes: 2 << 20, ..UringConfig::default() }
+}
+
+fn run<T>(main: impl AsyncFnOnce(Ring) -> T) -> T {
+    uring::run(config(), |ring| main(ring)).expect("io_uring works here")
+}
+
+/// A directory on a filesystem with O_DIRECT, which the one of /tmp need not be.
+fn scratch() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target directory");
+    let path = directory.path().join("device");
+    (directory, path)
+}
+
+macro_rules! on_one_ring {
+    ($($module:ident :: $claim:ident),* $(,)?) => {$(
+        #[test]
+        fn $claim() {
+            run(async |ring| $module::$claim(&ring).await);
+        }
+    )*};
+}
+
+on_one_ring!(
+    concurrency::timers_fire_in_order,
+    concurrency::a_timeout_drops_what_it_gives_up,
+    concurrency::ten_thousand_tasks_run,
+    concurrency::a_yield_lets_others_run,
+    concurrency::aborted_tasks_are_dropped,
+    concurrency::semaphores_are_fair,
+    concurrency::keys_are_locked_apart,
+    concurrency::joined_futures_keep_their_order,
+    concurrency::randomness_is_not_constant,
+);
+
+macro_rules! on_a_device {
+    ($($claim:ident),* $(,)?) => {$(
+        #[test]
+        fn $claim() {
+            let (_directory, path) = scratch();
+            run(async |ring| devices::$claim(&ring, &path).await);
+        }
+    )*};
+}
+
+on_a_device!(
+    the_size_is_reported_and_kept,
+    a_read_returns_what_was_written,
+    windows_of_one_buffer_are_read_at_once,
+    a_large_write_is_whole,
+    beyond_the_end_is_an_error,
+    a_device_opened_for_reading_is_not_written,
+    a_missing_device_is_not_found,
+    an_exclusive_device_opens_once,
+    a_discarded_range_leaves_its_neighbours,
+    operations_dropped_in_flight_keep_their_buffers,
+    many_operations_at_once_all_complete,
+);
+
+macro_rules! on_two_ends {
+    ($($claim:ident),* $(,)?) => {$(
+        #[test]
+        fn $claim() {
+            run(async |ring| {
+                let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await
+            });
+        }
+    )*};
+}
+
+on_two_ends!(
+    gathered_slices_arrive_in_order,
+    more_slices_than_the_kernel_takes_at_once_arrive,
+    a_big_transfer_both_ways_is_whole,
+    the_end_of_a_stream_is_seen,
+    a_shutdown_ends_a_receive_in_flight,
+    nobody_listening_is_refused,
+    an_address_in_use_is_refused,
+    a_listener_accepts_many,
+    a_multishot_receive_sees_every_byte,
+    a_dropped_receive_loses_nothing_but_itself,
+);
+
+#[test]
+fn a_sleeping_ring_is_woken_from_a_thread_without_a_ring() {
+    let (sender, mut receiver) = mailbox::channel::<u32>(16);
+    let thread = std::thread::spawn(move || {
+        for value in 0..100 {
+            if value % 10 == 0 {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            while sender.try_send(value).is_err() {
+                std::thread::yield_now();
+            }
+        }
+    });
+    run(async |_ring| {
+        for value in 0..100 {
+            assert_eq!(receiver.receive().await, Some(value));
+        }
+        assert_eq!(receiver.receive().await, None, "the sender is gone");
+    });
+    thread.join().expect("the sender ends");
+}
+
+#[test]
+fn rings_wake_each_other() {
+    let (there, mut coming) = mailbox::channel::<u32>(1);
+    let (back, mut returned) = mailbox::channel::<u32>(1);
+    let echo = std::thread::spawn(move || {
+        run(async |_ring| {
+            while let Some(value) = coming.receive().await {
+                back.try_send(value + 1).expect("one at a time");
+            }
+        });
+    });
+    run(async |ring| {
+        for value in 0..2000 {
+            there.try_send(value).expect("one at a time");
+            let answer = ring.timeout(Duration::from_secs(10), returned.receive()).await;
+            assert_eq!(answer, Ok(Some(value + 1)), "a wake-up was lost");
+        }
+        drop(there);
+    });
+    echo.join().expect("the other ring ends");
+}
+
+#[test]
+fn an_adopted_socket_is_served() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let duplicate: OwnedFd = uring::duplicate(theirs.as_raw_fd()).expect("a descriptor");
+    drop(theirs);
+    let peer = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let mut ours = ours;
+        ours.write_all(b"ping").expect("connected");
+        let mut answer = Vec::new();
+        ours.read_to_end(&mut answer).expect("connected");
+        answer
+    });
+    run(async |ring| {
+        let socket = ring.adopt_socket(duplicate).expect("a connected socket");
+        let (result, buffer) = socket.receive_exact(ring.buffer(4)).await;
+        result.expect("the peer sends");
+        assert_eq!(&buffer[..], b"ping");
+        socket.send(vec![buffer.freeze()]).await.0.expect("the peer receives");
+    });
+    assert_eq!(peer.join().expect("the peer ends"), b"ping");
+}
+
+#[test]
+fn many_writes_share_a_system_call() {
+    let (_directory, path) = scratch();
+    run(async |ring| {
+        let options = DeviceOptions { write: true, create_size: Some(1 << 20), ..DeviceOptions::default() };
+        let device = ring.open_device(&path, options).await.expect("creatable");
+        let before = ring.enter_count();
+        for _ in 0..20 {
+            let writes: Vec<_> = (0..32u64)
+                .map(|index| {
+                    let (device, data) = (device.clone(), ring.buffer(BLOCK).freeze());
+                    ring.spawn(async move { device.write(index * BLOCK as u64, data).await })
+                })
+                .collect();
+            for write in writes {
+                write.await.expect("writable");
+            }
+        }
+        let enters = ring.enter_count() - before;
+        assert!(enters < 20 * 32, "{enters} system calls for {} writes", 20 * 32);
+    });
+}
+
+#[test]
+fn tasks_that_only_compute_make_no_system_call() {
+    run(async |ring| {
+        ring.sleep(Duration::from_millis(1)).await;
+        let before = ring.enter_count();
+        for _ in 0..1000 {
+            ring.yield_now().await;
+        }
+        assert!(ring.enter_count() - before <= 1);
+    });
+}
+
+#[test]
+fn a_run_ends_with_operations_in_flight() {
+    let (_directory, path) = scratch();
+    let (device, buffer) = run(async |ring| {
+        let options = DeviceOptions { write: true, create_size: Some(1 << 20), ..DeviceOptions::default() };
+        let device = ring.open_device(&path, options).await.expect("creatable");
+        let listener = ring.listen("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+        let socket = ring.connect(listener.local_address()).await.expect("listening");
+        let accepted = listener.accept().await.expect("connected");
+        let receiving = ring.buffer(1 << 20);
+        drop(ring.spawn(async move { socket.receive(receiving).await.0.map(drop) }));
+        drop(ring.spawn(async move { listener.accept().await.map(drop) }));
+        drop(ring.spawn(async move { accepted.receive_multi().next().await.map(drop) }));
+        for index in 0..100 {
+            let (device, data) = (device.clone(), ring.buffer(BLOCK).freeze());
+            drop(ring.spawn(async move { device.write(index * BLOCK as u64, data).await }));
+        }
+        ring.yield_now().await;
+        (device, ring.buffer(BLOCK))
+    });
+    // Handles that outlive the run are dead but harmless.
+    let result = run(async |_ring| device.read(0, buffer).await.0);
+    assert_eq!(result.expect_err("its ring has ended").raw_os_error(), Some(libc::ECANCELED));
+}
+
+#[test]
+fn a_panic_in_main_still_waits_for_the_kernel() {
+    let (_directory, path) = scratch();
+    let result = std::panic::catch_unwind(|| {
+        run(async |ring| {
+            let options = DeviceOptions { write: true, create_size: Some(1 << 20), ..DeviceOptions::default() };
+            let device = ring.open_device(&path, options).await.expect("creatable");
+            let data = ring.buffer(1 << 20).freeze();
+            drop(ring.spawn(async move { device.write(0, data).await }));
+            ring.yield_now().await;
+            panic!("on purpose");
+        })
+    });
+    assert!(result.is_err());
+    run(async |ring| ring.yield_now().await);
+}
+
+#[test]
+fn buffered_files_work_where_direct_io_does_not() {
+    let directory = tempfile::tempdir_in("/dev/shm").expect("a memory filesystem");
+    let path = directory.path().join("device");
+    run(async |ring| devices::a_read_returns_what_was_written(&ring, &path).await);
+}
+
+#[test]
+fn a_device_is_a_file_or_a_block_device() {
+    run(async |ring| {
+        let error = ring.open_device(std::path::Path::new("/dev/null"), DeviceOptions::default()).await.err();
+        assert_eq!(error.expect("a character device").kind(), std::io::ErrorKind::InvalidInput);
+    });
+}
