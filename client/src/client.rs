@@ -1,11 +1,22 @@
 //! A client of one cluster: its map, its sessions, its requests.
 
-use crate::{Pool, Result, limits};
+use crate::cluster_view::{ClusterView, Target};
+use crate::error::{EINVAL, ENOENT, ENOTCONN, ETIMEDOUT, Error, Result};
+use crate::monitor_link::{Broken, MonitorLink, only_looks};
+use crate::osd_link::OsdLink;
+use crate::request::{Answer, Request};
+use crate::request_ids::RequestIds;
+use crate::{Pool, limits, retry};
+use basalt_cluster::Map;
 use basalt_net::message::monitor::{AdminCommand, CommandReply};
-use basalt_net::message::object::{OsdCommand, OsdCommandReply};
-use basalt_net::{EntityName, Fsid, Key};
+use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
+use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_ring::Ring;
+use basalt_ring::local::Semaphore;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -32,41 +43,163 @@ impl ClientConfig {
             operation_timeout: limits::OPERATION_TIMEOUT,
         }
     }
+
+    fn credentials(&self) -> Credentials {
+        Credentials { fsid: self.fsid, key: self.key.clone(), name: self.name.clone() }
+    }
 }
 
-/// Cheap to clone; `!Send`. Its sessions end with its last clone, pools included.
+/// Cheap to clone; `!Send`. Its sessions end with its last clone and the last of its pools.
 #[derive(Clone)]
 pub struct Client {
-    _not_send: std::marker::PhantomData<std::rc::Rc<()>>,
+    pub(crate) inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub ring: Ring,
+    pub config: ClientConfig,
+    pub view: ClusterView,
+    pub ids: RequestIds,
+    /// Requests that may be in flight, and their bytes.
+    pub slots: Semaphore,
+    pub bytes: Semaphore,
+    monitor: MonitorLink,
+    /// By OSD.
+    links: RefCell<BTreeMap<u32, Rc<OsdLink>>>,
+}
+
+impl Inner {
+    /// The session with an OSD, opened if there is none that works.
+    pub fn link(&self, target: &Target) -> Rc<OsdLink> {
+        let mut links = self.links.borrow_mut();
+        if let Some(link) = links.get(&target.osd)
+            && !link.is_down()
+            && link.target() == target
+        {
+            return link.clone();
+        }
+        let link = OsdLink::open(&self.ring, target.clone(), self.config.credentials(), self.config.connect_timeout);
+        let link = Rc::new(link);
+        links.insert(target.osd, link.clone());
+        link
+    }
 }
 
 impl Client {
     /// Reaches a monitor and waits for the first map, at most `operation_timeout`.
-    pub async fn connect(_ring: &Ring, _config: ClientConfig) -> Result<Client> {
-        unimplemented!()
+    pub async fn connect(ring: &Ring, config: ClientConfig) -> Result<Client> {
+        if config.monitors.is_empty() {
+            return Err(Error::new(EINVAL, "no monitor is configured; at least one address is needed"));
+        }
+        let view = ClusterView::new(config.fsid);
+        let monitor = MonitorLink::open(
+            ring,
+            view.clone(),
+            config.monitors.clone(),
+            config.credentials(),
+            config.connect_timeout,
+        );
+        let client = Client {
+            inner: Rc::new(Inner {
+                ring: ring.clone(),
+                ids: RequestIds::new(ring.random_u64()),
+                slots: Semaphore::new(limits::REQUESTS_MAX),
+                bytes: Semaphore::new(limits::REQUEST_BYTES_MAX),
+                links: RefCell::default(),
+                monitor,
+                view,
+                config,
+            }),
+        };
+        client.wait_for_epoch(1).await?;
+        Ok(client)
     }
-    /// The pool of this name; asks the monitor for a newer map before it says ENOENT.
-    pub async fn pool(&self, _name: &str) -> Result<Pool> {
-        unimplemented!()
+
+    /// The pool of this name; asks the monitor for its newest map before it says ENOENT.
+    pub async fn pool(&self, name: &str) -> Result<Pool> {
+        let find = || self.inner.view.map().and_then(|map| map.pool_by_name(name).map(|pool| pool.id));
+        let id = match find() {
+            Some(id) => Some(id),
+            None => {
+                self.refresh().await?;
+                find()
+            }
+        };
+        id.map(|id| Pool::new(self.clone(), id, name)).ok_or_else(|| {
+            Error::new(ENOENT, format!("there is no pool {name:?}; `basalt osd pool ls` shows those there are"))
+        })
     }
+
+    /// The newest map known.
+    pub fn map(&self) -> Rc<Map> {
+        self.inner.view.map().unwrap_or_else(|| unreachable!("a client is connected once it has a map"))
+    }
+
     /// The epoch of the newest map known.
     pub fn epoch(&self) -> u32 {
-        unimplemented!()
+        self.inner.view.epoch()
     }
+
     /// Waits for a map at least this new, at most `operation_timeout`.
-    pub async fn wait_for_epoch(&self, _epoch: u32) -> Result<()> {
-        unimplemented!()
+    pub async fn wait_for_epoch(&self, epoch: u32) -> Result<()> {
+        let limit = self.inner.config.operation_timeout;
+        self.inner
+            .ring
+            .timeout(limit, self.inner.view.wait_for_epoch(epoch))
+            .await
+            .map_err(|_| self.no_monitor(limit, &format!("for map {epoch} of cluster {}", self.inner.config.fsid)))
     }
-    /// Runs a command on the monitor. A reply with an errno is `Ok`: look at it. Commands that change something are sent once: a session that
-    /// breaks before the reply is an error that says so.
-    pub async fn command(&self, _command: AdminCommand) -> Result<CommandReply> {
-        unimplemented!()
+
+    /// Waits for the monitor's newest map.
+    pub async fn refresh(&self) -> Result<()> {
+        let limit = self.inner.config.operation_timeout;
+        let refreshed = self.inner.ring.timeout(limit, self.inner.monitor.refresh()).await;
+        refreshed.map_err(|_| self.no_monitor(limit, "for its newest map"))?
     }
-    /// Runs a command on one OSD. A reply with an errno is `Ok`: look at it.
-    pub async fn osd_command(&self, _osd: u32, _command: OsdCommand) -> Result<OsdCommandReply> {
-        unimplemented!()
+
+    /// Runs a command on the monitor. A reply with an errno is `Ok`: look at it. A command that changes something is sent once: a session that
+    /// breaks before the reply is ENOTCONN, and the command may have been carried out.
+    pub async fn command(&self, command: AdminCommand) -> Result<CommandReply> {
+        let limit = self.inner.config.operation_timeout;
+        let replied = async {
+            loop {
+                match self.inner.monitor.command(&command).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(Broken::Unanswered) if !only_looks(&command) => {
+                        let obstacle = self.inner.monitor.obstacle();
+                        return Err(Error::new(
+                            ENOTCONN,
+                            format!(
+                                "the command was sent, but no reply came, so look whether it was carried out: {obstacle}"
+                            ),
+                        ));
+                    }
+                    Err(_) => self.inner.ring.sleep(limits::RETRY_DELAY_MIN).await,
+                }
+            }
+        };
+        self.inner.ring.timeout(limit, replied).await.map_err(|_| self.no_monitor(limit, "for its reply"))?
     }
+
+    /// Runs a command on one OSD. A reply with an errno is `Ok`: look at it. Resent like any request, under one id.
+    pub async fn osd_command(&self, osd: u32, command: OsdCommand) -> Result<OsdCommandReply> {
+        if self.map().osd(osd).is_none_or(|found| !found.exists) {
+            return Err(Error::new(ENOENT, format!("there is no osd.{osd}; `basalt osd ls` shows those there are")));
+        }
+        let issued = self.inner.ids.issue();
+        let request = OsdCommandRequest { request: issued.id(), command };
+        match retry::run(&self.inner, Request::Command { osd, request }).await? {
+            Answer::Command(reply) => Ok(reply),
+            _ => Err(Error::protocol(format_args!("osd.{osd}"), "another kind of reply")),
+        }
+    }
+
     pub fn ring(&self) -> &Ring {
-        unimplemented!()
+        &self.inner.ring
+    }
+
+    fn no_monitor(&self, limit: Duration, what: &str) -> Error {
+        let obstacle = self.inner.monitor.obstacle();
+        Error::new(ETIMEDOUT, format!("waited {limit:?} for a monitor and {what}: {obstacle}"))
     }
 }

@@ -1,28 +1,117 @@
-//! Objects of any size, striped over objects of bounded size; works on plain objects as well.
+//! Objects of any size. A small one is a plain object, written in one piece. A large one is a head object under its name, empty but for
+//! the xattrs below, and pieces, each an object of its own:
+//!
+//! | object                                             | content                                             |
+//! |----------------------------------------------------|-----------------------------------------------------|
+//! | `NAME`                                             | xattrs `striped.size`, `striped.unit`, `striped.generation` (decimal, decimal, 16 hexadecimal digits) |
+//! | `NAME` `\0` generation (16 hex) index (16 hex)      | bytes `[index * unit, (index + 1) * unit)` of the whole |
+//!
+//! Pieces are written first, under a generation that nothing names yet, and the head last, in one request that is refused if anybody changed the head
+//! meanwhile. So a put that is killed leaves what was there before, and a reader sees the old whole or the new one. The generation that the head
+//! named before is removed afterwards. What a killed put wrote stays as pieces that nothing names; listings hide them.
 
-use crate::{Pool, Result, Stat};
-use basalt_ring::Slice;
+mod get;
+mod head;
+mod put;
 
-/// Where `put` takes its bytes from: each call brings the next ones, an empty slice ends them.
-pub trait Source {
-    fn next(&mut self) -> impl Future<Output = Result<Option<Slice>>>;
+pub use get::get;
+pub use put::{FromReader, Source, put};
+
+use crate::error::{ENOENT, Error, Result};
+use crate::limits::STRIPE_JOBS;
+use crate::{ObjectOperations, Pool, Stat};
+use head::{Head, Stripes};
+use std::collections::VecDeque;
+
+const HEX_DIGITS: usize = 16;
+
+/// Whether this is the name of a piece.
+pub fn is_piece(name: &[u8]) -> bool {
+    let Some((front, digits)) = name.split_last_chunk::<{ 2 * HEX_DIGITS }>() else { return false };
+    front.last() == Some(&0) && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Stores all of `source` under `name`, replacing what was there. A put that is killed leaves what was there before.
-pub async fn put(_pool: &Pool, _name: &[u8], _source: impl Source) -> Result<u64> {
-    unimplemented!()
-}
-
-/// Passes the object's bytes to `sink`, in order; returns how many there were.
-pub async fn get(_pool: &Pool, _name: &[u8], _sink: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
-    unimplemented!()
+fn piece_name(name: &[u8], generation: u64, index: u64) -> Vec<u8> {
+    let mut piece = name.to_vec();
+    piece.push(0);
+    piece.extend(format!("{generation:016x}{index:016x}").into_bytes());
+    piece
 }
 
 /// The size of the whole, striped or not.
-pub async fn stat(_pool: &Pool, _name: &[u8]) -> Result<Stat> {
-    unimplemented!()
+pub async fn stat(pool: &Pool, name: &[u8]) -> Result<Stat> {
+    let head = Head::read(pool, name).await?;
+    let size = head.stripes.as_ref().map_or(head.stat.size, |stripes| stripes.size);
+    Ok(Stat { size, ..head.stat })
 }
 
-pub async fn remove(_pool: &Pool, _name: &[u8]) -> Result<()> {
-    unimplemented!()
+/// Removes the head, then its pieces. ENOENT if there is no object.
+pub async fn remove(pool: &Pool, name: &[u8]) -> Result<()> {
+    loop {
+        let head = Head::read(pool, name).await?;
+        let removal = ObjectOperations::new().assert_version(head.stat.version).remove();
+        match pool.execute(name, removal).await {
+            Ok(_) => {
+                if let Some(stripes) = &head.stripes {
+                    remove_pieces(pool, name, stripes).await?;
+                }
+                return Ok(());
+            }
+            // Somebody changed it in between: its pieces may be others now.
+            Err(error) if head::is_outdated(Some(&head), &error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn remove_pieces(pool: &Pool, name: &[u8], stripes: &Stripes) -> Result<()> {
+    remove_range(pool, name, stripes.generation, stripes.count()).await
+}
+
+/// Removes the first `count` pieces of a generation, as many as there are.
+async fn remove_range(pool: &Pool, name: &[u8], generation: u64, count: u64) -> Result<()> {
+    let mut running = VecDeque::new();
+    let mut result = Ok(());
+    let mut index = 0;
+    while index < count || !running.is_empty() {
+        if index < count && running.len() < STRIPE_JOBS {
+            let (pool, piece) = (pool.clone(), piece_name(name, generation, index));
+            running.push_back(pool.ring().clone().spawn(async move { pool.remove(&piece).await }));
+            index += 1;
+            continue;
+        }
+        if let Some(removal) = running.pop_front() {
+            match removal.await {
+                Err(error) if error.errno() != ENOENT => result = Err(error),
+                _ => {}
+            }
+        }
+    }
+    result
+}
+
+fn piece_missing(name: &[u8], index: u64, seen: &str) -> Error {
+    Error::new(
+        crate::error::EIO,
+        format!("piece {index} of object {} is {seen}: the object is damaged", name.escape_ascii()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_told_from_objects_by_their_names() {
+        assert!(is_piece(&piece_name(b"a/b", 1, u64::MAX)));
+        for name in [
+            &b"a"[..],
+            b"0123456789abcdef0123456789abcdef",
+            b"a\x000123456789abcdef",
+            b"",
+            b"a\x00X123456789abcdef0123456789abcdef",
+        ] {
+            assert!(!is_piece(name), "{}", name.escape_ascii());
+        }
+    }
 }
