@@ -1,0 +1,141 @@
+//! The configuration file: what is read, and that every mistake is named with its line.
+
+use basalt_cluster::Config;
+use basalt_cluster::config::{BaseModel, MonitorSection, OsdDevice, OsdSection};
+use std::path::{Path, PathBuf};
+
+const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
+key_file = "cluster.key"
+monitors = ["127.0.0.1:6789"]
+
+[monitor]
+name = "a"
+listen = "127.0.0.1:6789"
+data = "mon"
+
+[osd]
+host = "h0"
+public_address = "127.0.0.1:0"
+cluster_address = "127.0.0.1:0"
+memory_target = "4G"
+max_object_size = "128M"
+
+[[osd.device]]
+id = 0
+base = "/dev/sdb"
+hot = "/dev/nvme0n1p1"
+core = 0
+base_model = "hdd"
+wal_bytes = "256M"
+
+[[osd.device]]
+id = 1
+base = "osd.1/base"
+"#;
+
+fn path() -> &'static Path {
+    Path::new("/etc/basalt/basalt.toml")
+}
+
+fn whole() -> Config {
+    Config {
+        path: path().into(),
+        fsid: "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11".parse().unwrap(),
+        key_file: "/etc/basalt/cluster.key".into(),
+        monitors: vec!["127.0.0.1:6789".parse().unwrap()],
+        monitor: Some(MonitorSection {
+            name: "a".into(),
+            listen: "127.0.0.1:6789".parse().unwrap(),
+            data: "/etc/basalt/mon".into(),
+        }),
+        osd: Some(OsdSection {
+            host: "h0".into(),
+            public_address: "127.0.0.1:0".parse().unwrap(),
+            cluster_address: "127.0.0.1:0".parse().unwrap(),
+            memory_target: 4 << 30,
+            max_object_size: 128 << 20,
+            devices: vec![
+                OsdDevice {
+                    id: 0,
+                    base: "/dev/sdb".into(),
+                    hot: Some("/dev/nvme0n1p1".into()),
+                    core: Some(0),
+                    base_model: BaseModel::Hdd,
+                    wal_bytes: Some(256 << 20),
+                },
+                OsdDevice {
+                    id: 1,
+                    base: "/etc/basalt/osd.1/base".into(),
+                    hot: None,
+                    core: None,
+                    base_model: BaseModel::None,
+                    wal_bytes: None,
+                },
+            ],
+        }),
+    }
+}
+
+#[test]
+fn paths_are_relative_to_the_files_own_folder() {
+    assert_eq!(Config::parse(WHOLE, path()).unwrap(), whole());
+}
+
+#[test]
+fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |folder: &Path| {
+        let mut config = whole();
+        config.path = folder.join("basalt.toml");
+        config.key_file = folder.join("cluster.key");
+        config.monitor.as_mut().unwrap().data = folder.join("mon");
+        config.osd.as_mut().unwrap().devices[1].base = folder.join("osd.1/base");
+        config
+    };
+    let first = folder.path().join("first");
+    std::fs::create_dir(&first).unwrap();
+    at(&first).write().unwrap();
+    assert_eq!(Config::load(&first.join("basalt.toml")).unwrap(), at(&first));
+    let second: PathBuf = folder.path().join("second");
+    std::fs::rename(&first, &second).unwrap();
+    assert_eq!(Config::load(&second.join("basalt.toml")).unwrap(), at(&second));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
+    for (right, wrong, line, words) in [
+        ("host = \"h0\"", "hots = \"h0\"", 11, "unknown field `hots`"),
+        ("key_file", "keyfile", 2, "unknown field `keyfile`, expected one of"),
+        ("6b1f3c3e-", "6b1f3c3e", 1, "fsid is not a UUID"),
+        ("[\"127.0.0.1:6789\"]", "[]", 3, "name at least one"),
+        (
+            "[\"127.0.0.1:6789\"]",
+            "[\"localhost\"]",
+            3,
+            "'localhost' is not an address with a port, such as 127.0.0.1:6789",
+        ),
+        ("memory_target = \"4G\"", "memory_target = \"4X\"", 14, "memory_target: '4X' is not a size"),
+        ("memory_target = \"4G\"", "memory_target = 5", 14, "at least 64 MiB is needed"),
+        ("id = 1", "id = 0", 26, "osd.0 has two devices"),
+        ("id = 1", "id = 99999", 26, "ids go from 0 to"),
+        ("id = 1", "id = -1", 26, "invalid value"),
+        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 26, "/dev/sdb is used twice"),
+        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 26, "/dev/nvme0n1p1 is used twice"),
+        ("base_model = \"hdd\"", "base_model = \"ssd\"", 22, "it is one of none, hdd"),
+        ("[monitor]", "[monitor", 5, ""),
+    ] {
+        let text = WHOLE.replacen(right, wrong, 1);
+        assert_ne!(text, WHOLE, "{right}");
+        let error = Config::parse(&text, path()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("/etc/basalt/basalt.toml:{line}: ")), "{wrong}: {error}");
+        assert!(error.contains(words), "{wrong}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_or_endless_file_is_named() {
+    let missing = Config::load(Path::new("/nonexistent/basalt.toml")).unwrap_err().to_string();
+    assert!(missing.starts_with("/nonexistent/basalt.toml: "), "{missing}");
+    let endless = Config::load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(endless.starts_with("/dev/zero: "), "{endless}");
+}

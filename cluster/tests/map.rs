@@ -1,0 +1,258 @@
+//! The map as bytes, and where it places objects.
+
+use basalt_cluster::map::{CacheMode, HitSetType, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings};
+use basalt_cluster::{Map, MapFlags, object_hash, placement};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const OBJECTS_OF_CEPH: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles/crush/home-cluster.objects"));
+
+#[test]
+fn an_object_falls_into_the_group_that_ceph_puts_it_in() {
+    let mut lines = OBJECTS_OF_CEPH.lines();
+    let pool = lines.next().unwrap();
+    let pg_num: u32 = pool.split("pg_num ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let mut compared = 0;
+    for line in lines {
+        let (name, rest) = line.trim().strip_prefix("object '").unwrap().split_once("' -> ").unwrap();
+        let expected: PgId = rest.split(" -> ").next().unwrap().parse().unwrap();
+        let seed = object_hash::stable_modulo(object_hash::rjenkins(name.as_bytes()), pg_num);
+        assert_eq!(PgId { pool: 1, seed }, expected, "{name}");
+        compared += 1;
+    }
+    assert_eq!(compared, 900);
+}
+
+#[test]
+fn the_hash_of_a_name_is_what_ceph_prints() {
+    let line = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/oracles/ceph-cli/osd-map.txt"));
+    let hash = line.split("-> pg 2.").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(format!("{:x}", object_hash::rjenkins(b"someobject")), hash);
+}
+
+#[test]
+fn a_placement_group_reads_back_as_it_was_printed() {
+    for pg in [PgId { pool: 1, seed: 0 }, PgId { pool: 17, seed: 0xd7 }, PgId { pool: u32::MAX, seed: u32::MAX }] {
+        assert_eq!(pg.to_string().parse(), Ok(pg));
+    }
+    for wrong in ["", "1", "1.", ".1", "1.g", "-1.2", "+1.2", "1.+2", "1.2.3", "1.100000000"] {
+        assert!(wrong.parse::<PgId>().is_err(), "{wrong}");
+    }
+}
+
+fn osd(id: u32, weight: f64) -> Osd {
+    Osd {
+        id,
+        exists: true,
+        is_up: true,
+        is_in: true,
+        weight,
+        reweight: 1.0,
+        host: format!("h{id}"),
+        public_address: format!("127.0.0.1:{}", 6800 + id),
+        cluster_address: format!("127.0.1.1:{}", 6800 + id),
+        store_id: [id as u8; 16],
+        base_bytes: 1 << 40,
+        hot_bytes: 1 << 30,
+        rotational: true,
+        up_since_epoch: 2,
+        down_since_epoch: 0,
+        up_since_unix_s: 100,
+        down_since_unix_s: 0,
+        in_since_unix_s: 100,
+    }
+}
+
+fn draws(osds: &[Osd], size: u32) -> BTreeMap<PgId, Vec<u32>> {
+    (0..2048).map(|seed| PgId { pool: 3, seed }).map(|pg| (pg, placement::choose(pg, osds, size))).collect()
+}
+
+#[test]
+fn groups_spread_by_weight() {
+    let osds: Vec<Osd> = (0..8).map(|id| osd(id, if id == 0 { 3.0 } else { 1.0 })).collect();
+    let mut counts: BTreeMap<u32, u32> = BTreeMap::new();
+    for members in draws(&osds, 1).values() {
+        *counts.entry(members[0]).or_default() += 1;
+    }
+    // A tenth of 2048 each, three tenths for osd.0; five standard deviations are 70 and 105.
+    for (id, count) in counts {
+        let (expected, slack) = if id == 0 { (614, 105) } else { (205, 70) };
+        assert!(
+            u32::abs_diff(count, expected) < slack,
+            "osd.{id} has {count} groups, about {expected} would be its share"
+        );
+    }
+}
+
+#[test]
+fn an_osd_that_goes_out_moves_only_its_own_share() {
+    let osds: Vec<Osd> = (0..6).map(|id| osd(id, 1.0)).collect();
+    let before = draws(&osds, 3);
+    let mut without = osds.clone();
+    without[2].is_in = false;
+    for (pg, after) in draws(&without, 3) {
+        let stayed: Vec<u32> = before[&pg].iter().copied().filter(|id| *id != 2).collect();
+        assert_eq!(after[..stayed.len()], stayed, "{pg}");
+        assert!(!after.contains(&2));
+    }
+}
+
+#[test]
+fn a_group_whose_primary_is_down_is_served_by_nobody() {
+    let mut map = Map::new([1; 16], 0);
+    map.osds = vec![osd(0, 1.0), osd(1, 1.0)];
+    map.pool_id_max = 1;
+    let mut pool = pool(1, 1);
+    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(1), changed_epoch: 1 }];
+    map.pools = vec![pool];
+    assert_eq!(map.place(1, b"x").unwrap().acting, [1, 0]);
+    map.osd_mut(0).unwrap().is_up = false;
+    assert_eq!(map.place(1, b"x").unwrap().acting, [1]);
+    map.osd_mut(1).unwrap().is_up = false;
+    assert!(map.place(1, b"x").unwrap().acting.is_empty());
+    assert_eq!(map.place(2, b"x"), None);
+}
+
+fn pool(id: u32, pg_num: u32) -> Pool {
+    Pool {
+        id,
+        name: format!("pool-{id}"),
+        size: 3,
+        min_size: 2,
+        pg_num,
+        pgp_num: pg_num,
+        crush_rule: 0,
+        flags: PoolFlags { noscrub: true, ..PoolFlags::default() },
+        tier: TierSettings {
+            cache_mode: CacheMode::Proxy,
+            hit_set_type: HitSetType::ExplicitHash,
+            ..Default::default()
+        },
+        quota: Quota { bytes_max: 1, objects_max: 2 },
+        applications: vec!["rbd".into()],
+        created_epoch: 3,
+        changed_epoch: 4,
+        pgs: vec![PlacementGroup::default(); pg_num as usize],
+    }
+}
+
+prop_compose! {
+    fn any_map()(
+        osds in prop::collection::btree_map(0u32..64, (any::<bool>(), any::<bool>(), 0.0..100.0f64), 0..20),
+        pools in prop::collection::btree_map(1u32..1000, (1u32..40, "[^/\\p{Cc}]{1,20}", any::<u64>()), 0..6),
+        fsid in any::<[u8; 16]>(),
+        flags in any::<u32>(),
+        seeds in prop::collection::vec(any::<u32>(), 8),
+    ) -> Map {
+        let mut map = Map::new(fsid, 1_800_000_000);
+        map.flags = MapFlags(flags);
+        map.osds = osds
+            .into_iter()
+            .map(|(id, (is_up, is_in, weight))| Osd { is_up, is_in, ..osd(id, weight) })
+            .collect();
+        map.pools = pools
+            .into_iter()
+            .map(|(id, (pg_num, name, target_max_bytes))| {
+                let mut pool = Pool { name, ..pool(id, pg_num) };
+                pool.tier.target_max_bytes = target_max_bytes;
+                for (group, seed) in pool.pgs.iter_mut().zip(seeds.iter().cycle()) {
+                    group.in_sync = placement::choose(PgId { pool: id, seed: *seed }, &map.osds, 3);
+                    group.primary = group.in_sync.first().copied();
+                }
+                pool
+            })
+            .collect();
+        map.pool_id_max = 1000;
+        map
+    }
+}
+
+/// Makes the header's checksum right again, so that damage gets as far as the archive.
+fn with_right_checksum(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.len() >= 16 {
+        let checksum = crc32c::crc32c(&bytes[16..]);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+    }
+    bytes
+}
+
+/// Uses everything of a map that others may ask it for.
+fn use_map(map: &Map) {
+    for pool in &map.pools {
+        for name in [&b"a"[..], b"object", &[0xff; 40]] {
+            let placed = map.place(pool.id, name).unwrap();
+            let distinct: BTreeSet<u32> = placed.acting.iter().copied().collect();
+            assert!(placed.acting.iter().all(|id| map.osd(*id).is_some()) && distinct.len() <= 10);
+        }
+    }
+    assert_eq!(map.pgs().count() as u64, map.pools.iter().map(|pool| u64::from(pool.pg_num)).sum::<u64>());
+}
+
+proptest! {
+    #[test]
+    fn a_map_reads_back_as_it_was(map in any_map()) {
+        let decoded = Map::decode(&map.encode());
+        prop_assert_eq!(decoded.as_ref(), Ok(&map));
+        use_map(&map);
+    }
+
+    #[test]
+    fn bytes_that_are_no_map_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(Map::decode(&bytes).is_err());
+        let mut headed = b"BSLTMAP\0\x01\0\0\0\0\0\0\0".to_vec();
+        headed.extend(bytes);
+        if let Ok(map) = Map::decode(&with_right_checksum(headed)) {
+            use_map(&map);
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(map in any_map(), place in any::<prop::sample::Index>(), bit in 0u32..8) {
+        let mut bytes = map.encode();
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+        prop_assert!(Map::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn damage_behind_a_right_checksum_is_refused_or_harmless(
+        map in any_map(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = map.encode();
+        for (place, value) in changes {
+            let place = 16 + place.index(bytes.len() - 16);
+            bytes[place] = value;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(map) = Map::decode(&with_right_checksum(bytes)) {
+            use_map(&map);
+        }
+    }
+
+    #[test]
+    fn chosen_osds_are_distinct_and_the_same_each_time(
+        map in any_map(), pool in any::<u32>(), seed in any::<u32>(), size in 1u32..10,
+    ) {
+        let pg = PgId { pool, seed };
+        let chosen = placement::choose(pg, &map.osds, size);
+        let distinct: BTreeSet<u32> = chosen.iter().copied().collect();
+        let possible = map.osds.iter().filter(|osd| osd.is_in && osd.weight > 0.0).count();
+        prop_assert_eq!(chosen.len(), distinct.len());
+        prop_assert_eq!(chosen.len(), possible.min(size as usize));
+        let reversed: Vec<Osd> = map.osds.iter().rev().cloned().collect();
+        prop_assert_eq!(placement::choose(pg, &reversed, size), chosen);
+    }
+
+    #[test]
+    fn the_stable_modulo_stays_in_range_and_only_splits(hash in any::<u32>(), pg_num in 1u32..100_000) {
+        let before = object_hash::stable_modulo(hash, pg_num);
+        prop_assert!(before < pg_num);
+        let after = object_hash::stable_modulo(hash, pg_num + 1);
+        prop_assert!(after == before || after == pg_num);
+    }
+}
