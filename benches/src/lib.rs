@@ -1,1 +1,37 @@
-//! (being written)
+//! A load generator that speaks fio's language and measures pools of objects and raw devices through the same ring.
+//!
+//! [`Invocation::parse`] turns flags and job files into [`Job`]s, [`run`] carries them out and yields a [`Report`], which prints as
+//! fio's text or JSON. [`yardstick`] measures what the raw device and a bare round trip allow, next to what a pool does.
+//! Promises: the same job and seed make the same operations in the same order of issue; what is laid out, ramped up or verified is
+//! not in the figures; a wrong byte found by `verify` is an error in the report. Called by `basalt bench`.
+//! A failed operation ends its job and is reported; it never ends the process.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod device_target;
+mod engine;
+mod histogram;
+mod invocation;
+mod job;
+mod job_file;
+mod layout;
+pub mod limits;
+mod option;
+mod pattern;
+mod pool_target;
+mod random;
+mod report;
+mod report_json;
+mod report_text;
+mod target;
+pub mod yardstick;
+
+pub use access::Direction;
+pub use engine::run;
+pub use histogram::Latency;
+pub use invocation::{Invocation, OutputFormat};
+pub use job::{BlockSizes, Distribution, Job, Pattern, Rate, TargetName};
+pub use job_file::{JobError, parse as parse_job_file};
+pub use report::{DirectionReport, JobReport, Report};
+pub use target::{Target, TargetError};

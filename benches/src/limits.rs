@@ -1,0 +1,22 @@
+//! Every bound of this crate. Sizes in bytes.
+
+/// Operations of one job clone in flight.
+pub const IODEPTH_MAX: u32 = 4096;
+/// Clones of one job, and clones of all jobs.
+pub const NUMJOBS_MAX: u32 = 256;
+pub const CLONES_MAX: usize = 1024;
+pub const BLOCK_SIZE_MAX: u64 = 16 << 20;
+pub const OBJECT_SIZE_MAX: u64 = 64 << 20;
+pub const FILES_MAX: u64 = 1 << 20;
+pub const JOB_FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Block sizes in a `bssplit`.
+pub const SPLIT_MAX: usize = 64;
+/// Blocks a verifying clone remembers (about 40 bytes each); a job that would write more is refused.
+pub const VERIFY_BLOCKS_MAX: u64 = 16 << 20;
+/// Mismatches described in a report; the rest are counted.
+pub const MISMATCHES_DESCRIBED_MAX: usize = 10;
+
+/// One write of a laydown, and how many are in flight.
+pub const LAYOUT_WRITE_BYTES: u64 = 4 << 20;
+pub const LAYOUT_DEPTH: usize = 8;

@@ -1,0 +1,93 @@
+//! What a clone reads and writes, behind one face: a flat region of bytes.
+
+use crate::device_target::DeviceTarget;
+use crate::job::{Job, TargetName};
+use crate::pool_target::PoolTarget;
+use basalt_client::Client;
+use basalt_ring::{Ring, Slice};
+
+/// An operation or an opening that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TargetError {
+    /// Positive, as in `errno.h`.
+    pub errno: i32,
+    pub message: String,
+}
+
+impl TargetError {
+    pub fn new(errno: i32, message: impl Into<String>) -> TargetError {
+        TargetError { errno, message: message.into() }
+    }
+
+    pub fn io(what: &str, error: &std::io::Error) -> TargetError {
+        TargetError::new(error.raw_os_error().unwrap_or(libc::EIO), format!("{what}: {error}"))
+    }
+}
+
+/// One clone's target. Cheap to clone.
+#[derive(Clone)]
+pub enum Target {
+    Device(DeviceTarget),
+    Pool(PoolTarget),
+}
+
+impl Target {
+    /// Opens what the job names, for the clone of this number. Pools need a client.
+    pub async fn open(ring: &Ring, client: Option<&Client>, job: &Job, clone: u32) -> Result<Target, TargetError> {
+        match (&job.target, client) {
+            (TargetName::Filename(path), _) => {
+                DeviceTarget::open(ring, path, job.region(), job.pattern.writes).await.map(Target::Device)
+            }
+            (TargetName::Pool(pool), Some(client)) => {
+                PoolTarget::open(client, pool, job, clone).await.map(Target::Pool)
+            }
+            (TargetName::Pool(pool), None) => {
+                Err(TargetError::new(libc::EINVAL, format!("pool '{pool}' can't be reached without a cluster")))
+            }
+            (TargetName::Image(image), _) => Err(TargetError::new(
+                libc::EOPNOTSUPP,
+                format!("image '{image}' can't be a target yet; serve it by NBD and give its device as filename"),
+            )),
+        }
+    }
+
+    /// Exactly `length` bytes; an error if there are fewer.
+    pub async fn read(&self, offset: u64, length: u64) -> Result<Slice, TargetError> {
+        match self {
+            Target::Device(device) => device.read(offset, length).await,
+            Target::Pool(pool) => pool.read(offset, length).await,
+        }
+    }
+
+    pub async fn write(&self, offset: u64, data: Slice) -> Result<(), TargetError> {
+        match self {
+            Target::Device(device) => device.write(offset, data).await,
+            Target::Pool(pool) => pool.write(offset, data).await,
+        }
+    }
+
+    /// Makes writes durable. Pools do that with every write.
+    pub async fn flush(&self) -> Result<(), TargetError> {
+        match self {
+            Target::Device(device) => device.flush().await,
+            Target::Pool(_) => Ok(()),
+        }
+    }
+
+    /// The size of the pieces the region is stored in.
+    pub fn piece(&self) -> u64 {
+        match self {
+            Target::Device(_) => crate::limits::LAYOUT_WRITE_BYTES,
+            Target::Pool(pool) => pool.object_size(),
+        }
+    }
+
+    /// Whether the piece at `offset` is there, `length` bytes of it, to be read.
+    pub async fn is_laid_out(&self, offset: u64, length: u64) -> Result<bool, TargetError> {
+        match self {
+            Target::Device(device) => Ok(!device.is_new()),
+            Target::Pool(pool) => pool.is_laid_out(offset, length).await,
+        }
+    }
+}
