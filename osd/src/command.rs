@@ -1,0 +1,46 @@
+//! What an administrator asks of one OSD directly.
+
+use crate::osd::Osd;
+use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
+
+pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
+    let (errno, message, json) = match &request.command {
+        OsdCommand::TierDrain { pool } => drain(osd, *pool),
+        OsdCommand::TierStatus => (0, String::new(), osd.tier().status()),
+        OsdCommand::StoreStatus => (0, String::new(), store_status(osd)),
+    };
+    OsdCommandReply { request: request.request, errno, message, json: json.to_string() }
+}
+
+fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {
+    let name = osd.map().and_then(|map| map.pool(pool).map(|pool| pool.name.clone()));
+    match name {
+        None => (
+            libc::ENOENT,
+            format!("osd.{} knows no pool {pool} in epoch {}", osd.id(), osd.epoch()),
+            serde_json::Value::Null,
+        ),
+        Some(_) => {
+            osd.tier().drain(pool);
+            let status = osd.tier().status().get(pool.to_string()).cloned();
+            (0, String::new(), status.unwrap_or(serde_json::Value::Null))
+        }
+    }
+}
+
+fn store_status(osd: &Osd) -> serde_json::Value {
+    let usage = osd.store().usage();
+    serde_json::json!({
+        "osd": osd.id(),
+        "epoch": osd.epoch(),
+        "base_total_bytes": usage.base_total,
+        "base_used_bytes": usage.base_used,
+        "base_free_bytes": usage.base_free,
+        "hot_total_bytes": usage.hot_total,
+        "hot_used_bytes": usage.hot_used,
+        "hot_free_bytes": usage.hot_free,
+        "checksum_errors": usage.checksum_errors,
+        "sessions": osd.sessions().len(),
+        "fault": osd.store().fenced().unwrap_or_default(),
+    })
+}

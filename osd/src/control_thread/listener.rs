@@ -1,0 +1,90 @@
+//! Accepts connections, lets their peers prove who they are, and hands the sockets to the cores that serve them.
+
+use super::{Hub, handshake};
+use crate::core_loop::Order;
+use crate::limits;
+use basalt_net::handshake::ServerHandshake;
+use basalt_net::limits::HANDSHAKE_TIMEOUT;
+use basalt_net::{Authenticated, Credentials, EntityName, Service};
+use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio_uring::net::{TcpListener, TcpStream};
+
+/// Ends the listener. Dropping the accept's future would leave it waiting in the kernel, so the socket is shut down.
+pub struct Closer {
+    socket: Option<StdStream>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Closer {
+    pub fn close(&self) {
+        self.handshakes.close();
+        if let Some(socket) = &self.socket {
+            // It fails only if it was done before.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+pub fn start(hub: Rc<Hub>, listener: StdListener) -> Closer {
+    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let socket = listener.try_clone().map(|listener| StdStream::from(OwnedFd::from(listener)));
+    tokio_uring::spawn(accept(hub, TcpListener::from_std(listener), handshakes.clone()));
+    Closer { socket: socket.ok(), handshakes }
+}
+
+async fn accept(hub: Rc<Hub>, listener: TcpListener, handshakes: Arc<Semaphore>) {
+    // Closed when the host stops.
+    while let Ok(permit) = handshakes.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let hub = hub.clone();
+                tokio_uring::spawn(async move {
+                    let _permit = permit;
+                    if let Err(reason) = admit(&hub, &stream, address).await {
+                        tracing::info!(%address, reason, "session refused");
+                        let _ = stream.shutdown(Shutdown::Both);
+                    }
+                });
+            }
+            Err(_) if handshakes.is_closed() => return,
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted; trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn admit(hub: &Hub, stream: &TcpStream, address: SocketAddr) -> Result<(), String> {
+    // Replies are gathered by the session; holding them back in the kernel would only delay them.
+    let _ = stream.set_nodelay(true);
+    let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(hub, stream)).await {
+        Ok(authenticated) => authenticated?,
+        Err(_) => return Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}")),
+    };
+    let Service::Osd(osd) = authenticated.service else { return Err("it is no monitor that it reached".into()) };
+    let core = hub.core_of(osd).ok_or_else(|| format!("osd.{osd} is not on this host"))?;
+    let socket = duplicate(stream).map_err(|error| format!("its socket can't be handed on: {error}"))?;
+    tracing::debug!(%address, peer = %authenticated.peer, osd, "session begins");
+    let handed = core.orders.try_send(Order::Session { osd, socket, authenticated });
+    handed.map_err(|_| format!("the core of osd.{osd} takes no more sessions"))
+}
+
+async fn authenticate(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, String> {
+    let name = hub.config.osds.first().map_or(0, |osd| osd.id);
+    let credentials = Credentials { fsid: hub.config.fsid, key: hub.config.key.clone(), name: EntityName::osd(name) };
+    let mut machine = ServerHandshake::new(credentials, handshake::nonce()?);
+    let first = machine.start();
+    let lives_here = |service| matches!(service, Service::Osd(osd) if hub.serves(osd));
+    handshake::run(stream, first, |bytes| machine.receive(bytes, lives_here)).await
+}
+
+/// Stands in until the ring has it.
+fn duplicate(_stream: &TcpStream) -> std::io::Result<OwnedFd> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}

@@ -1,0 +1,158 @@
+//! The session with a monitor, kept for as long as the host runs: connect, say what is up, hear of maps, begin again.
+
+use super::framed_stream::{self, StreamError};
+use super::{Hub, handshake};
+use crate::limits;
+use crate::monitor_link::LinkError;
+use basalt_net::handshake::ClientHandshake;
+use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
+use basalt_net::{Credentials, EntityName, FrameError, FrameKind, Service};
+use std::cell::Cell;
+use std::net::{Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_uring::net::TcpStream;
+
+#[derive(Debug, thiserror::Error)]
+enum SessionEnd {
+    #[error("can't connect: {0}")]
+    Connect(#[source] std::io::Error),
+    #[error("no session within {0:?}")]
+    Timeout(Duration),
+    #[error("{0}")]
+    Handshake(String),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the monitor closed the session: {0}")]
+    Closed(String),
+}
+
+/// Never gives up: a host without a monitor goes on serving by the map it has.
+pub async fn keep(hub: Rc<Hub>, stop: watch::Receiver<bool>) {
+    let mut delay = limits::MONITOR_RETRY_MIN;
+    let mut attempt = 0;
+    while !*stop.borrow() {
+        let Some(address) = hub.config.monitors.get(attempt % hub.config.monitors.len().max(1)).copied() else {
+            return;
+        };
+        let began = Instant::now();
+        let end = session(&hub, address).await;
+        hub.requests.borrow_mut().take();
+        // A session that lasted was a good one: the next attempt comes at once.
+        if began.elapsed() > limits::MONITOR_RETRY_MAX {
+            delay = limits::MONITOR_RETRY_MIN;
+        }
+        if let Err(end) = end {
+            tracing::warn!(monitor = %address, "no session with the monitor: {end}; trying again in {delay:?}");
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(limits::MONITOR_RETRY_MAX);
+        attempt += 1;
+    }
+}
+
+async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {
+    let limit = limits::MONITOR_CONNECT_TIMEOUT;
+    let stream = tokio::time::timeout(limit, connect(hub, address)).await.map_err(|_| SessionEnd::Timeout(limit))??;
+    let stream = Rc::new(stream);
+    let (requests, queue) = mpsc::channel(limits::MONITOR_REQUESTS_MAX);
+    *hub.requests.borrow_mut() = Some(requests);
+    for request in hub.link.borrow().connected() {
+        hub.tell_monitor(request);
+    }
+    tracing::info!(monitor = %address, "session with the monitor");
+    let heard = Rc::new(Cell::new(Instant::now()));
+    let writer = tokio_uring::spawn(write(stream.clone(), queue, heard.clone()));
+    let end = read(hub, &stream, &heard).await;
+    hub.requests.borrow_mut().take();
+    let _ = stream.shutdown(Shutdown::Both);
+    // It ends with its queue's last sender, or fails on the stream.
+    let _ = writer.await;
+    end
+}
+
+async fn connect(hub: &Hub, address: SocketAddr) -> Result<TcpStream, SessionEnd> {
+    let stream = TcpStream::connect(address).await.map_err(SessionEnd::Connect)?;
+    let _ = stream.set_nodelay(true);
+    let name = hub.config.osds.first().map_or(0, |osd| osd.id);
+    let credentials = Credentials { fsid: hub.config.fsid, key: hub.config.key.clone(), name: EntityName::osd(name) };
+    let nonce = handshake::nonce().map_err(SessionEnd::Handshake)?;
+    let mut machine = ClientHandshake::new(credentials, Service::Monitor, nonce);
+    let first = machine.start();
+    handshake::run(&stream, first, |bytes| machine.receive(bytes)).await.map_err(SessionEnd::Handshake)?;
+    Ok(stream)
+}
+
+async fn read(hub: &Hub, stream: &TcpStream, heard: &Cell<Instant>) -> Result<(), SessionEnd> {
+    for sequence in 0.. {
+        let frame = framed_stream::read_frame(stream, sequence).await?;
+        heard.set(Instant::now());
+        match frame.kind {
+            // A monitor that pings hears of this host every second anyway, by its reports.
+            FrameKind::PING | FrameKind::PONG => {}
+            FrameKind::CLOSE => return Err(SessionEnd::Closed(frame.text())),
+            _ => {
+                let reply: MonitorReply = frame.message()?;
+                let consequences = hub.link.borrow_mut().receive(hub.config.fsid.0, reply)?;
+                if let Some(map) = consequences.map {
+                    tracing::debug!(epoch = map.epoch(), "new map");
+                    hub.hand_out(&map);
+                    hub.note_readiness();
+                }
+                consequences.requests.into_iter().for_each(|request| hub.tell_monitor(request));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends what is queued, and a ping now and then; gives a monitor up that stays silent.
+async fn write(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<MonitorRequest>, heard: Rc<Cell<Instant>>) {
+    let mut frames = Frames { stream: &stream, sequence: 0 };
+    let mut pinged = Instant::now();
+    loop {
+        let request = match tokio::time::timeout(limits::MONITOR_PING_INTERVAL, queue.recv()).await {
+            Ok(None) => break,
+            Ok(request) => request,
+            Err(_) => None,
+        };
+        if heard.get().elapsed() > limits::MONITOR_SILENCE_MAX {
+            tracing::warn!(silence = ?heard.get().elapsed(), "the monitor is silent; session given up");
+            break;
+        }
+        let ping = pinged.elapsed() >= limits::MONITOR_PING_INTERVAL;
+        if ping {
+            pinged = Instant::now();
+        }
+        let sent = tokio::time::timeout(limits::MONITOR_SILENCE_MAX, frames.send(ping, request));
+        if !matches!(sent.await, Ok(Ok(()))) {
+            break;
+        }
+    }
+    // Ends the reader as well.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+struct Frames<'a> {
+    stream: &'a TcpStream,
+    sequence: u64,
+}
+
+impl Frames<'_> {
+    async fn send(&mut self, ping: bool, request: Option<MonitorRequest>) -> Result<(), StreamError> {
+        if ping {
+            framed_stream::write_frame(self.stream, FrameKind::PING, &[], self.sequence).await?;
+            self.sequence += 1;
+        }
+        if let Some(request) = request {
+            framed_stream::write_message(self.stream, &request, self.sequence).await?;
+            self.sequence += 1;
+        }
+        Ok(())
+    }
+}

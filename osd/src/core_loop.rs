@@ -1,0 +1,236 @@
+//! What runs on one core: its OSDs, and the orders that come from the control thread.
+
+use crate::host_config::{HostConfig, OsdDevices};
+use crate::osd::{Osd, OsdOptions};
+use crate::{Error, session_server};
+use basalt_blockstore::{Devices, OpenOptions, Store};
+use basalt_cluster::Map;
+use basalt_cluster::config::BaseModel;
+use basalt_net::message::monitor::OsdReport;
+use basalt_net::{Authenticated, Credentials, Service, Session, session};
+use basalt_ring::{Device, DeviceOptions, Listener, Ring, RotatingModel, mailbox};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// To a core.
+pub enum Order {
+    /// An authenticated socket for one of the core's OSDs.
+    Session {
+        osd: u32,
+        socket: OwnedFd,
+        authenticated: Authenticated,
+    },
+    Map(Arc<Map>),
+    /// Ask every OSD for its figures; they come back as [`News::Report`].
+    Report,
+    Stop,
+}
+
+/// From a core.
+#[derive(Debug)]
+pub enum News {
+    Opened(Opened),
+    OpenFailed {
+        osd: u32,
+        error: Error,
+    },
+    /// Every OSD of the core goes by a map of this epoch.
+    MapApplied {
+        osd: u32,
+        epoch: u32,
+    },
+    Report(OsdReport),
+    Stopped {
+        osd: u32,
+        result: Result<(), Error>,
+    },
+}
+
+/// What the monitor is told of an OSD that is up.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened {
+    pub osd: u32,
+    pub store_id: [u8; 16],
+    pub base_bytes: u64,
+    pub hot_bytes: u64,
+    pub rotational: bool,
+}
+
+/// The OSDs that one ring serves.
+#[derive(Clone, Default)]
+pub struct Osds {
+    by_id: Rc<RefCell<BTreeMap<u32, Rc<Osd>>>>,
+}
+
+impl Osds {
+    pub fn add(&self, osd: Rc<Osd>) {
+        self.by_id.borrow_mut().insert(osd.id(), osd);
+    }
+
+    pub fn get(&self, id: u32) -> Option<Rc<Osd>> {
+        self.by_id.borrow().get(&id).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Rc<Osd>> {
+        self.by_id.borrow().values().cloned().collect()
+    }
+
+    pub fn apply_map(&self, map: &Arc<Map>) {
+        self.all().iter().for_each(|osd| osd.apply_map(map.clone()));
+    }
+
+    /// Serves a session in a task of its own.
+    pub fn serve(&self, session: Session) {
+        let Service::Osd(id) = session.service() else { return };
+        let Some(osd) = self.get(id) else {
+            session.sender().close(&format!("osd.{id} is not here"));
+            return;
+        };
+        let ring = osd.ring().clone();
+        ring.spawn(async move { session_server::serve(&osd, session).await });
+    }
+}
+
+/// Accepts sessions on this ring itself, for ever: how simulated hosts are reached. Real ones have a control thread for it.
+pub async fn serve_listener(ring: &Ring, listener: Listener, credentials: Credentials, osds: Osds) -> std::io::Error {
+    loop {
+        let socket = match listener.accept().await {
+            Ok(socket) => socket,
+            Err(error) => return error,
+        };
+        let (task_ring, credentials, osds) = (ring.clone(), credentials.clone(), osds.clone());
+        ring.spawn(async move {
+            let lives_here = |service| matches!(service, Service::Osd(id) if osds.get(id).is_some());
+            match session::accept(&task_ring, socket, &credentials, lives_here).await {
+                Ok(session) => osds.serve(session),
+                Err(error) => tracing::info!(%error, "session refused"),
+            }
+        });
+    }
+}
+
+/// Opens the core's OSDs and serves them until told to stop. `tell` must not block.
+pub async fn run(
+    ring: Ring,
+    config: Arc<HostConfig>,
+    devices: Vec<OsdDevices>,
+    mut orders: mailbox::Receiver<Order>,
+    tell: impl Fn(News) + Clone + 'static,
+) {
+    let osds = Osds::default();
+    for device in &devices {
+        match open(&ring, &config, device).await {
+            Ok((osd, opened)) => {
+                osds.add(osd);
+                tell(News::Opened(opened));
+            }
+            Err(error) => {
+                tracing::error!(osd = device.id, %error, "not started");
+                tell(News::OpenFailed { osd: device.id, error });
+            }
+        }
+    }
+    while let Some(order) = orders.receive().await {
+        match order {
+            Order::Session { osd, socket, authenticated } => match ring.adopt_socket(socket) {
+                Ok(socket) => osds.serve(Session::new(&ring, socket, authenticated)),
+                Err(error) => tracing::warn!(osd, %error, "a session's socket can't be taken over"),
+            },
+            Order::Map(map) => {
+                osds.apply_map(&map);
+                osds.all().iter().for_each(|osd| tell(News::MapApplied { osd: osd.id(), epoch: osd.epoch() }));
+            }
+            Order::Report => {
+                for osd in osds.all() {
+                    let tell = tell.clone();
+                    ring.spawn(async move { tell(News::Report(osd.report().await)) });
+                }
+            }
+            Order::Stop => break,
+        }
+    }
+    for osd in osds.all() {
+        let result = osd.stop().await.map_err(|source| Error::Store { osd: osd.id(), source });
+        tell(News::Stopped { osd: osd.id(), result });
+    }
+}
+
+/// Opens an OSD's devices and store, and starts it.
+pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices) -> Result<(Rc<Osd>, Opened), Error> {
+    let model = match devices.base_model {
+        BaseModel::None => None,
+        BaseModel::Hdd => Some(RotatingModel::HDD_7200),
+    };
+    let base = open_device(ring, devices, &devices.base, model).await?;
+    let hot = match &devices.hot {
+        Some(path) => Some(open_device(ring, devices, path, None).await?),
+        None => None,
+    };
+    let opened = Opened {
+        osd: devices.id,
+        store_id: [0; 16],
+        base_bytes: base.info().size,
+        hot_bytes: hot.as_ref().map_or(0, |hot| hot.info().size),
+        rotational: base.info().rotational || devices.base_model == BaseModel::Hdd,
+    };
+    let options = OpenOptions {
+        // The rest of what an OSD aims at is buffers, the dirty index and the allocator's bitmaps.
+        index_cache_bytes: config.memory_target / INDEX_CACHE_SHARE,
+        expect_osd: Some(devices.id),
+        expect_fsid: Some(config.fsid.0),
+        object_size_max: config.max_object_size,
+    };
+    let store = Store::open(ring, Devices { base: base.clone(), hot: hot.clone() }, options)
+        .await
+        .map_err(|source| Error::Store { osd: devices.id, source })?;
+    describe(devices.id, &base, hot.as_ref());
+    let opened = Opened { store_id: store.store_id(), ..opened };
+    let options = OsdOptions { max_object_size: config.max_object_size, full_ratio: config.full_ratio };
+    Ok((Osd::start(ring, store, options), opened))
+}
+
+const INDEX_CACHE_SHARE: u64 = 4;
+
+async fn open_device(
+    ring: &Ring,
+    devices: &OsdDevices,
+    path: &std::path::Path,
+    model: Option<RotatingModel>,
+) -> Result<Device, Error> {
+    let options = DeviceOptions {
+        write: true,
+        exclusive: true,
+        create_size: None,
+        volatile_cache: devices.volatile_cache,
+        model,
+    };
+    ring.open_device(path, options).await.map_err(|source| Error::Device {
+        osd: devices.id,
+        path: path.to_owned(),
+        hint: match source.raw_os_error() {
+            Some(libc::EBUSY) => "; it is mounted, or another daemon runs this OSD",
+            Some(libc::ENOENT) => "; make the OSD first, with basaltd mkfs",
+            Some(libc::EACCES) => "; the daemon must own the device",
+            _ => "",
+        },
+        source,
+    })
+}
+
+fn describe(osd: u32, base: &Device, hot: Option<&Device>) {
+    let words = |device: &Device| {
+        let info = device.info();
+        format!(
+            "{} ({} bytes{}, write cache {})",
+            device.path().display(),
+            info.size,
+            if info.rotational { ", rotating" } else { "" },
+            if info.volatile_cache { "volatile: one flush a commit group" } else { "safe: no flushes" }
+        )
+    };
+    let hot = hot.map_or_else(|| "none".to_owned(), words);
+    tracing::info!(osd, base = words(base), hot, "started");
+}

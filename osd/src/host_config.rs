@@ -1,0 +1,99 @@
+//! What a host's daemon needs to know before it starts.
+
+use crate::{Error, Result, limits};
+use basalt_cluster::config::{BaseModel, Config};
+use basalt_net::{Fsid, Key};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug)]
+pub struct HostConfig {
+    pub fsid: Fsid,
+    pub key: Key,
+    /// The host's name in the map.
+    pub host: String,
+    /// Tried in turn.
+    pub monitors: Vec<SocketAddr>,
+    /// Port 0: any free one.
+    pub public_address: SocketAddr,
+    pub cluster_address: SocketAddr,
+    /// Bytes of memory that each OSD aims at; a share of it caches the index.
+    pub memory_target: u64,
+    /// Bytes.
+    pub max_object_size: u64,
+    pub full_ratio: f64,
+    pub osds: Vec<OsdDevices>,
+}
+
+/// One OSD: its devices, already made by mkfs, and the core that owns it.
+#[derive(Clone, Debug)]
+pub struct OsdDevices {
+    pub id: u32,
+    pub base: PathBuf,
+    pub hot: Option<PathBuf>,
+    /// The CPU its thread is pinned to. `None`: spread over the CPUs this process may use.
+    pub core: Option<usize>,
+    pub base_model: BaseModel,
+    /// Overrides what the kernel says of the devices' volatile write caches.
+    pub volatile_cache: Option<bool>,
+}
+
+impl HostConfig {
+    /// The daemon's part of a configuration file; reads the key.
+    pub fn from_config(config: &Config) -> Result<HostConfig> {
+        let Some(section) = &config.osd else {
+            return Err(Error::Config(format!(
+                "{} has no [osd] section; it says which devices this host's OSDs are made of",
+                config.path.display()
+            )));
+        };
+        let host = HostConfig {
+            fsid: Fsid(*config.fsid.as_bytes()),
+            key: Key::load(&config.key_file)?,
+            host: section.host.clone(),
+            monitors: config.monitors.clone(),
+            public_address: section.public_address,
+            cluster_address: section.cluster_address,
+            memory_target: section.memory_target,
+            max_object_size: section.max_object_size,
+            full_ratio: limits::FULL_RATIO_DEFAULT,
+            osds: section
+                .devices
+                .iter()
+                .map(|device| OsdDevices {
+                    id: device.id,
+                    base: device.base.clone(),
+                    hot: device.hot.clone(),
+                    core: device.core.map(|core| core as usize),
+                    base_model: device.base_model,
+                    volatile_cache: None,
+                })
+                .collect(),
+        };
+        host.check()?;
+        Ok(host)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |problem: String| Err(Error::Config(problem));
+        if self.osds.is_empty() || self.osds.len() > limits::OSDS_PER_HOST_MAX {
+            return refuse(format!(
+                "{} OSDs on this host; 1 to {} are possible",
+                self.osds.len(),
+                limits::OSDS_PER_HOST_MAX
+            ));
+        }
+        if self.monitors.is_empty() {
+            return refuse("no monitor is configured; name at least one address".into());
+        }
+        if !(self.full_ratio > 0.0 && self.full_ratio <= 1.0) {
+            return refuse(format!("full_ratio is {}, and must be above 0 and at most 1", self.full_ratio));
+        }
+        for (index, osd) in self.osds.iter().enumerate() {
+            if self.osds.iter().skip(index + 1).any(|other| other.id == osd.id) {
+                return refuse(format!("osd.{} is configured twice", osd.id));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! Every bound of this crate, and how they relate. Sizes in bytes.
+
+use std::time::Duration;
+
+pub const OBJECT_NAME_BYTES_MAX: usize = 2048;
+/// Operations in one request.
+pub const OPERATIONS_MAX: usize = 1024;
+/// What the results of one reply may add up to, besides read data: xattrs, omap pairs, names.
+pub const RESULT_BYTES_MAX: usize = 4 << 20;
+/// Read data of one reply.
+pub const READ_BYTES_MAX: u64 = basalt_net::limits::PAYLOAD_BYTES_MAX as u64;
+/// Names in one page of a listing.
+pub const LIST_NAMES_MAX: usize = 1024;
+/// Pairs fetched from the store at once while a page of an omap listing fills.
+pub const LIST_PAIRS_STEP: usize = 64;
+/// What a request that both reads and writes may bring back: it is kept in the placement group's log, so that a resent request gets the
+/// same answer. Ceph bounds it too (`osd_max_write_op_reply_len`).
+pub const RECORDED_RESULT_BYTES_MAX: usize = 2048;
+
+/// Requests of one session that are being worked on.
+pub const SESSION_REQUESTS_MAX: u64 = 1024;
+/// Bytes of read data of one session that are being read or wait to be sent.
+pub const SESSION_READ_BYTES_MAX: u64 = 64 << 20;
+/// Sessions of one OSD.
+pub const SESSIONS_MAX: usize = 1024;
+/// Payload bytes, read and written, of all requests that one OSD is working on.
+pub const OSD_PAYLOAD_BYTES_MAX: u64 = 512 << 20;
+/// A session that was silent this long is asked for a sign of life.
+pub const SESSION_PING_AFTER: Duration = Duration::from_secs(15);
+/// A session that was silent this long is over.
+pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(60);
+pub const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a request waits for a map that its client already has.
+pub const MAP_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a request waits while the cluster is paused; the client asks again.
+pub const PAUSE_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// Log entries of a placement group that are kept in any case, so that a replica that was away can catch up.
+pub const LOG_ENTRIES_KEPT: usize = 3000;
+/// Entries trimmed at once: one range of the index instead of one key with each write.
+pub const LOG_TRIM_BATCH: usize = 64;
+/// Beyond this many, entries go even if their client may still resend them.
+pub const LOG_ENTRIES_MAX: usize = 20_000;
+/// Entries read from the store at once when a placement group is loaded.
+pub const LOG_READ_STEP: usize = 512;
+
+/// A flush batch: small enough that clients' operations on the base device do not wait long behind one.
+pub const FLUSH_BATCH_BYTES_MAX: u64 = 4 << 20;
+pub const FLUSH_BATCH_OBJECTS_MAX: usize = 64;
+pub const EVICT_BATCH_OBJECTS_MAX: usize = 64;
+/// Promotions that one OSD does at a time; more are dropped, as promotion is never owed.
+pub const PROMOTIONS_MAX: u64 = 2;
+/// Hot objects learnt from the store at once.
+pub const HOT_LIST_STEP: usize = 256;
+/// How often the tier's clock ticks, and how long its loops sleep when nothing is due.
+pub const TIER_TICK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Objects of a removed pool that are deleted in one step, and the pause after it.
+pub const REMOVAL_STEP_OBJECTS: usize = 32;
+pub const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
+/// How long removal waits before it looks again when there is nothing to remove.
+pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
+
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Writes are refused once this share of the base device is used or spoken for by dirty data.
+pub const FULL_RATIO_DEFAULT: f64 = 0.95;
+
+/// Peers that have connected and not yet authenticated.
+pub const HANDSHAKES_MAX: usize = 128;
+/// Sessions, maps and orders on their way to a core.
+pub const CORE_MAILBOX_MAX: usize = 4096;
+pub const MONITOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Requests to the monitor that wait to be sent; a boot and a report of every OSD of a host fit.
+pub const MONITOR_REQUESTS_MAX: usize = 1024;
+pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
+pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
+pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
+pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long a clean stop waits for requests that are being worked on.
+pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
+pub const OSDS_PER_HOST_MAX: usize = 256;
+
+const _: () = {
+    assert!(RESULT_BYTES_MAX < basalt_net::limits::MESSAGE_BYTES_MAX as usize);
+    assert!(LIST_NAMES_MAX * (OBJECT_NAME_BYTES_MAX + 16) < RESULT_BYTES_MAX);
+    assert!(RECORDED_RESULT_BYTES_MAX <= RESULT_BYTES_MAX);
+    assert!(READ_BYTES_MAX <= SESSION_READ_BYTES_MAX && SESSION_READ_BYTES_MAX <= OSD_PAYLOAD_BYTES_MAX);
+    assert!(basalt_net::limits::PAYLOAD_BYTES_MAX as u64 <= OSD_PAYLOAD_BYTES_MAX);
+    // One entry always stays: it carries the placement group's version over a restart.
+    assert!(LOG_ENTRIES_KEPT >= 1 && LOG_TRIM_BATCH >= 1);
+    assert!(LOG_ENTRIES_KEPT + LOG_TRIM_BATCH < LOG_ENTRIES_MAX);
+    assert!(OSDS_PER_HOST_MAX * 2 + 1 <= MONITOR_REQUESTS_MAX && OSDS_PER_HOST_MAX < CORE_MAILBOX_MAX);
+    assert!(MONITOR_PING_INTERVAL.as_millis() * 3 <= MONITOR_SILENCE_MAX.as_millis());
+    assert!(SESSION_CHECK_INTERVAL.as_millis() * 2 <= SESSION_PING_AFTER.as_millis());
+    assert!(SESSION_PING_AFTER.as_millis() * 2 <= SESSION_SILENCE_MAX.as_millis());
+};

@@ -1,0 +1,328 @@
+//! One OSD: a store, the placement groups in it, the map it goes by, and the work that goes on beside the requests.
+
+use crate::capacity::Capacity;
+use crate::counters::Counters;
+use crate::limits;
+use crate::pg::Pg;
+use crate::pg::placement::{self, Claim, Verdict};
+use crate::pool_removal;
+use crate::refusal::Refusal;
+use crate::session_registry::SessionRegistry;
+use crate::tier_driver::TierDriver;
+use basalt_blockstore::Store;
+use basalt_cluster::{Map, PgId};
+use basalt_net::message::monitor::{OsdReport, PoolReport};
+use basalt_ring::local::{Event, Semaphore};
+use basalt_ring::{Elapsed, Ring, Task};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+#[derive(Clone, Debug)]
+pub struct OsdOptions {
+    /// Bytes.
+    pub max_object_size: u64,
+    pub full_ratio: f64,
+}
+
+impl Default for OsdOptions {
+    fn default() -> OsdOptions {
+        OsdOptions {
+            max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT,
+            full_ratio: limits::FULL_RATIO_DEFAULT,
+        }
+    }
+}
+
+pub struct Osd {
+    ring: Ring,
+    id: u32,
+    store: Store,
+    options: OsdOptions,
+    map: RefCell<Option<Arc<Map>>>,
+    map_changed: Event,
+    pgs: RefCell<HashMap<PgId, Rc<Pg>>>,
+    counters: Rc<Counters>,
+    tier: Rc<TierDriver>,
+    capacity: Capacity,
+    sessions: SessionRegistry,
+    payload_bytes: Semaphore,
+    requests_running: Cell<u64>,
+    request_ended: Event,
+    stopping: Cell<bool>,
+    stop_begun: Event,
+    background: RefCell<Vec<Task<()>>>,
+    fence_told: Cell<bool>,
+}
+
+impl Osd {
+    /// Takes over an open store and starts what goes on beside the requests.
+    pub fn start(ring: &Ring, store: Store, options: OsdOptions) -> Rc<Osd> {
+        let counters = Rc::new(Counters::new(store.osd()));
+        let osd = Rc::new(Osd {
+            ring: ring.clone(),
+            id: store.osd(),
+            options: options.clone(),
+            map: RefCell::default(),
+            map_changed: Event::new(),
+            pgs: RefCell::default(),
+            tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
+            counters,
+            capacity: Capacity::new(store.clone(), options.full_ratio),
+            store,
+            sessions: SessionRegistry::default(),
+            payload_bytes: Semaphore::new(limits::OSD_PAYLOAD_BYTES_MAX),
+            requests_running: Cell::new(0),
+            request_ended: Event::new(),
+            stopping: Cell::new(false),
+            stop_begun: Event::new(),
+            background: RefCell::default(),
+            fence_told: Cell::new(false),
+        });
+        let spawn = |work: fn(Rc<Osd>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>| ring.spawn(work(osd.clone()));
+        *osd.background.borrow_mut() = vec![
+            spawn(|osd| Box::pin(async move { osd.tier.learn(|| osd.is_stopping()).await })),
+            spawn(|osd| Box::pin(async move { osd.tier.flush_loop(|| osd.is_stopping()).await })),
+            spawn(|osd| Box::pin(async move { osd.tier.evict_loop(|| osd.is_stopping()).await })),
+            spawn(|osd| Box::pin(async move { pool_removal::run(&osd).await })),
+            spawn(|osd| Box::pin(async move { osd.watch().await })),
+        ];
+        osd
+    }
+
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn max_object_size(&self) -> u64 {
+        self.options.max_object_size
+    }
+
+    pub(crate) fn tier(&self) -> &Rc<TierDriver> {
+        &self.tier
+    }
+
+    pub(crate) fn capacity(&self) -> &Capacity {
+        &self.capacity
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn sessions(&self) -> &SessionRegistry {
+        &self.sessions
+    }
+
+    pub(crate) fn payload_bytes(&self) -> Semaphore {
+        self.payload_bytes.clone()
+    }
+
+    pub fn map(&self) -> Option<Arc<Map>> {
+        self.map.borrow().clone()
+    }
+
+    /// 0 before the first map.
+    pub fn epoch(&self) -> u32 {
+        self.map.borrow().as_ref().map_or(0, |map| map.epoch())
+    }
+
+    /// Goes by this map from now on, unless it is older than the one it goes by.
+    pub fn apply_map(&self, map: Arc<Map>) {
+        if map.epoch() <= self.epoch() {
+            return;
+        }
+        self.pgs.borrow_mut().retain(|pg, _| map.pool(pg.pool).is_some());
+        self.tier.set_map(self.id, &map);
+        self.capacity.set_map(map.clone());
+        *self.map.borrow_mut() = Some(map);
+        self.map_changed.notify_all();
+    }
+
+    /// Resolves with the next map. To be called before the current one is looked at.
+    pub(crate) fn map_change(&self) -> impl Future<Output = ()> + use<> {
+        self.map_changed.wait()
+    }
+
+    pub(crate) fn pg(&self, id: PgId) -> Rc<Pg> {
+        self.pgs.borrow_mut().entry(id).or_insert_with(|| Rc::new(Pg::new(id))).clone()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Waits until the request is to be done here, or says why it is not.
+    pub(crate) async fn admit(&self, claim: &Claim<'_>) -> Result<(), Refusal> {
+        if let Some(reason) = self.store.fenced() {
+            return Err(Refusal::new(libc::EIO, format!("osd.{} is out of service: {reason}", self.id)));
+        }
+        loop {
+            let changed = self.map_change();
+            let verdict = match self.map.borrow().as_ref() {
+                Some(map) => placement::judge(map, self.id, claim),
+                None => Verdict::MapTooOld,
+            };
+            let patience = match verdict {
+                Verdict::Here => return Ok(()),
+                Verdict::Refused(refusal) => return Err(refusal),
+                Verdict::MapTooOld => limits::MAP_WAIT_MAX,
+                Verdict::Paused => limits::PAUSE_WAIT_MAX,
+            };
+            if let Err(Elapsed) = self.ring.timeout(patience, changed).await {
+                let message = match verdict {
+                    Verdict::Paused => "the cluster is paused; osd unset pause lets it go on".into(),
+                    _ => format!("osd.{} has epoch {} and no word of epoch {} yet", self.id, self.epoch(), claim.epoch),
+                };
+                return Err(Refusal::new(libc::EAGAIN, message));
+            }
+        }
+    }
+
+    /// Counts a request as running until the guard is dropped; a clean stop waits for it.
+    pub(crate) fn request_guard(self: &Rc<Self>) -> RequestGuard {
+        self.requests_running.set(self.requests_running.get() + 1);
+        RequestGuard { osd: self.clone() }
+    }
+
+    /// Pools that the map or the store knows.
+    pub(crate) async fn known_pools(&self) -> HashSet<u32> {
+        let mut pools: HashSet<u32> =
+            self.map().map_or_else(HashSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
+        match self.store.list_pgs().await {
+            Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool)),
+            Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
+        }
+        pools
+    }
+
+    /// Figures for the monitor.
+    pub async fn report(&self) -> OsdReport {
+        let usage = self.store.usage();
+        let mut pools: Vec<u32> = self.known_pools().await.into_iter().collect();
+        pools.sort_unstable();
+        OsdReport {
+            osd: self.id,
+            epoch: self.epoch(),
+            base_total_bytes: usage.base_total,
+            base_used_bytes: usage.base_used,
+            hot_total_bytes: usage.hot_total,
+            hot_used_bytes: usage.hot_used,
+            fault: self.store.fenced().unwrap_or_default(),
+            checksum_errors: usage.checksum_errors,
+            pools: pools.into_iter().map(|pool| self.pool_report(pool)).collect(),
+        }
+    }
+
+    fn pool_report(&self, pool: u32) -> PoolReport {
+        let usage = self.store.pool_usage(pool);
+        let counters = self.counters.pool(pool);
+        PoolReport {
+            pool,
+            objects: usage.objects,
+            data_bytes: usage.data_bytes,
+            omap_bytes: usage.omap_bytes,
+            target_bytes: self.tier.figures(pool).map_or(0, |figures| figures.target_bytes),
+            hot_bytes: usage.hot_dirty_bytes + usage.hot_clean_bytes,
+            dirty_bytes: usage.hot_dirty_bytes,
+            clean_bytes: usage.hot_clean_bytes,
+            dirty_objects: usage.dirty_objects,
+            flushed_bytes: counters.flushed_bytes,
+            evicted_bytes: counters.evicted_bytes,
+            promoted_bytes: counters.promoted_bytes,
+            hit_reads: counters.hit_reads,
+            miss_reads: counters.miss_reads,
+            read_operations: counters.read_operations,
+            read_bytes: counters.read_bytes,
+            write_operations: counters.write_operations,
+            write_bytes: counters.write_bytes,
+        }
+    }
+
+    /// What is looked at once a second: room, silent sessions, the fence.
+    async fn watch(&self) {
+        let mut seconds = 0_u64;
+        while !self.is_stopping() {
+            self.capacity.refresh(&self.known_pools().await);
+            if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {
+                self.sessions.check(self.ring.now());
+            }
+            if let Some(reason) = self.store.fenced()
+                && !self.fence_told.replace(true)
+            {
+                tracing::error!(osd = self.id, reason, "fenced: every request is answered with EIO from now on");
+            }
+            seconds += 1;
+            self.pause(limits::REPORT_INTERVAL).await;
+        }
+    }
+
+    /// Sleeps, but not into a stop.
+    pub(crate) async fn pause(&self, duration: std::time::Duration) {
+        let stop = self.stop_begun.wait();
+        if !self.is_stopping() {
+            let _ = self.ring.timeout(duration, stop).await;
+        }
+    }
+
+    /// Ends the sessions, lets running requests end, then checkpoints and closes the store.
+    pub async fn stop(&self) -> basalt_blockstore::Result<()> {
+        self.stopping.set(true);
+        self.stop_begun.notify_all();
+        self.tier.stir();
+        self.map_changed.notify_all();
+        self.sessions.close_all("this OSD is being stopped");
+        let quiet = async {
+            loop {
+                let ended = self.request_ended.wait();
+                if self.requests_running.get() == 0 {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        if self.ring.timeout(limits::STOP_WAIT_MAX, quiet).await.is_err() {
+            tracing::warn!(
+                osd = self.id,
+                requests = self.requests_running.get(),
+                "stopped with requests still running"
+            );
+        }
+        let background = std::mem::take(&mut *self.background.borrow_mut());
+        for task in background {
+            task.await;
+        }
+        let closed = self.store.clone().close().await;
+        match &closed {
+            Ok(()) => tracing::info!(osd = self.id, "stopped"),
+            Err(error) => {
+                tracing::error!(osd = self.id, %error, "stopped, but not cleanly; the next start replays the log")
+            }
+        }
+        closed
+    }
+}
+
+/// One running request.
+pub(crate) struct RequestGuard {
+    osd: Rc<Osd>,
+}
+
+impl Drop for RequestGuard {
+    fn drop(&mut self) {
+        let running = self.osd.requests_running.get() - 1;
+        self.osd.requests_running.set(running);
+        if running == 0 {
+            self.osd.request_ended.notify_all();
+        }
+    }
+}

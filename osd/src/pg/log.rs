@@ -1,0 +1,89 @@
+//! A placement group's log as this OSD keeps it in memory: which versions it holds, whose they are, and what may be trimmed.
+
+use super::request_id::RequestTable;
+use crate::limits;
+use basalt_net::message::object::RequestId;
+use std::collections::VecDeque;
+
+/// The versions that are in the stored log, oldest first.
+#[derive(Default)]
+pub struct LogWindow {
+    entries: VecDeque<(u64, RequestId)>,
+}
+
+impl LogWindow {
+    /// Versions must rise.
+    pub fn push(&mut self, version: u64, request: RequestId) {
+        assert!(self.entries.back().is_none_or(|(last, _)| *last < version), "log versions rise");
+        self.entries.push_back((version, request));
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes out what need not be kept, and returns the first version to keep, if that removes anything. Trims a batch at a time; an entry
+    /// whose client may still ask again holds itself and what is behind it, up to a bound.
+    pub fn trim(&mut self, requests: &RequestTable) -> Option<u64> {
+        if self.entries.len() < limits::LOG_ENTRIES_KEPT + limits::LOG_TRIM_BATCH {
+            return None;
+        }
+        let mut trimmed = false;
+        while self.entries.len() > limits::LOG_ENTRIES_KEPT {
+            let Some((_, request)) = self.entries.front() else { break };
+            if self.entries.len() <= limits::LOG_ENTRIES_MAX && !requests.is_completed(*request) {
+                break;
+            }
+            requests.trimmed(*request);
+            self.entries.pop_front();
+            trimmed = true;
+        }
+        if trimmed { self.entries.front().map(|(version, _)| *version) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request_id::{Applied, Claim};
+    use super::*;
+
+    fn write(window: &mut LogWindow, table: &RequestTable, client: u64, sequence: u64, version: u64) -> Option<u64> {
+        let request = RequestId { client, sequence };
+        let Claim::New(ticket) = table.claim(request, sequence - 1) else { panic!("{request:?} is not new") };
+        window.push(version, request);
+        table.logged(request);
+        ticket.applied(Applied { version, results: Vec::new(), data: Vec::new() });
+        window.trim(table)
+    }
+
+    #[test]
+    fn the_log_keeps_its_length_and_its_newest_entries() {
+        let (mut window, table) = (LogWindow::default(), RequestTable::default());
+        let mut kept_from = 1;
+        for version in 1..=3 * limits::LOG_ENTRIES_KEPT as u64 {
+            if let Some(from) = write(&mut window, &table, 1, version, version) {
+                assert!(from > kept_from);
+                kept_from = from;
+            }
+            assert!(window.len() < limits::LOG_ENTRIES_KEPT + limits::LOG_TRIM_BATCH);
+        }
+        assert_eq!(window.len() as u64, 3 * limits::LOG_ENTRIES_KEPT as u64 + 1 - kept_from);
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_nobody_has_confirmed_is_kept_up_to_a_bound() {
+        let (mut window, table) = (LogWindow::default(), RequestTable::default());
+        write(&mut window, &table, 99, 1, 1);
+        let mut version = 1;
+        while window.len() < limits::LOG_ENTRIES_MAX {
+            version += 1;
+            assert_eq!(write(&mut window, &table, 1, version, version), None);
+        }
+        assert!(matches!(table.claim(RequestId { client: 99, sequence: 1 }, 0), Claim::Applied(_)));
+        version += 1;
+        assert!(write(&mut window, &table, 1, version, version).is_some());
+        assert_eq!(window.len(), limits::LOG_ENTRIES_KEPT);
+    }
+}

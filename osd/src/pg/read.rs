@@ -1,0 +1,233 @@
+//! Requests that change nothing, and the reading parts of those that do.
+
+use super::guard;
+use crate::limits;
+use crate::osd::Osd;
+use crate::refusal::Refusal;
+use crate::session_credits::{ReadPermit, SessionCredits};
+use basalt_blockstore::{ObjectInfo, ObjectKey, Store};
+use basalt_net::message::object::{ListRequest, ObjectRequest, Operation, OperationResult};
+use basalt_ring::Slice;
+
+/// What a request that reads only brought.
+pub struct Read {
+    /// 0: there is no object.
+    pub version: u64,
+    pub results: Vec<OperationResult>,
+    pub data: Vec<Slice>,
+    /// What the tier is to be told, after the reply.
+    pub accesses: Vec<ReadAccess>,
+    /// Held until the reply is on its way.
+    pub _permit: Option<ReadPermit>,
+}
+
+/// One range read, and where it came from.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadAccess {
+    pub info: ObjectInfo,
+    pub offset: u64,
+    pub length: u64,
+    pub base_bytes: u64,
+}
+
+/// Guards and reads of one vector on one state of the object.
+pub async fn read(
+    osd: &Osd,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    credits: &SessionCredits,
+) -> Result<Read, Refusal> {
+    // Several operations must see one state: while the object is locked nobody changes it, and what is in flight they wait for.
+    let lock =
+        if request.operations.len() > 1 { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
+    let info = osd.store().stat(key).await?;
+    let wanted = wanted_bytes(&request.operations, info.as_ref())?;
+    let permit = if wanted > 0 { Some(credits.reserve_read(wanted).await) } else { None };
+    let mut reader = Reader::new(osd.store(), key, info);
+    for (index, operation) in request.operations.iter().enumerate() {
+        if let Operation::AssertXattr { name, .. } = operation {
+            let value = match info {
+                Some(_) => osd.store().get_xattr(key, name).await?,
+                None => None,
+            };
+            guard::check(operation, &key.name, info.as_ref(), value.as_deref()).map_err(|refusal| refusal.at(index))?;
+        } else {
+            guard::check(operation, &key.name, info.as_ref(), None).map_err(|refusal| refusal.at(index))?;
+        }
+        reader.operation(operation).await.map_err(|refusal| refusal.at(index))?;
+    }
+    drop(lock);
+    Ok(Read {
+        version: info.map_or(0, |info| info.version),
+        results: reader.results,
+        data: reader.data,
+        accesses: reader.accesses,
+        _permit: permit,
+    })
+}
+
+/// The bytes of `[offset, offset+length)` that the object has.
+fn cut(info: &ObjectInfo, offset: u64, length: u64) -> u64 {
+    length.min(info.size.saturating_sub(offset))
+}
+
+/// How much data the reads of a vector bring in all.
+fn wanted_bytes(operations: &[Operation], info: Option<&ObjectInfo>) -> Result<u64, Refusal> {
+    let mut wanted = 0_u64;
+    for (index, operation) in operations.iter().enumerate() {
+        if let (Operation::Read { offset, length }, Some(info)) = (operation, info) {
+            wanted = wanted.saturating_add(cut(info, *offset, *length));
+            if wanted > limits::READ_BYTES_MAX {
+                let message = format!("one request reads at most {} bytes; read in pieces", limits::READ_BYTES_MAX);
+                return Err(Refusal::new(libc::E2BIG, message).at(index));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Evaluates the reads of one vector, in order. Everything else is `Done`.
+pub struct Reader<'a> {
+    store: &'a Store,
+    key: &'a ObjectKey,
+    info: Option<ObjectInfo>,
+    result_bytes_left: usize,
+    pub results: Vec<OperationResult>,
+    pub data: Vec<Slice>,
+    pub accesses: Vec<ReadAccess>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(store: &'a Store, key: &'a ObjectKey, info: Option<ObjectInfo>) -> Reader<'a> {
+        Reader {
+            store,
+            key,
+            info,
+            result_bytes_left: limits::RESULT_BYTES_MAX,
+            results: Vec::new(),
+            data: Vec::new(),
+            accesses: Vec::new(),
+        }
+    }
+
+    pub async fn operation(&mut self, operation: &Operation) -> Result<(), Refusal> {
+        let result = match operation {
+            Operation::Read { offset, length } => self.data(*offset, *length).await?,
+            Operation::Stat => {
+                let info = self.object()?;
+                OperationResult::Stat { size: info.size, mtime_ns: info.mtime_ns, version: info.version }
+            }
+            Operation::GetXattr { name } => {
+                self.object()?;
+                let value = self.store.get_xattr(self.key, name).await?.ok_or_else(|| no_such_xattr(name))?;
+                self.spend(value.len())?;
+                OperationResult::Value(value)
+            }
+            Operation::ListXattrs => {
+                self.object()?;
+                let pairs = self.store.list_xattrs(self.key).await?;
+                self.spend(bytes_of(&pairs))?;
+                OperationResult::Pairs { pairs, more: false }
+            }
+            Operation::GetOmap { keys } => {
+                self.object()?;
+                let mut pairs = Vec::new();
+                // In steps, so that what one request may hold is bounded whatever the values' sizes.
+                for step in keys.chunks(limits::LIST_PAIRS_STEP) {
+                    let found = self.store.get_omap(self.key, step).await?;
+                    self.spend(bytes_of(&found))?;
+                    pairs.extend(found);
+                }
+                OperationResult::Pairs { pairs, more: false }
+            }
+            Operation::ListOmap { after, prefix, max, values } => self.list_omap(after, prefix, *max, *values).await?,
+            _ => OperationResult::Done,
+        };
+        self.results.push(result);
+        Ok(())
+    }
+
+    fn object(&self) -> Result<ObjectInfo, Refusal> {
+        self.info.ok_or_else(|| Refusal::no_such_object(&self.key.name))
+    }
+
+    async fn data(&mut self, offset: u64, length: u64) -> Result<OperationResult, Refusal> {
+        let info = self.object()?;
+        let length = cut(&info, offset, length);
+        if length == 0 {
+            return Ok(OperationResult::Data { length: 0 });
+        }
+        let read = self.store.read(self.key, offset, length).await?;
+        let length = read.data.len() as u64;
+        self.accesses.push(ReadAccess { info, offset, length, base_bytes: read.base_bytes });
+        if length > 0 {
+            self.data.push(read.data);
+        }
+        Ok(OperationResult::Data { length })
+    }
+
+    /// A page ends at `max` pairs or when it is large enough; it then says that there are more.
+    async fn list_omap(
+        &mut self,
+        after: &[u8],
+        prefix: &[u8],
+        max: u32,
+        values: bool,
+    ) -> Result<OperationResult, Refusal> {
+        self.object()?;
+        let max = max as usize;
+        let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut more = true;
+        while more && pairs.len() < max {
+            let from = pairs.last().map_or(after, |(key, _)| key.as_slice());
+            let step = limits::LIST_PAIRS_STEP.min(max - pairs.len());
+            let (found, has_more) = self.store.list_omap(self.key, from, prefix, step).await?;
+            more = has_more;
+            if found.is_empty() {
+                break;
+            }
+            for (key, value) in found {
+                let value = if values { value } else { Vec::new() };
+                let size = pair_bytes(&key, &value);
+                if size > self.result_bytes_left && !pairs.is_empty() {
+                    return Ok(OperationResult::Pairs { pairs, more: true });
+                }
+                self.spend(size)?;
+                pairs.push((key, value));
+            }
+        }
+        Ok(OperationResult::Pairs { pairs, more })
+    }
+
+    fn spend(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.result_bytes_left = self.result_bytes_left.checked_sub(bytes).ok_or_else(|| {
+            Refusal::new(
+                libc::E2BIG,
+                format!(
+                    "the results of one request have at most {} bytes; ask for less at a time",
+                    limits::RESULT_BYTES_MAX
+                ),
+            )
+        })?;
+        Ok(())
+    }
+}
+
+/// What a pair takes on the wire, its lengths included.
+fn pair_bytes(key: &[u8], value: &[u8]) -> usize {
+    key.len() + value.len() + 16
+}
+
+fn bytes_of(pairs: &[(Vec<u8>, Vec<u8>)]) -> usize {
+    pairs.iter().map(|(key, value)| pair_bytes(key, value)).sum()
+}
+
+pub fn no_such_xattr(name: &[u8]) -> Refusal {
+    Refusal::new(libc::ENODATA, format!("there is no xattr '{}'", name.escape_ascii()))
+}
+
+/// A page of the names in a placement group.
+pub async fn list(osd: &Osd, request: &ListRequest) -> Result<(Vec<Vec<u8>>, bool), Refusal> {
+    let max = (request.max as usize).clamp(1, limits::LIST_NAMES_MAX);
+    Ok(osd.store().list(request.pool, request.pg, &request.after, &request.prefix, max).await?)
+}

@@ -1,0 +1,278 @@
+//! A write, from its arrival to its answer.
+
+use super::log_entry::LogEntry;
+use super::read::{Reader, no_such_xattr};
+use super::request_id::{Applied, Claim, Ticket};
+use super::{Pg, guard};
+use crate::limits;
+use crate::operation_vector::{self, Kind, Summary};
+use crate::osd::Osd;
+use crate::refusal::Refusal;
+use basalt_blockstore::{ObjectKey, Transaction};
+use basalt_net::message::object::{ObjectRequest, Operation, OperationResult};
+use basalt_ring::Slice;
+use std::rc::Rc;
+
+/// Applies a request once, whatever the number of its copies, and returns when it is durable.
+pub async fn write(
+    osd: &Osd,
+    pg: &Pg,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    summary: &Summary,
+    payload: Option<Slice>,
+) -> Result<Rc<Applied>, Refusal> {
+    pg.load(osd.store()).await?;
+    let ticket = match first_of_its_copies(pg, request).await {
+        Ok(ticket) => ticket,
+        Err(answer) => {
+            osd.counters().duplicate();
+            return answer;
+        }
+    };
+    osd.capacity().check_write(key.pool, summary)?;
+
+    let mut transaction = osd.store().begin(&keys(key, summary)).await;
+    let read = match judge_and_read(osd, &mut transaction, key, request, summary).await {
+        Ok(read) => read,
+        Err(refusal) => {
+            // What the guard saw may not be durable yet, and the refusal tells of it: after a crash it must still be true.
+            drop(transaction);
+            osd.store().stat(key).await?;
+            return Err(refusal);
+        }
+    };
+    let placement = osd.tier().place(&mut transaction, key, summary).await?;
+    let exists = stage(&mut transaction, key, &request.operations, payload).await?;
+    let mut prepared = transaction.prepare(placement).await?;
+
+    // From here to the end of `submit` nobody else of this group gets in between, so its log is in the order of its versions.
+    let order = pg.order.acquire(1).await;
+    let version = pg.version.get() + 1;
+    pg.version.set(version);
+    prepared.set_version(version, osd.ring().unix_time().0);
+    let entry =
+        LogEntry { request: request.request, name: key.name.clone(), exists, results: read.results, data: read.data };
+    prepared.put_log(key.pool, key.pg, version, entry.encode());
+    if let Some(below) = pg.note_logged(version, &entry) {
+        prepared.trim_log(key.pool, key.pg, below);
+    }
+    let commit = prepared.submit().await?;
+    drop(order);
+
+    osd.tier().written(key.pool, summary, placement, commit.hot_changes());
+    commit.durable().await?;
+    let version = if exists { version } else { 0 };
+    Ok(ticket.applied(Applied { version, results: entry.results, data: entry.data }))
+}
+
+/// The right to apply the request, or the answer that it has already.
+async fn first_of_its_copies(pg: &Pg, request: &ObjectRequest) -> Result<Ticket, Result<Rc<Applied>, Refusal>> {
+    loop {
+        match pg.requests().claim(request.request, request.completed_up_to) {
+            Claim::New(ticket) => return Ok(ticket),
+            Claim::Running(event) => event.wait().await,
+            Claim::Applied(applied) => return Err(Ok(applied)),
+            Claim::Forgotten => {
+                let message = format!("request {} of this client was completed before", request.request.sequence);
+                return Err(Err(Refusal::new(libc::EALREADY, message)));
+            }
+        }
+    }
+}
+
+/// All objects that the request touches.
+fn keys(key: &ObjectKey, summary: &Summary) -> Vec<ObjectKey> {
+    let sources = summary.sources.iter().filter(|name| **name != key.name);
+    std::iter::once(key.clone())
+        .chain(sources.map(|name| ObjectKey { pool: key.pool, pg: key.pg, name: name.clone() }))
+        .collect()
+}
+
+/// What the reads of a request that also writes brought; small, because the log keeps it.
+struct RecordedRead {
+    results: Vec<OperationResult>,
+    data: Vec<u8>,
+}
+
+/// Guards and reads, on the object as it is before the request's writes.
+async fn judge_and_read(
+    osd: &Osd,
+    transaction: &mut Transaction,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    summary: &Summary,
+) -> Result<RecordedRead, Refusal> {
+    let has_guards = request.operations.iter().any(|operation| operation_vector::kind(operation) == Kind::Guard);
+    if !has_guards && !summary.reads {
+        return Ok(RecordedRead { results: vec![OperationResult::Done; request.operations.len()], data: Vec::new() });
+    }
+    let info = transaction.stat(key).await?;
+    for (index, operation) in request.operations.iter().enumerate() {
+        let value = match operation {
+            Operation::AssertXattr { name, .. } if info.is_some() => transaction.get_xattr(key, name).await?,
+            _ => None,
+        };
+        guard::check(operation, &key.name, info.as_ref(), value.as_deref()).map_err(|refusal| refusal.at(index))?;
+    }
+    if !summary.reads {
+        return Ok(RecordedRead { results: vec![OperationResult::Done; request.operations.len()], data: Vec::new() });
+    }
+    // Reads wait for what is in flight, and the lock keeps new changes away, so this is the state the guards saw.
+    let mut reader = Reader::new(osd.store(), key, info);
+    for (index, operation) in request.operations.iter().enumerate() {
+        if let (Operation::Read { offset, length }, Some(info)) = (operation, info)
+            && (*length).min(info.size.saturating_sub(*offset)) > limits::RECORDED_RESULT_BYTES_MAX as u64
+        {
+            return Err(too_much_to_record().at(index));
+        }
+        reader.operation(operation).await.map_err(|refusal| refusal.at(index))?;
+    }
+    let data = reader.data.concat_bytes();
+    let results = reader.results;
+    if data.len() + results.iter().map(recorded_bytes).sum::<usize>() > limits::RECORDED_RESULT_BYTES_MAX {
+        return Err(too_much_to_record());
+    }
+    Ok(RecordedRead { results, data })
+}
+
+trait ConcatBytes {
+    fn concat_bytes(&self) -> Vec<u8>;
+}
+
+impl ConcatBytes for Vec<Slice> {
+    fn concat_bytes(&self) -> Vec<u8> {
+        self.iter().flat_map(|slice| slice.iter().copied()).collect()
+    }
+}
+
+fn recorded_bytes(result: &OperationResult) -> usize {
+    match result {
+        OperationResult::Value(value) => value.len(),
+        OperationResult::Pairs { pairs, .. } => pairs.iter().map(|(key, value)| key.len() + value.len() + 16).sum(),
+        OperationResult::Done | OperationResult::Data { .. } | OperationResult::Stat { .. } => 0,
+    }
+}
+
+fn too_much_to_record() -> Refusal {
+    let max = limits::RECORDED_RESULT_BYTES_MAX;
+    Refusal::new(
+        libc::EOVERFLOW,
+        format!("a request that also writes reads at most {max} bytes; read in a request of its own"),
+    )
+}
+
+/// Puts the writes into the transaction, in order. Returns whether the object exists after them.
+async fn stage(
+    transaction: &mut Transaction,
+    key: &ObjectKey,
+    operations: &[Operation],
+    payload: Option<Slice>,
+) -> Result<bool, Refusal> {
+    let mut payload = Payload { slice: payload, position: 0 };
+    let mut exists = true;
+    // Whether the object was removed so far: then it has none of the xattrs that the transaction's reads show.
+    let mut removed = false;
+    // Xattrs that this request has set or removed so far, which the transaction's reads do not show.
+    let mut xattrs: Vec<(&[u8], bool)> = Vec::new();
+    for (index, operation) in operations.iter().enumerate() {
+        if operation_vector::kind(operation) != Kind::Write {
+            continue;
+        }
+        match operation {
+            Operation::Write { offset, length } => match payload.take(*length) {
+                Some(data) => transaction.write(key, *offset, data),
+                None => transaction.touch(key),
+            },
+            Operation::WriteFull { length } => {
+                transaction.truncate(key, 0);
+                if let Some(data) = payload.take(*length) {
+                    transaction.write(key, 0, data);
+                }
+            }
+            Operation::Append { length } => match payload.take(*length) {
+                Some(data) => transaction.append(key, data),
+                None => transaction.touch(key),
+            },
+            Operation::Touch => transaction.touch(key),
+            Operation::Zero { offset, length } => {
+                transaction.touch(key);
+                transaction.zero(key, *offset, *length);
+            }
+            Operation::Truncate { size } => transaction.truncate(key, *size),
+            Operation::Remove => {
+                if transaction.stat(key).await?.is_none() {
+                    return Err(Refusal::no_such_object(&key.name).at(index));
+                }
+                transaction.remove(key);
+                exists = false;
+                removed = true;
+                xattrs.clear();
+                continue;
+            }
+            Operation::SetXattr { name, value } => {
+                transaction.set_xattr(key, name, value);
+                xattrs.push((name, true));
+            }
+            Operation::RemoveXattr { name } => {
+                let staged = xattrs.iter().rev().find(|(staged, _)| staged == name).map(|(_, present)| *present);
+                let present = match staged {
+                    Some(present) => present,
+                    None => !removed && transaction.get_xattr(key, name).await?.is_some(),
+                };
+                if !present {
+                    return Err(no_such_xattr(name).at(index));
+                }
+                transaction.remove_xattr(key, name);
+                xattrs.push((name, false));
+            }
+            Operation::SetOmap { pairs } => {
+                transaction.touch(key);
+                for (omap_key, value) in pairs {
+                    transaction.set_omap(key, omap_key, value);
+                }
+            }
+            Operation::RemoveOmap { keys } => {
+                transaction.touch(key);
+                for omap_key in keys {
+                    transaction.remove_omap(key, omap_key);
+                }
+            }
+            Operation::ClearOmap => {
+                transaction.touch(key);
+                transaction.clear_omap(key);
+            }
+            Operation::CloneRange { source, source_offset, offset, length } => {
+                let source = ObjectKey { pool: key.pool, pg: key.pg, name: source.clone() };
+                if transaction.stat(&source).await?.is_none() {
+                    return Err(Refusal::no_such_object(&source.name).at(index));
+                }
+                transaction.touch(key);
+                if *length > 0 {
+                    transaction.clone_range(&source, *source_offset, key, *offset, *length);
+                }
+            }
+            _ => unreachable!("{operation:?} is not a write"),
+        }
+        exists = true;
+    }
+    Ok(exists)
+}
+
+/// Hands out a request's payload in order. That it suffices was checked on arrival.
+struct Payload {
+    slice: Option<Slice>,
+    position: usize,
+}
+
+impl Payload {
+    /// `None` for no bytes.
+    fn take(&mut self, length: u64) -> Option<Slice> {
+        let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
+        let slice = self.slice.as_ref()?;
+        let end = self.position + length;
+        let taken = slice.slice(self.position..end);
+        self.position = end;
+        Some(taken)
+    }
+}

@@ -1,0 +1,145 @@
+//! A whole host on one ring, without a control thread: listener, monitor session and OSDs. How the simulator runs hosts; the OSDs,
+//! the sessions, the handshake and what is said to the monitor are those of [`daemon`](crate::daemon).
+
+use crate::core_loop::{self, Osds};
+use crate::host_config::HostConfig;
+use crate::monitor_link::{self, MonitorLink};
+use crate::osd::Osd;
+use crate::{Result, limits};
+use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
+use basalt_net::{Credentials, EntityName, Service, Session, SessionSender, session};
+use basalt_ring::{Ring, Task};
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub struct RingHost {
+    osds: Osds,
+    public_address: SocketAddr,
+    tasks: Vec<Task<()>>,
+}
+
+impl RingHost {
+    /// Opens the OSDs, listens, and looks for the monitor for ever.
+    pub async fn start(ring: &Ring, config: HostConfig) -> Result<RingHost> {
+        config.check()?;
+        let config = Arc::new(config);
+        let failed = |source| crate::Error::Listen { address: config.public_address, source };
+        let listener = ring.listen(config.public_address).await.map_err(failed)?;
+        let public_address = listener.local_address();
+        let osds = Osds::default();
+        let mut link = MonitorLink::default();
+        for devices in &config.osds {
+            let (osd, opened) = core_loop::open(ring, &config, devices).await?;
+            osds.add(osd);
+            link.opened(monitor_link::boot(&config, public_address, opened));
+        }
+        let name = EntityName::osd(config.osds.first().map_or(0, |osd| osd.id));
+        let credentials = Credentials { fsid: config.fsid, key: config.key.clone(), name };
+        let accepting = {
+            let (ring, credentials, osds) = (ring.clone(), credentials.clone(), osds.clone());
+            async move {
+                let error = core_loop::serve_listener(&ring, listener, credentials, osds).await;
+                tracing::error!(%error, "no more sessions are accepted");
+            }
+        };
+        let informing = keep_informed(ring.clone(), config, credentials, Rc::new(RefCell::new(link)), osds.clone());
+        let tasks = vec![ring.spawn(accepting), ring.spawn(informing)];
+        Ok(RingHost { osds, public_address, tasks })
+    }
+
+    pub fn public_address(&self) -> SocketAddr {
+        self.public_address
+    }
+
+    pub fn osd(&self, id: u32) -> Option<Rc<Osd>> {
+        self.osds.get(id)
+    }
+
+    /// As [`Host::stop`](crate::Host::stop).
+    pub async fn stop(self) -> Result<()> {
+        self.tasks.iter().for_each(Task::abort);
+        let mut outcome = Ok(());
+        for osd in self.osds.all() {
+            let stopped = osd.stop().await.map_err(|source| crate::Error::Store { osd: osd.id(), source });
+            outcome = outcome.and(stopped);
+        }
+        outcome
+    }
+}
+
+async fn keep_informed(
+    ring: Ring,
+    config: Arc<HostConfig>,
+    credentials: Credentials,
+    link: Rc<RefCell<MonitorLink>>,
+    osds: Osds,
+) {
+    let mut delay = limits::MONITOR_RETRY_MIN;
+    for address in config.monitors.iter().copied().cycle() {
+        match session::connect(&ring, address, &credentials, Service::Monitor).await {
+            Ok(session) => {
+                delay = limits::MONITOR_RETRY_MIN;
+                let reporting = ring.spawn(report(ring.clone(), session.sender(), link.clone(), osds.clone()));
+                let end = listen(session, &config, &link, &osds).await;
+                reporting.abort();
+                tracing::info!(monitor = %address, end, "session with the monitor ended");
+            }
+            Err(error) => tracing::debug!(%error, "no session with the monitor"),
+        }
+        ring.sleep(delay).await;
+        delay = (delay * 2).min(limits::MONITOR_RETRY_MAX);
+    }
+}
+
+/// Returns why the session ended.
+async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<MonitorLink>, osds: &Osds) -> String {
+    let sender = session.sender();
+    let first = link.borrow().connected();
+    if let Err(error) = send_all(&sender, first).await {
+        return error;
+    }
+    while let Some(frame) = session.receive().await {
+        let reply = frame
+            .map_err(|error| error.to_string())
+            .and_then(|frame| frame.message::<MonitorReply>().map_err(|error| error.to_string()));
+        let consequences = match reply {
+            Ok(reply) => link.borrow_mut().receive(config.fsid.0, reply),
+            Err(error) => return error,
+        };
+        match consequences {
+            Ok(consequences) => {
+                if let Some(map) = &consequences.map {
+                    osds.apply_map(map);
+                }
+                if let Err(error) = send_all(&sender, consequences.requests).await {
+                    return error;
+                }
+            }
+            Err(error) => return error.to_string(),
+        }
+    }
+    "closed".into()
+}
+
+async fn send_all(sender: &SessionSender, requests: Vec<MonitorRequest>) -> std::result::Result<(), String> {
+    for request in requests {
+        sender.send(&request, Vec::new()).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+async fn report(ring: Ring, sender: SessionSender, link: Rc<RefCell<MonitorLink>>, osds: Osds) {
+    while !sender.is_closed() {
+        for osd in osds.all() {
+            let figures = osd.report().await;
+            let request = link.borrow().report(figures);
+            if let Some(request) = request {
+                // It fails with the session.
+                let _ = sender.send(&request, Vec::new()).await;
+            }
+        }
+        ring.sleep(limits::REPORT_INTERVAL).await;
+    }
+}

@@ -1,0 +1,71 @@
+//! The sessions an OSD has, so that silent ones are noticed and all can be ended.
+
+use crate::limits;
+use basalt_net::SessionSender;
+use basalt_ring::Instant;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+#[derive(Clone, Default)]
+pub struct SessionRegistry {
+    inner: Rc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    sessions: RefCell<BTreeMap<u64, SessionSender>>,
+    next: Cell<u64>,
+}
+
+impl SessionRegistry {
+    /// `None` if there are too many already.
+    pub fn enter(&self, sender: SessionSender) -> Option<Registration> {
+        let mut sessions = self.inner.sessions.borrow_mut();
+        if sessions.len() >= limits::SESSIONS_MAX {
+            return None;
+        }
+        let id = self.inner.next.get();
+        self.inner.next.set(id + 1);
+        sessions.insert(id, sender);
+        Some(Registration { registry: self.clone(), id })
+    }
+
+    pub fn len(&self) -> usize {
+        self.inner.sessions.borrow().len()
+    }
+
+    /// Asks silent peers for a sign of life, and ends sessions that gave none.
+    pub fn check(&self, now: Instant) {
+        for sender in self.senders() {
+            let silence = now.since(sender.last_received());
+            if silence >= limits::SESSION_SILENCE_MAX {
+                tracing::info!(peer = %sender.peer(), address = %sender.peer_address(), "session ended: silent for {silence:?}");
+                sender.close("no sign of life");
+            } else if silence >= limits::SESSION_PING_AFTER {
+                // It fails only if the session has ended, which its reader notices.
+                let _ = sender.ping();
+            }
+        }
+    }
+
+    pub fn close_all(&self, reason: &str) {
+        self.senders().iter().for_each(|sender| sender.close(reason));
+    }
+
+    fn senders(&self) -> Vec<SessionSender> {
+        self.inner.sessions.borrow().values().cloned().collect()
+    }
+}
+
+/// Keeps a session in the registry until it is dropped.
+pub struct Registration {
+    registry: SessionRegistry,
+    id: u64,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.inner.sessions.borrow_mut().remove(&self.id);
+    }
+}

@@ -1,0 +1,215 @@
+//! One session: its requests come in one after another, are worked on side by side, and are answered as they end.
+
+use crate::command;
+use crate::operation_vector;
+use crate::osd::Osd;
+use crate::pg::placement::Claim;
+use crate::pg::read::{self, Read};
+use crate::pg::request_id::Applied;
+use crate::pg::write;
+use crate::refusal::Refusal;
+use crate::session_credits::SessionCredits;
+use basalt_blockstore::ObjectKey;
+use basalt_cluster::PgId;
+use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest, RequestId};
+use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
+use basalt_ring::Slice;
+use basalt_ring::local::Permit;
+use std::rc::Rc;
+
+/// Serves a session until it ends. What was begun goes on when the session is gone: the client may ask again for the answer.
+pub async fn serve(osd: &Rc<Osd>, mut session: Session) {
+    let sender = session.sender();
+    let Some(_registration) = osd.sessions().enter(sender.clone()) else {
+        tracing::warn!(osd = osd.id(), peer = %session.peer(), address = %session.peer_address(), "session refused: there are too many");
+        sender.close("this OSD has too many sessions");
+        return;
+    };
+    if osd.is_stopping() {
+        sender.close("this OSD is being stopped");
+        return;
+    }
+    let server = Rc::new(Server { osd: osd.clone(), sender, credits: SessionCredits::new(osd.payload_bytes()) });
+    while let Some(frame) = session.receive().await {
+        let outcome = match frame {
+            Ok(frame) => server.clone().begin(frame).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = outcome {
+            tracing::info!(osd = osd.id(), peer = %session.peer(), address = %session.peer_address(), reason, "session ended");
+            server.sender.close(&reason);
+            return;
+        }
+    }
+}
+
+/// What the requests of one session share.
+struct Server {
+    osd: Rc<Osd>,
+    sender: SessionSender,
+    credits: SessionCredits,
+}
+
+/// What a request holds while it is worked on.
+struct Holding {
+    _place: Permit,
+    _payload: Option<Permit>,
+    /// Its receive credits.
+    _frame: ReceivedFrame,
+}
+
+impl Server {
+    /// Starts a request's task. An error ends the session: the peer does not speak as it should.
+    async fn begin(self: Rc<Self>, mut frame: ReceivedFrame) -> Result<(), FrameError> {
+        match frame.kind() {
+            FrameKind::OBJECT_REQUEST => {
+                let request: ObjectRequest = frame.message()?;
+                let payload = frame.take_payload().map(|payload| payload.freeze());
+                let holding = Holding {
+                    _place: self.credits.request().await,
+                    _payload: self.credits.written(payload.as_ref().map_or(0, |payload| payload.len())).await,
+                    _frame: frame,
+                };
+                let guard = self.osd.request_guard();
+                let ring = self.osd.ring().clone();
+                ring.spawn(async move {
+                    self.object(request, payload).await;
+                    drop((holding, guard));
+                });
+            }
+            FrameKind::LIST_REQUEST => {
+                let request: ListRequest = frame.message()?;
+                let holding = Holding { _place: self.credits.request().await, _payload: None, _frame: frame };
+                let guard = self.osd.request_guard();
+                let ring = self.osd.ring().clone();
+                ring.spawn(async move {
+                    self.list(request).await;
+                    drop((holding, guard));
+                });
+            }
+            FrameKind::OSD_COMMAND_REQUEST => {
+                let request: OsdCommandRequest = frame.message()?;
+                let reply = command::answer(&self.osd, &request);
+                // If the session has ended, its reader ends as well.
+                let _ = self.sender.send(&reply, Vec::new()).await;
+            }
+            seen => return Err(FrameError::Kind { seen, expected: FrameKind::OBJECT_REQUEST }),
+        }
+        Ok(())
+    }
+
+    async fn object(&self, request: ObjectRequest, payload: Option<Slice>) {
+        let osd = &self.osd;
+        let pg = PgId { pool: request.pool, seed: request.pg };
+        let payload_length = payload.as_ref().map_or(0, |payload| payload.len());
+        let summary = match operation_vector::summarize(&request.operations, payload_length, osd.max_object_size()) {
+            Ok(summary) => summary,
+            Err(refusal) => return self.refuse(&request, refusal).await,
+        };
+        let claim = Claim { epoch: request.epoch, pg, name: Some(&request.name), writes: summary.writes };
+        if let Err(refusal) = osd.admit(&claim).await {
+            return self.refuse(&request, refusal).await;
+        }
+        let key = ObjectKey { pool: request.pool, pg: request.pg, name: request.name.clone() };
+        if summary.writes {
+            match write::write(osd, &osd.pg(pg), &key, &request, &summary, payload).await {
+                Ok(applied) => {
+                    osd.counters().write(key.pool, summary.written_bytes);
+                    self.answer_write(request.request, &applied).await;
+                }
+                Err(refusal) => self.refuse(&request, refusal).await,
+            }
+        } else {
+            match read::read(osd, &key, &request, &self.credits).await {
+                Ok(read) => self.answer_read(request.request, &key, read).await,
+                Err(refusal) => self.refuse(&request, refusal).await,
+            }
+        }
+    }
+
+    async fn answer_write(&self, request: RequestId, applied: &Applied) {
+        let payload = if applied.data.is_empty() {
+            Vec::new()
+        } else {
+            let mut buffer = self.osd.ring().buffer(applied.data.len());
+            buffer.copy_from_slice(&applied.data);
+            vec![buffer.freeze()]
+        };
+        let reply = ObjectReply {
+            request,
+            errno: 0,
+            message: String::new(),
+            failed_operation: None,
+            version: applied.version,
+            epoch: self.osd.epoch(),
+            results: applied.results.clone(),
+        };
+        self.send(&reply, payload).await;
+    }
+
+    async fn answer_read(&self, request: RequestId, key: &ObjectKey, read: Read) {
+        self.osd.counters().read(key.pool, read.accesses.iter().map(|access| access.length).sum());
+        let reply = ObjectReply {
+            request,
+            errno: 0,
+            message: String::new(),
+            failed_operation: None,
+            version: read.version,
+            epoch: self.osd.epoch(),
+            results: read.results,
+        };
+        self.send(&reply, read.data).await;
+        // Promotion is decided after the reply, so that it costs the client nothing.
+        for access in &read.accesses {
+            self.osd.tier().read(key, access);
+        }
+    }
+
+    async fn refuse(&self, request: &ObjectRequest, refusal: Refusal) {
+        if refusal.errno == libc::EIO {
+            self.osd.counters().failure();
+            tracing::warn!(
+                osd = self.osd.id(),
+                pool = request.pool,
+                pg = request.pg,
+                object = %request.name.escape_ascii(),
+                "{}",
+                refusal.message
+            );
+        }
+        let reply = ObjectReply {
+            request: request.request,
+            errno: refusal.errno,
+            message: refusal.message,
+            failed_operation: refusal.operation,
+            version: 0,
+            epoch: self.osd.epoch(),
+            results: Vec::new(),
+        };
+        self.send(&reply, Vec::new()).await;
+    }
+
+    async fn send(&self, reply: &ObjectReply, payload: Vec<Slice>) {
+        if let Err(error) = self.sender.send(reply, payload).await {
+            // The client asks again on its next session, and finds its write applied.
+            tracing::debug!(osd = self.osd.id(), %error, "a reply had nobody to go to");
+        }
+    }
+
+    async fn list(&self, request: ListRequest) {
+        let pg = PgId { pool: request.pool, seed: request.pg };
+        let claim = Claim { epoch: request.epoch, pg, name: None, writes: false };
+        let listed = match self.osd.admit(&claim).await {
+            Ok(()) => read::list(&self.osd, &request).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (errno, message, names, more) = match listed {
+            Ok((names, more)) => (0, String::new(), names, more),
+            Err(refusal) => (refusal.errno, refusal.message, Vec::new(), false),
+        };
+        let reply = ListReply { request: request.request, errno, message, epoch: self.osd.epoch(), names, more };
+        if let Err(error) = self.sender.send(&reply, Vec::new()).await {
+            tracing::debug!(osd = self.osd.id(), %error, "a listing had nobody to go to");
+        }
+    }
+}

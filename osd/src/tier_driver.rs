@@ -1,0 +1,448 @@
+//! Tells the tier's policy what happens in the store, and does what it decides: places writes, flushes, evicts and promotes.
+
+use crate::counters::Counters;
+use crate::limits;
+use crate::operation_vector::Summary;
+use crate::pg::read::ReadAccess;
+use crate::refusal::Refusal;
+use crate::sequential_runs::SequentialRuns;
+use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction};
+use basalt_cluster::{Map, MapFlags};
+use basalt_ring::local::{Event, Semaphore};
+use basalt_ring::{Instant, Ring};
+use basalt_tier::{Access, PoolFigures, PoolSettings, Tier};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// One OSD's tier. Without a hot device every call is a no-op, and writes go to base.
+pub struct TierDriver {
+    ring: Ring,
+    store: Store,
+    counters: Rc<Counters>,
+    tier: Option<RefCell<Tier>>,
+    runs: RefCell<SequentialRuns>,
+    promotions: Semaphore,
+    /// Something changed that may give the loops work before their next tick.
+    stirred: Event,
+    agent_stopped: Cell<bool>,
+    last_checkpoint: Cell<Instant>,
+}
+
+impl TierDriver {
+    pub fn new(ring: Ring, store: Store, counters: Rc<Counters>) -> TierDriver {
+        let hot_total = store.usage().hot_total;
+        let tier = (hot_total > 0).then(|| RefCell::new(Tier::new(hot_total, reserve(hot_total))));
+        TierDriver {
+            last_checkpoint: Cell::new(ring.now()),
+            ring,
+            store,
+            counters,
+            tier,
+            runs: RefCell::default(),
+            promotions: Semaphore::new(limits::PROMOTIONS_MAX),
+            stirred: Event::new(),
+            agent_stopped: Cell::new(false),
+        }
+    }
+
+    /// Settings of the pools that have a primary here; what is known of others is forgotten.
+    pub fn set_map(&self, osd: u32, map: &Map) {
+        let Some(tier) = &self.tier else { return };
+        self.agent_stopped.set(map.flags.contains(MapFlags::NOTIERAGENT));
+        let now = self.now();
+        let mut tier = tier.borrow_mut();
+        for pool in &map.pools {
+            let own = pool.pgs.iter().filter(|group| group.in_sync.contains(&osd)).count() as u64;
+            if let Err(error) = tier.configure_pool(now, pool.id, settings(&pool.tier, own, pool.pgs.len() as u64)) {
+                tracing::warn!(osd, pool = pool.name, %error, "the pool keeps its former tier settings");
+            }
+        }
+        let gone: Vec<u32> = tier.pools().filter(|pool| map.pool(*pool).is_none()).collect();
+        for pool in gone {
+            tier.remove_pool(now, pool);
+        }
+        self.stirred.notify_all();
+    }
+
+    /// Where a write goes, after the pause that the policy has for it. The object is locked, so writes to it keep their order.
+    pub async fn place(
+        &self,
+        transaction: &mut Transaction,
+        key: &ObjectKey,
+        summary: &Summary,
+    ) -> Result<Placement, Refusal> {
+        let Some(tier) = &self.tier else { return Ok(Placement::Base) };
+        if !tier.borrow().mode(key.pool).takes_writes() {
+            return Ok(Placement::Base);
+        }
+        // A new object has no number yet; none is ever this great.
+        let object = transaction.stat(key).await?.map_or(u64::MAX, |info| info.id.0);
+        let written = summary.written.clone().unwrap_or(0..0);
+        let length = summary.written_bytes;
+        let run = self.runs.borrow_mut().note(key.pool, object, &written);
+        let delay = {
+            let mut tier = tier.borrow_mut();
+            let usage = self.store.usage();
+            tier.hot_space(usage.hot_free, reclaimable(&usage));
+            let now = self.now();
+            match tier.admit_write(now, key.pool, object, written.start, length, run) {
+                basalt_tier::Placement::Base => return Ok(Placement::Base),
+                basalt_tier::Placement::Hot => tier.write_delay(now, key.pool, length),
+            }
+        };
+        if !delay.is_zero() {
+            self.stirred.notify_all();
+            self.ring.sleep(delay).await;
+        }
+        Ok(Placement::Hot)
+    }
+
+    /// What a transaction that was just ordered left on the hot device.
+    pub fn written(&self, pool: u32, summary: &Summary, placement: Placement, changes: &[HotChange]) {
+        let Some(tier) = &self.tier else { return };
+        let now = self.now();
+        let mut tier = tier.borrow_mut();
+        for change in changes {
+            note_change(&mut tier, now, change);
+            tier.accessed(
+                now,
+                pool,
+                change.object.0,
+                Access::Write,
+                summary.written_bytes,
+                placement == Placement::Hot,
+            );
+        }
+    }
+
+    /// What a read that was answered had found where; promotes if the policy says so.
+    pub fn read(self: &Rc<Self>, key: &ObjectKey, access: &ReadAccess) {
+        let Some(tier) = &self.tier else { return };
+        let hit = access.base_bytes == 0;
+        self.counters.tiered_read(key.pool, hit);
+        let object = access.info.id.0;
+        let now = self.now();
+        let mut tier = tier.borrow_mut();
+        tier.accessed(now, key.pool, object, Access::Read, access.length, hit);
+        if hit || self.agent_stopped.get() {
+            return;
+        }
+        let usage = self.store.usage();
+        tier.hot_space(usage.hot_free, reclaimable(&usage));
+        if !tier.admit_promotion(now, key.pool, object, access.base_bytes) {
+            return;
+        }
+        drop(tier);
+        let Some(permit) = self.promotions.try_acquire(1) else {
+            self.promoted(key.pool, 0);
+            return;
+        };
+        let (driver, key, offset, length) = (self.clone(), key.clone(), access.offset, access.length);
+        self.ring.spawn(async move {
+            let _permit = permit;
+            let promoted = match driver.store.promote(&key, offset, length).await {
+                Ok((bytes, change)) => {
+                    driver.changed(std::slice::from_ref(&change));
+                    bytes
+                }
+                Err(error) => {
+                    tracing::debug!(osd = driver.store.osd(), %error, "not promoted");
+                    0
+                }
+            };
+            driver.promoted(key.pool, promoted);
+        });
+    }
+
+    fn promoted(&self, pool: u32, bytes: u64) {
+        self.counters.promoted(pool, bytes);
+        if let Some(tier) = &self.tier {
+            tier.borrow_mut().promotion_finished(self.now(), pool, bytes);
+        }
+    }
+
+    /// Learns what was hot before the start, in small steps beside the clients.
+    pub async fn learn(&self, is_stopping: impl Fn() -> bool) {
+        if self.tier.is_none() {
+            return;
+        }
+        let mut after = (0, ObjectId(0));
+        while !is_stopping() {
+            match self.store.list_hot(after, limits::HOT_LIST_STEP).await {
+                Ok((changes, more)) => {
+                    self.changed(&changes);
+                    let Some(last) = changes.last() else { return };
+                    after = (last.pool, last.object);
+                    if !more {
+                        self.stirred.notify_all();
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(osd = self.store.osd(), %error, "what is hot could not be listed; it is learnt as it is used");
+                    return;
+                }
+            }
+            self.ring.yield_now().await;
+        }
+    }
+
+    /// Flushes at the rate the policy gives, a small batch at a time, so that clients' reads of base never wait long behind one.
+    pub async fn flush_loop(&self, is_stopping: impl Fn() -> bool) {
+        let Some(tier) = &self.tier else { return };
+        while !is_stopping() {
+            let began = self.ring.now();
+            let plan = {
+                let mut tier = tier.borrow_mut();
+                let usage = self.store.usage();
+                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                let rate = if self.may_move() { tier.flush_rate(began.0) } else { 0 };
+                let budget = (rate / 10).clamp(rate.min(FLUSH_BUDGET_MIN), limits::FLUSH_BATCH_BYTES_MAX);
+                (rate > 0).then(|| (rate, tier.next_flush(began.0, budget)))
+            };
+            let Some((rate, plan)) = plan.filter(|(_, plan)| !plan.objects.is_empty()) else {
+                self.idle().await;
+                continue;
+            };
+            for (pool, objects) in by_pool(&plan.objects) {
+                for batch in objects.chunks(limits::FLUSH_BATCH_OBJECTS_MAX) {
+                    self.flush(tier, pool, batch).await;
+                }
+            }
+            let due = began + Duration::from_secs_f64(plan.bytes as f64 / rate as f64).min(FLUSH_PAUSE_MAX);
+            if due > self.ring.now() {
+                self.ring.sleep_until(due).await;
+            }
+        }
+    }
+
+    async fn flush(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
+        let result = self.store.flush(objects, pool).await;
+        let named: Vec<(u32, u64)> = objects.iter().map(|object| (pool, object.0)).collect();
+        let (bytes, ok) = match result {
+            Ok((bytes, changes)) => {
+                self.changed(&changes);
+                (bytes, true)
+            }
+            Err(error) => {
+                tracing::warn!(osd = self.store.osd(), pool, objects = objects.len(), %error, "not flushed");
+                (0, false)
+            }
+        };
+        self.counters.flushed(pool, bytes);
+        tier.borrow_mut().flush_finished(self.now(), &named, bytes, ok);
+    }
+
+    /// Drops clean copies as the policy says.
+    pub async fn evict_loop(&self, is_stopping: impl Fn() -> bool) {
+        let Some(tier) = &self.tier else { return };
+        while !is_stopping() {
+            let usage = self.store.usage();
+            let plan = {
+                let mut tier = tier.borrow_mut();
+                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                if self.may_move() { tier.next_evict(self.now()) } else { Default::default() }
+            };
+            for (pool, objects) in by_pool(&plan.objects) {
+                for batch in objects.chunks(limits::EVICT_BATCH_OBJECTS_MAX) {
+                    self.evict(tier, pool, batch).await;
+                }
+            }
+            self.reclaim().await;
+            if plan.objects.is_empty() {
+                self.idle().await;
+            }
+        }
+    }
+
+    async fn evict(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
+        let result = self.store.evict(objects, pool).await;
+        let named: Vec<(u32, u64)> = objects.iter().map(|object| (pool, object.0)).collect();
+        let (bytes, ok) = match result {
+            Ok((bytes, changes)) => {
+                self.changed(&changes);
+                (bytes, true)
+            }
+            Err(error) => {
+                tracing::warn!(osd = self.store.osd(), pool, objects = objects.len(), %error, "not evicted");
+                (0, false)
+            }
+        };
+        self.counters.evicted(pool, bytes);
+        tier.borrow_mut().evict_finished(self.now(), &named, bytes, ok);
+    }
+
+    /// Space that was freed may be used only after a checkpoint; when that is what writes wait for, it is taken now.
+    async fn reclaim(&self) {
+        let usage = self.store.usage();
+        let reserve = reserve(usage.hot_total);
+        let short = usage.hot_free < reserve / 2 && reclaimable(&usage) > reserve / 2;
+        if short
+            && self.ring.now().since(self.last_checkpoint.get()) >= CHECKPOINT_PAUSE
+            && self.store.fenced().is_none()
+        {
+            self.last_checkpoint.set(self.ring.now());
+            if let Err(error) = self.store.checkpoint().await {
+                tracing::warn!(osd = self.store.osd(), %error, "no checkpoint");
+            }
+        }
+    }
+
+    /// Asks for everything dirty of the pool to be flushed. Whether the pool is one the tier knows.
+    pub fn drain(&self, pool: u32) -> bool {
+        let Some(tier) = &self.tier else { return true };
+        let mut tier = tier.borrow_mut();
+        let known = tier.pools().any(|known| known == pool);
+        tier.drain(pool);
+        drop(tier);
+        self.stirred.notify_all();
+        known
+    }
+
+    pub fn figures(&self, pool: u32) -> Option<PoolFigures> {
+        self.tier.as_ref()?.borrow_mut().pool_figures(self.now(), pool)
+    }
+
+    /// One entry a pool, by the pool's number.
+    pub fn status(&self) -> serde_json::Value {
+        let mut pools = serde_json::Map::new();
+        if let Some(tier) = &self.tier {
+            let now = self.now();
+            let mut tier = tier.borrow_mut();
+            let ids: Vec<u32> = tier.pools().collect();
+            for pool in ids {
+                let mut entry = serde_json::to_value(tier.pool_figures(now, pool)).unwrap_or_default();
+                if let Some(object) = entry.as_object_mut() {
+                    object.insert("drain".into(), serde_json::to_value(tier.drain_status(pool)).unwrap_or_default());
+                }
+                pools.insert(pool.to_string(), entry);
+            }
+        }
+        serde_json::Value::Object(pools)
+    }
+
+    /// Wakes the loops, so that they see that they are to end.
+    pub fn stir(&self) {
+        self.stirred.notify_all();
+    }
+
+    fn changed(&self, changes: &[HotChange]) {
+        if let Some(tier) = &self.tier {
+            let now = self.now();
+            let mut tier = tier.borrow_mut();
+            changes.iter().for_each(|change| note_change(&mut tier, now, change));
+        }
+    }
+
+    fn may_move(&self) -> bool {
+        !self.agent_stopped.get() && self.store.fenced().is_none()
+    }
+
+    async fn idle(&self) {
+        let stirred = self.stirred.wait();
+        let _ = self.ring.timeout(limits::TIER_TICK_INTERVAL, stirred).await;
+    }
+
+    fn now(&self) -> u64 {
+        self.ring.now().0
+    }
+}
+
+/// The least that one batch takes, however low the rate: below it the device's positioning costs more than the data.
+const FLUSH_BUDGET_MIN: u64 = 64 << 10;
+/// A batch may exceed its budget by one object; its pause is bounded all the same, as the rate may rise meanwhile.
+const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Checkpoints for the sake of freed space come no faster.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
+
+fn note_change(tier: &mut Tier, now: u64, change: &HotChange) {
+    tier.object_changed(now, change.pool, change.object.0, change.dirty_bytes, change.clean_bytes);
+}
+
+/// What is to stay free on the hot device: a sixteenth, between 8 MiB and 4 GiB, but never more than a quarter of a tiny one.
+fn reserve(hot_total: u64) -> u64 {
+    (hot_total / 16).clamp(8 << 20, 4 << 30).min(hot_total / 4)
+}
+
+/// Freed, and to be had after the next checkpoint.
+fn reclaimable(usage: &basalt_blockstore::Usage) -> u64 {
+    usage.hot_total.saturating_sub(usage.hot_used).saturating_sub(usage.hot_free)
+}
+
+fn by_pool(objects: &[(u32, u64)]) -> BTreeMap<u32, Vec<ObjectId>> {
+    let mut pools: BTreeMap<u32, BTreeSet<ObjectId>> = BTreeMap::new();
+    for (pool, object) in objects {
+        pools.entry(*pool).or_default().insert(ObjectId(*object));
+    }
+    pools.into_iter().map(|(pool, objects)| (pool, objects.into_iter().collect())).collect()
+}
+
+/// A pool's settings for an OSD that holds `own` of its `all` placement groups.
+fn settings(of_map: &basalt_cluster::TierSettings, own: u64, all: u64) -> PoolSettings {
+    use basalt_cluster::map::{CacheMode as MapMode, HitSetType as MapHitSets};
+    use basalt_tier::{CacheMode, HitSetType};
+    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
+    let share = |whole: u64| match whole {
+        // 0 means "no bound", so an OSD with few groups must not come to it by rounding.
+        0 => 0,
+        whole => (u128::from(whole) * u128::from(own) / u128::from(all.max(1))).max(1) as u64,
+    };
+    PoolSettings {
+        cache_mode: match of_map.cache_mode {
+            MapMode::None => CacheMode::None,
+            MapMode::Writeback => CacheMode::Writeback,
+            MapMode::ReadProxy => CacheMode::Readproxy,
+            MapMode::Proxy => CacheMode::Proxy,
+            MapMode::ReadOnly => CacheMode::Readonly,
+        },
+        target_max_bytes: share(of_map.target_max_bytes),
+        target_max_objects: share(of_map.target_max_objects),
+        cache_target_dirty_ratio: of_map.cache_target_dirty_ratio,
+        cache_target_dirty_high_ratio: of_map.cache_target_dirty_high_ratio,
+        cache_target_full_ratio: of_map.cache_target_full_ratio,
+        cache_min_flush_age: nanoseconds(of_map.cache_min_flush_age_ms),
+        cache_min_evict_age: nanoseconds(of_map.cache_min_evict_age_ms),
+        cache_max_dirty_age: nanoseconds(of_map.cache_max_dirty_age_ms),
+        hit_set_type: match of_map.hit_set_type {
+            MapHitSets::None => HitSetType::None,
+            MapHitSets::Bloom => HitSetType::Bloom,
+            MapHitSets::ExplicitHash => HitSetType::ExplicitHash,
+            MapHitSets::ExplicitObject => HitSetType::ExplicitObject,
+        },
+        hit_set_count: of_map.hit_set_count,
+        hit_set_period: nanoseconds(of_map.hit_set_period_ms),
+        hit_set_fpp: of_map.hit_set_fpp,
+        hit_set_search_last_n: of_map.hit_set_search_last_n,
+        hit_set_grade_decay_rate: of_map.hit_set_grade_decay_rate,
+        min_read_recency_for_promote: of_map.min_read_recency_for_promote,
+        min_write_recency_for_promote: of_map.min_write_recency_for_promote,
+        ..PoolSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_osd_takes_the_part_of_a_pools_target_that_its_groups_are() {
+        let of_map = basalt_cluster::TierSettings { target_max_bytes: 1000, ..Default::default() };
+        assert_eq!(settings(&of_map, 8, 32).target_max_bytes, 250);
+        assert_eq!(settings(&of_map, 0, 32).target_max_bytes, 1);
+        assert_eq!(settings(&basalt_cluster::TierSettings::default(), 8, 32).target_max_bytes, 0);
+    }
+
+    #[test]
+    fn the_maps_defaults_are_settings_the_tier_takes() {
+        assert_eq!(settings(&basalt_cluster::TierSettings::default(), 1, 1).validate(), Ok(()));
+    }
+
+    #[test]
+    fn the_reserve_leaves_most_of_every_slice() {
+        for hot in [0, 1 << 20, 64 << 20, 1 << 30, 1 << 40] {
+            assert!(reserve(hot) <= hot / 4);
+        }
+    }
+}
