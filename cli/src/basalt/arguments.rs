@@ -46,7 +46,7 @@ pub enum Command {
     },
     /// Space: in all and by pool.
     Df {
-        /// Ceph's word for more columns; they are always shown.
+        /// `detail` for more columns.
         #[arg(value_parser = ["detail"])]
         detail: Option<String>,
     },
@@ -296,7 +296,8 @@ pub enum Application {
 pub enum Tier {
     /// What is hot, dirty and clean, and how fast it moves.
     Status { pool: Option<String> },
-    /// Flushes all that is dirty and waits for it; says what is left, and why, if that takes longer than the timeout.
+    /// Empties the hot tier: flushes all that is dirty, evicts all that is clean, and waits for it. Says what is left, and why, if that
+    /// takes longer than the timeout.
     Drain {
         pool: String,
         #[arg(long, default_value = "10m", value_parser = quantity::parse_duration)]

@@ -27,11 +27,11 @@ pub fn run(global: &Global, command: Obj) -> Result<ExitCode> {
         let pool = client.pool(pool_of(&command)).await?;
         let ring = client.ring().clone();
         match &command {
-            Obj::Put { object, file } => single::put(&ring, &pool, object, file, &mut output).await?,
+            Obj::Put { object, file } => single::put(&pool, object, file, &mut output).await?,
             Obj::Get { object, file } => single::get(&pool, object, file, &mut output).await?,
             Obj::Rm { names, .. } => single::remove(&pool, names, &mut output).await?,
             Obj::Stat { object } => single::stat(&pool, object, &mut output).await?,
-            Obj::Append { object, file } => single::append(&ring, &pool, object, file, &mut output).await?,
+            Obj::Append { object, file } => single::append(&pool, object, file, &mut output).await?,
             Obj::Truncate { object, size } => single::truncate(&pool, object, *size, &mut output).await?,
             Obj::Ls { prefix, null, .. } => {
                 let prefix = prefix.as_ref().map_or(&b""[..], |prefix| prefix.as_bytes());

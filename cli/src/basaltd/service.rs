@@ -41,10 +41,6 @@ impl Service {
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
     /// Asks the part to stop, waits for it and returns how it ended.
     pub fn stop(self) -> Result<()> {
         let _ = self.stop.send(true);

@@ -9,6 +9,10 @@ use tokio::sync::watch;
 pub struct Stop(watch::Receiver<bool>);
 
 impl Stop {
+    pub fn is_wanted(&self) -> bool {
+        *self.0.borrow()
+    }
+
     pub async fn wanted(&self) {
         // The sender lives as long as the process; were it gone, stopping would be right too.
         let _ = self.0.clone().wait_for(|wanted| *wanted).await;

@@ -17,7 +17,6 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 struct Import {
-    ring: Ring,
     pool: Pool,
     progress: Rc<Progress>,
     acknowledged: Option<RefCell<File>>,
@@ -41,7 +40,7 @@ pub async fn run(
         }
     };
     let import =
-        Rc::new(Import { ring: ring.clone(), pool: pool.clone(), progress: Rc::clone(&progress), acknowledged });
+        Rc::new(Import { pool: pool.clone(), progress: Rc::clone(&progress), acknowledged });
     let outcome = jobs::run(ring, tree.jobs, files, move |file| {
         let import = Rc::clone(&import);
         async move { import.store(file).await }
@@ -74,8 +73,8 @@ pub async fn run(
 impl Import {
     /// A file that cannot be read is told of at the end; a cluster that cannot store ends the import.
     async fn store(&self, file: TreeFile) -> Result<()> {
-        let mut source = match Pieces::open(&self.ring, &file.path) {
-            Ok(pieces) => Readable { pieces, bytes: 0, failure: None },
+        let mut source = match Pieces::open(&file.path) {
+            Ok(pieces) => pieces,
             Err(failure) => {
                 self.progress.refuse(&file.name, failure.message());
                 return Ok(());
@@ -104,28 +103,5 @@ impl Import {
         }
         self.progress.done(source.bytes);
         Ok(())
-    }
-}
-
-/// Tells a failure to read the file from a failure to store it.
-struct Readable {
-    pieces: Pieces,
-    bytes: u64,
-    failure: Option<Failure>,
-}
-
-impl striped::Source for &mut Readable {
-    async fn next(&mut self) -> basalt_client::Result<Option<basalt_ring::Slice>> {
-        match self.pieces.next_piece().await {
-            Ok(piece) => {
-                self.bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-                Ok(piece)
-            }
-            Err(failure) => {
-                let error = basalt_client::Error::new(failure.errno(), failure.message());
-                self.failure = Some(failure);
-                Err(error)
-            }
-        }
     }
 }

@@ -5,9 +5,9 @@ use super::{name_of, of_object};
 use crate::arguments::Object;
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result, name_text};
-use basalt_client::{Pool, striped};
+use basalt_client::{ObjectOperations, Pool, striped};
 use basalt_cluster::quantity::format_utc;
-use basalt_ring::Ring;
+use basalt_net::message::object::Operation;
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,10 +15,16 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub async fn put(ring: &Ring, pool: &Pool, object: &Object, file: &Path, output: &mut Output) -> Result<()> {
-    let mut source = Counted { pieces: Pieces::open(ring, file)?, bytes: 0 };
-    of_object(pool, name_of(object), striped::put(pool, name_of(object), &mut source).await)?;
-    let bytes = source.bytes;
+/// An xattr that striped objects have, and only they; see `basalt_client::striped`.
+const STRIPED_MARK: &[u8] = b"striped.size";
+
+pub async fn put(pool: &Pool, object: &Object, file: &Path, output: &mut Output) -> Result<()> {
+    let mut source = Pieces::open(file)?;
+    let stored = striped::put(pool, name_of(object), &mut source).await;
+    if let Some(failure) = source.failure {
+        return Err(failure);
+    }
+    let bytes = of_object(pool, name_of(object), stored)?;
     report(output, pool, name_of(object), json!({ "size": bytes }))
 }
 
@@ -91,21 +97,35 @@ pub async fn stat(pool: &Pool, object: &Object, output: &mut Output) -> Result<(
     output.line(&format!(" mtime {mtime}, size {}", stat.size))
 }
 
-pub async fn append(ring: &Ring, pool: &Pool, object: &Object, file: &Path, output: &mut Output) -> Result<()> {
+pub async fn append(pool: &Pool, object: &Object, file: &Path, output: &mut Output) -> Result<()> {
     let name = name_of(object);
-    let mut pieces = Pieces::open(ring, file)?;
-    let mut bytes = 0;
-    while let Some(piece) = pieces.next_piece().await? {
-        bytes += piece.len() as u64;
-        of_object(pool, name, pool.append(name, piece).await)?;
+    let mut pieces = Pieces::open(file)?;
+    while let Some(piece) = pieces.next(pool.ring()).await? {
+        change_plain(pool, name, unstriped().append(piece.freeze())).await?;
     }
-    report(output, pool, name, json!({ "appended": bytes }))
+    report(output, pool, name, json!({ "appended": pieces.bytes }))
 }
 
 pub async fn truncate(pool: &Pool, object: &Object, size: u64, output: &mut Output) -> Result<()> {
     let name = name_of(object);
-    of_object(pool, name, pool.truncate(name, size).await)?;
+    change_plain(pool, name, unstriped().truncate(size)).await?;
     report(output, pool, name, json!({ "size": size }))
+}
+
+/// Begins operations that are for plain objects only: the bytes of a striped one lie in other objects.
+fn unstriped() -> ObjectOperations {
+    ObjectOperations::new().operation(Operation::AssertXattr { name: STRIPED_MARK.to_vec(), value: None })
+}
+
+async fn change_plain(pool: &Pool, name: &[u8], operations: ObjectOperations) -> Result<()> {
+    match pool.execute(name, operations).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.errno() == libc::ECANCELED => Err(Failure::new(
+            libc::EOPNOTSUPP,
+            format!("object {} is stored in pieces, whose end cannot be moved: put it anew", name_text::quoted(name)),
+        )),
+        Err(error) => of_object(pool, name, Err(error)),
+    }
 }
 
 /// What was done, for JSON only: a command that did as it was told says nothing to a person.
@@ -124,18 +144,4 @@ pub fn report(output: &mut Output, pool: &Pool, name: &[u8], done: serde_json::V
 fn utc(nanoseconds: u64) -> String {
     let seconds = format_utc(nanoseconds / 1_000_000_000);
     seconds.replace('+', &format!(".{:06}+", nanoseconds / 1000 % 1_000_000))
-}
-
-/// Counts the bytes that pass.
-struct Counted {
-    pieces: Pieces,
-    bytes: u64,
-}
-
-impl striped::Source for &mut Counted {
-    async fn next(&mut self) -> basalt_client::Result<Option<basalt_ring::Slice>> {
-        let piece = striped::Source::next(&mut self.pieces).await?;
-        self.bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Ok(piece)
-    }
 }
