@@ -7,10 +7,33 @@
 //! by `basaltd mkfs` and `fsck`. It decides nothing about the tier: it moves what it is told to move.
 //! Start reading at `store`, then `transaction`, `wal` and `checkpoint`; the bytes are described in docs/FORMAT.md.
 
+mod allocator;
+mod checkpoint;
+mod checksum;
+mod commit;
+mod encoding;
 pub mod error;
+mod evict;
+mod flush;
+mod format;
+mod index;
+mod layout;
+pub mod limits;
 pub mod object;
+mod promote;
+mod read;
+mod record;
+mod remove;
+mod replay;
+mod signature;
+mod state;
 pub mod store;
+mod superblock;
+mod transaction;
+mod wal;
 
 pub use error::{Error, Result};
+pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
-pub use store::{Commit, Devices, FormatOptions, OpenOptions, Placement, Prepared, Store, Transaction, Usage};
+pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
+pub use transaction::{Commit, Prepared, Transaction};

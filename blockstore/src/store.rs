@@ -1,8 +1,21 @@
 //! The store as its callers see it.
 
-use crate::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage, Result};
-use basalt_ring::{Device, Ring, Slice};
-use std::marker::PhantomData;
+use crate::commit::{self, Group, Log};
+use crate::error::{Error, Result};
+use crate::index::{Missing, key};
+use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
+use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
+use crate::record::HotSummary;
+use crate::replay::{self, Opened};
+use crate::state::State;
+use crate::superblock::Superblock;
+pub use crate::transaction::{Commit, Prepared, Transaction};
+use crate::wal::Side;
+use crate::{checkpoint, evict, flush, format, promote, remove};
+use basalt_ring::local::{Event, KeyedLock, Semaphore};
+use basalt_ring::{Device, Ring, Slice, Task};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// The devices of one OSD, opened exclusively by the caller.
@@ -64,207 +77,518 @@ pub struct Usage {
     pub checksum_errors: u64,
 }
 
+/// What a read found.
+#[derive(Clone)]
+pub struct ReadData {
+    pub data: Slice,
+    /// Bytes that came from base although the store has a hot device: a miss.
+    pub base_bytes: u64,
+    pub hot_bytes: u64,
+}
+
 /// An open store. Cheap to clone, `!Send`.
 #[derive(Clone)]
 pub struct Store {
-    _not_send: PhantomData<Rc<()>>,
+    inner: Rc<Inner>,
+}
+
+/// The store's parts; each file of the crate adds what it does with them.
+pub(crate) struct Inner {
+    pub ring: Ring,
+    pub options: OpenOptions,
+    devices: Devices,
+    pub superblock: RefCell<Superblock>,
+    pub state: RefCell<State>,
+    pub log: RefCell<Log>,
+    pub locks: KeyedLock<ObjectKey>,
+    /// Objects with a change that is not yet durable, and its group.
+    pub pending: RefCell<HashMap<ObjectKey, Rc<Group>>>,
+    fenced: RefCell<Option<String>>,
+    pub checkpoints: Semaphore,
+    pub checkpoint_wanted: Event,
+    pub checkpoint_is_wanted: Cell<bool>,
+    /// A checkpoint made freed space usable.
+    pub space_freed: Event,
+    /// An object was removed.
+    pub removed: Event,
+    pub flushing: RefCell<BTreeSet<ObjectId>>,
+    /// Cloned by every mover that is at work since the last checkpoint began.
+    movers: RefCell<Rc<()>>,
+    mover_done: Event,
+    checksum_errors: Cell<u64>,
+    background_changes: RefCell<Vec<HotChange>>,
+    tasks: RefCell<Vec<Task<()>>>,
+}
+
+/// Keeps freed space from being reused while a mover may still write to it.
+pub(crate) struct Mover {
+    token: Option<Rc<()>>,
+    done: Event,
+}
+
+impl Drop for Mover {
+    fn drop(&mut self) {
+        self.token.take();
+        self.done.notify_all();
+    }
+}
+
+impl Inner {
+    pub fn device(&self, side: Side) -> &Device {
+        match (side, &self.devices.hot) {
+            (Side::Hot, Some(hot)) => hot,
+            _ => &self.devices.base,
+        }
+    }
+
+    pub fn index_side(&self) -> Side {
+        if self.devices.hot.is_some() { Side::Hot } else { Side::Base }
+    }
+
+    pub async fn write(&self, side: Side, block: u64, data: Slice) -> Result<()> {
+        let device = self.device(side);
+        device.write(block * BLOCK_BYTES, data).await.map_err(|e| Error::device("write", device, &e))
+    }
+
+    /// `position`: block within the ring of the WAL.
+    pub async fn write_wal(&self, position: u64, data: Slice) -> Result<()> {
+        let at = self.superblock.borrow().layout.wal_at;
+        self.write(self.index_side(), at + position, data).await
+    }
+
+    /// Makes completed writes durable, where the device needs to be told.
+    pub async fn flush(&self, side: Side) -> Result<()> {
+        let device = self.device(side);
+        if !device.info().volatile_cache {
+            return Ok(());
+        }
+        device.flush().await.map_err(|e| Error::device("flush", device, &e))
+    }
+
+    /// Runs `f` on the state, loading the nodes it misses.
+    pub async fn index<T>(&self, mut f: impl FnMut(&mut State) -> Result<T, Missing>) -> Result<T> {
+        loop {
+            let outcome = f(&mut self.state.borrow_mut());
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(missing) => self.load(missing).await?,
+            }
+        }
+    }
+
+    pub async fn load(&self, Missing(child): Missing) -> Result<()> {
+        let Some(pointer) = child.pointer.get() else { return Ok(()) };
+        let store_id = self.superblock.borrow().store_id;
+        let node = replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await?;
+        let mut state = self.state.borrow_mut();
+        // Before, not after: what was just loaded must not be the first to go.
+        state.tree.shrink_cache();
+        state.tree.loaded(&child, node);
+        Ok(())
+    }
+
+    /// Waits until what is in flight for an object is durable.
+    pub async fn wait_for(&self, object: &ObjectKey) -> Result<()> {
+        let group = self.pending.borrow().get(object).cloned();
+        match group {
+            Some(group) => group.durable().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until everything applied so far is durable.
+    pub async fn barrier(&self) -> Result<()> {
+        let group = self.log.borrow().last_group();
+        match group {
+            Some(group) => group.durable().await,
+            None => Ok(()),
+        }
+    }
+
+    pub fn forget_pending(&self, group: &Rc<Group>) {
+        let mut pending = self.pending.borrow_mut();
+        for object in group.objects.borrow().iter() {
+            if pending.get(object).is_some_and(|newest| Rc::ptr_eq(newest, group)) {
+                pending.remove(object);
+            }
+        }
+    }
+
+    /// Takes the store out of service: nothing is acknowledged any more.
+    pub fn fence(&self, error: &Error) {
+        let mut fenced = self.fenced.borrow_mut();
+        if fenced.is_none() {
+            tracing::error!(%error, "the store is fenced");
+            *fenced = Some(error.to_string());
+        }
+        drop(fenced);
+        metrics::counter!("basalt_store_fenced").increment(1);
+        let log = self.log.borrow();
+        log.progress.notify_all();
+        log.work.notify_all();
+        self.checkpoint_wanted.notify_all();
+        self.removed.notify_all();
+    }
+
+    pub fn fence_error(&self) -> Option<Error> {
+        self.fenced.borrow().clone().map(Error::Fenced)
+    }
+
+    pub fn want_checkpoint(&self) {
+        self.checkpoint_is_wanted.set(true);
+        self.checkpoint_wanted.notify_all();
+    }
+
+    /// Starts a checkpoint if the log, the index or the freed space asks for one.
+    pub fn look_at_checkpoint(&self) {
+        let state = self.state.borrow();
+        let wanted = self.log.borrow().wants_checkpoint()
+            || state.tree.is_dirty_enough()
+            || state.base.wants_release(PENDING_FREE_SHARE)
+            || state.hot.as_ref().is_some_and(|hot| hot.wants_release(PENDING_FREE_SHARE));
+        if wanted && !self.checkpoint_is_wanted.get() {
+            self.want_checkpoint();
+        }
+    }
+
+    pub fn movers(&self) -> Mover {
+        Mover { token: Some(self.movers.borrow().clone()), done: self.mover_done.clone() }
+    }
+
+    /// Ends an era of movers: the token of those that began before now.
+    pub fn next_movers(&self) -> Rc<()> {
+        std::mem::replace(&mut *self.movers.borrow_mut(), Rc::new(()))
+    }
+
+    pub async fn movers_gone(&self, era: Rc<()>) {
+        loop {
+            let done = self.mover_done.wait();
+            if Rc::strong_count(&era) == 1 {
+                return;
+            }
+            done.await;
+        }
+    }
+
+    pub fn count_checksum_error(&self, error: &Error) {
+        tracing::error!(%error, "data is damaged");
+        self.checksum_errors.set(self.checksum_errors.get() + 1);
+        metrics::counter!("basalt_store_checksum_errors").increment(1);
+    }
+
+    pub fn no_space(&self, side: Side, wanted_blocks: u64, free_blocks: u64) -> Error {
+        Error::NoSpace {
+            wanted: wanted_blocks * BLOCK_BYTES,
+            free: free_blocks * BLOCK_BYTES,
+            device: self.device(side).path().display().to_string(),
+        }
+    }
+
+    /// Changes of the hot device that no caller waits for.
+    pub fn report_hot(&self, changes: &[HotChange]) {
+        self.background_changes.borrow_mut().extend_from_slice(changes);
+    }
 }
 
 impl Store {
-    pub async fn format(_ring: &Ring, _devices: &Devices, _options: FormatOptions) -> Result<()> {
-        unimplemented!()
+    pub async fn format(ring: &Ring, devices: &Devices, options: FormatOptions) -> Result<()> {
+        format::format(ring, devices, options).await
     }
+
     /// Opens and replays. Time is bounded by the WAL's size.
-    pub async fn open(_ring: &Ring, _devices: Devices, _options: OpenOptions) -> Result<Store> {
-        unimplemented!()
+    pub async fn open(ring: &Ring, devices: Devices, options: OpenOptions) -> Result<Store> {
+        let Opened { superblock, state, next_lsn, replayed } = replay::open(ring, &devices, options.index_cache_bytes).await?;
+        let path = devices.base.path().display();
+        if let Some(osd) = options.expect_osd.filter(|osd| *osd != superblock.osd) {
+            return Err(Error::Refused(format!("{path} holds the store of osd.{}, not of osd.{osd}", superblock.osd)));
+        }
+        if options.expect_fsid.is_some_and(|fsid| fsid != superblock.fsid) {
+            return Err(Error::Refused(format!("the store on {path} belongs to another cluster (its fsid differs)")));
+        }
+        tracing::info!(osd = superblock.osd, base = %path, replayed, "store opened");
+        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
+        let inner = Rc::new(Inner {
+            ring: ring.clone(),
+            options,
+            devices,
+            superblock: RefCell::new(superblock),
+            state: RefCell::new(state),
+            log: RefCell::new(log),
+            locks: KeyedLock::new(),
+            pending: RefCell::new(HashMap::new()),
+            fenced: RefCell::new(None),
+            checkpoints: Semaphore::new(1),
+            checkpoint_wanted: Event::new(),
+            checkpoint_is_wanted: Cell::new(false),
+            space_freed: Event::new(),
+            removed: Event::new(),
+            flushing: RefCell::new(BTreeSet::new()),
+            movers: RefCell::new(Rc::new(())),
+            mover_done: Event::new(),
+            checksum_errors: Cell::new(0),
+            background_changes: RefCell::new(Vec::new()),
+            tasks: RefCell::new(Vec::new()),
+        });
+        // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed.
+        if next_lsn - inner.superblock.borrow().replay_lsn >= inner.superblock.borrow().layout.wal_blocks / 2 {
+            checkpoint::checkpoint(&inner, false).await?;
+        }
+        // What replay refused must never come back: its place in the log is overwritten before anything else happens.
+        commit::write_seal(&inner).await?;
+        inner.flush(inner.index_side()).await?;
+        inner.log.borrow_mut().mounted();
+        let tasks = vec![
+            ring.spawn(commit::run(inner.clone())),
+            ring.spawn(checkpoint::run(inner.clone())),
+            ring.spawn(remove::run(inner.clone())),
+        ];
+        *inner.tasks.borrow_mut() = tasks;
+        inner.look_at_checkpoint();
+        Ok(Store { inner })
     }
-    /// Checkpoints and stops. Transactions in flight end first.
+
+    /// Checkpoints and stops. Transactions in flight end first; later ones fail.
     pub async fn close(self) -> Result<()> {
-        unimplemented!()
+        let outcome = match self.inner.barrier().await {
+            Ok(()) => {
+                self.inner.log.borrow_mut().close();
+                checkpoint::checkpoint(&self.inner, true).await
+            }
+            Err(error) => Err(error),
+        };
+        self.inner.log.borrow_mut().close();
+        self.inner.removed.notify_all();
+        self.inner.want_checkpoint();
+        let tasks = std::mem::take(&mut *self.inner.tasks.borrow_mut());
+        for task in tasks {
+            task.await;
+        }
+        outcome
     }
-    /// Locks the objects, first come first served each, so that guards can be evaluated and changes staged. Objects that only the
-    /// background movers touch (flush, evict) need no lock.
-    pub async fn begin(&self, _objects: &[ObjectKey]) -> Transaction {
-        unimplemented!()
+
+    /// Locks the objects, first come first served each, so that guards can be evaluated and changes staged. Name every object that the
+    /// transaction reads or changes.
+    pub async fn begin(&self, objects: &[ObjectKey]) -> Transaction {
+        Transaction::begin(self.inner.clone(), objects).await
     }
+
+    fn check_fence(&self) -> Result<()> {
+        self.inner.fence_error().map_or(Ok(()), Err)
+    }
+
     /// Like all reads, sees only durable state: waits for a change of the object that is in flight.
-    pub async fn stat(&self, _object: &ObjectKey) -> Result<Option<ObjectInfo>> {
-        unimplemented!()
+    pub async fn stat(&self, object: &ObjectKey) -> Result<Option<ObjectInfo>> {
+        self.check_fence()?;
+        self.inner.wait_for(object).await?;
+        Ok(self.inner.record(object).await?.map(|record| record.info()))
     }
+
     /// Bytes `[offset, offset+length)` cut at the object's end, holes as zeros. `NotFound` if there is no such object.
-    pub async fn read(&self, _object: &ObjectKey, _offset: u64, _length: u64) -> Result<ReadData> {
-        unimplemented!()
+    pub async fn read(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
+        self.check_fence()?;
+        self.inner.read_object(object, offset, length).await
     }
-    pub async fn get_xattr(&self, _object: &ObjectKey, _name: &[u8]) -> Result<Option<Vec<u8>>> {
-        unimplemented!()
+
+    /// The object's number, after waiting for changes in flight.
+    async fn id(&self, object: &ObjectKey) -> Result<ObjectId> {
+        self.stat(object).await?.map(|info| info.id).ok_or(Error::NotFound)
     }
-    pub async fn list_xattrs(&self, _object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        unimplemented!()
+
+    pub async fn get_xattr(&self, object: &ObjectKey, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let key = key::xattr(self.id(object).await?, name);
+        self.inner.index(|state| state.tree.get(&key)).await
     }
-    pub async fn get_omap(&self, _object: &ObjectKey, _keys: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        unimplemented!()
+
+    pub async fn list_xattrs(&self, object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let prefix = key::xattr(self.id(object).await?, &[]);
+        Ok(self.pairs(&prefix, &prefix, &[], usize::MAX).await?.0)
     }
+
+    /// Pairs under `prefix` with keys after `after` that start with `within`; keys come without the prefix.
+    async fn pairs(&self, prefix: &[u8], after: &[u8], within: &[u8], max: usize) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
+        let low = [prefix, within].concat();
+        let end = key::prefix_end(&low);
+        let from = if after >= low.as_slice() { after } else { low.as_slice() };
+        self.inner
+            .index(|state| {
+                let mut pairs = Vec::new();
+                let mut more = false;
+                state.tree.scan(from, end.as_deref(), |key, value| {
+                    if key == after {
+                        return true;
+                    }
+                    if pairs.len() == max {
+                        more = true;
+                        return false;
+                    }
+                    pairs.push((key[prefix.len()..].to_vec(), value.to_vec()));
+                    true
+                })?;
+                Ok((pairs, more))
+            })
+            .await
+    }
+
+    /// Those of `keys` that exist.
+    pub async fn get_omap(&self, object: &ObjectKey, keys: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let id = self.id(object).await?;
+        let mut pairs = Vec::new();
+        for name in keys {
+            let key = key::omap(id, name);
+            if let Some(value) = self.inner.index(|state| state.tree.get(&key)).await? {
+                pairs.push((name.clone(), value));
+            }
+        }
+        Ok(pairs)
+    }
+
     /// Pairs after `after` (exclusive) with keys that start with `prefix`, at most `max`; and whether there are more.
-    pub async fn list_omap(&self, _object: &ObjectKey, _after: &[u8], _prefix: &[u8], _max: usize) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
-        unimplemented!()
+    pub async fn list_omap(
+        &self,
+        object: &ObjectKey,
+        after: &[u8],
+        prefix: &[u8],
+        max: usize,
+    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
+        let id = self.id(object).await?;
+        self.pairs(&key::omap(id, &[]), &key::omap(id, after), prefix, max).await
     }
+
     /// Names after `after` (exclusive) that start with `prefix`, in byte order; and whether there are more.
-    pub async fn list(&self, _pool: u32, _pg: u32, _after: &[u8], _prefix: &[u8], _max: usize) -> Result<(Vec<Vec<u8>>, bool)> {
-        unimplemented!()
+    pub async fn list(&self, pool: u32, pg: u32, after: &[u8], prefix: &[u8], max: usize) -> Result<(Vec<Vec<u8>>, bool)> {
+        self.check_fence()?;
+        self.inner.barrier().await?;
+        let all = key::objects_of(pool, pg);
+        let after = [all.as_slice(), after].concat();
+        let (pairs, more) = self.pairs(&all, &after, prefix, max).await?;
+        Ok((pairs.into_iter().map(|(name, _)| name).collect(), more))
     }
-    /// Placement groups of which anything is stored.
+
+    /// Placement groups of which objects are stored, in order.
     pub async fn list_pgs(&self) -> Result<Vec<(u32, u32)>> {
-        unimplemented!()
+        self.check_fence()?;
+        let mut pgs = Vec::new();
+        let mut from = key::objects();
+        let end = key::prefix_end(&from);
+        loop {
+            let found = self
+                .inner
+                .index(|state| {
+                    let mut found = None;
+                    state.tree.scan(&from, end.as_deref(), |key, _| {
+                        found = key::parse_object(key);
+                        false
+                    })?;
+                    Ok(found)
+                })
+                .await?;
+            let Some(object) = found else { return Ok(pgs) };
+            pgs.push((object.pool, object.pg));
+            match key::prefix_end(&key::objects_of(object.pool, object.pg)) {
+                Some(next) => from = next,
+                None => return Ok(pgs),
+            }
+        }
     }
+
     /// Log entries from version `from` on, in order.
-    pub async fn read_log(&self, _pool: u32, _pg: u32, _from: u64, _max: usize) -> Result<Vec<(u64, Vec<u8>)>> {
-        unimplemented!()
+    pub async fn read_log(&self, pool: u32, pg: u32, from: u64, max: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        self.check_fence()?;
+        let (first, end) = (key::log(pool, pg, from), key::prefix_end(&key::log_of(pool, pg)));
+        self.inner
+            .index(|state| {
+                let mut entries = Vec::new();
+                state.tree.scan(&first, end.as_deref(), |key, value| {
+                    if let Some((_, _, version)) = key::parse_log(key) {
+                        entries.push((version, value.to_vec()));
+                    }
+                    entries.len() < max
+                })?;
+                Ok(entries)
+            })
+            .await
     }
 
     // What the tier's policy asks for.
 
     /// Copies the dirty hot extents of these objects to base, in address order, and marks them clean. Returns the bytes flushed and what
-    /// each object holds now. An object that changed meanwhile keeps its newer dirty extents.
-    pub async fn flush(&self, _objects: &[ObjectId], _pool: u32) -> Result<(u64, Vec<HotChange>)> {
-        unimplemented!()
+    /// each object holds now. What changed meanwhile stays dirty; an object that another flush is at is left out.
+    pub async fn flush(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
+        self.check_fence()?;
+        flush::flush(&self.inner, pool, objects).await
     }
+
     /// Drops the clean hot extents of these objects.
-    pub async fn evict(&self, _objects: &[ObjectId], _pool: u32) -> Result<(u64, Vec<HotChange>)> {
-        unimplemented!()
+    pub async fn evict(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
+        self.check_fence()?;
+        evict::evict(&self.inner, pool, objects).await
     }
+
     /// Copies a range of an object from base to hot, clean.
-    pub async fn promote(&self, _object: &ObjectKey, _offset: u64, _length: u64) -> Result<(u64, HotChange)> {
-        unimplemented!()
+    pub async fn promote(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<(u64, HotChange)> {
+        self.check_fence()?;
+        promote::promote(&self.inner, object, offset, length).await
     }
-    /// Objects with anything on the hot device, after `(pool, object)` exclusive: for the tier to learn them after a start.
-    pub async fn list_hot(&self, _after: (u32, ObjectId), _max: usize) -> Result<(Vec<HotChange>, bool)> {
-        unimplemented!()
+
+    /// Objects with anything on the hot device, after `(pool, object)` exclusive, in order: for the tier to learn them after a start.
+    pub async fn list_hot(&self, after: (u32, ObjectId), max: usize) -> Result<(Vec<HotChange>, bool)> {
+        self.check_fence()?;
+        let prefix = key::hot_summaries();
+        let after = key::hot_summary(after.0, after.1);
+        let (pairs, more) = self.pairs(&prefix, &after, &[], max).await?;
+        let change = |(name, value): (Vec<u8>, Vec<u8>)| {
+            let key = [prefix.as_slice(), &name].concat();
+            let (pool, object) = key::parse_hot_summary(&key)?;
+            Some(HotSummary::decode(&value)?.change(pool, object))
+        };
+        Ok((pairs.into_iter().filter_map(change).collect(), more))
+    }
+
+    /// Changes of the hot device that came of the store's own work since the last call (removed objects being reaped).
+    pub fn take_background_changes(&self) -> Vec<HotChange> {
+        std::mem::take(&mut *self.inner.background_changes.borrow_mut())
     }
 
     pub fn usage(&self) -> Usage {
-        unimplemented!()
+        let state = self.inner.state.borrow();
+        Usage {
+            base_total: state.base.total_blocks() * BLOCK_BYTES,
+            base_used: state.base.used_blocks() * BLOCK_BYTES,
+            base_free: state.base.data_free_blocks() * BLOCK_BYTES,
+            hot_total: state.hot.as_ref().map_or(0, |hot| hot.total_blocks() * BLOCK_BYTES),
+            hot_used: state.hot.as_ref().map_or(0, |hot| hot.used_blocks() * BLOCK_BYTES),
+            hot_free: state.hot.as_ref().map_or(0, |hot| hot.data_free_blocks() * BLOCK_BYTES),
+            checksum_errors: self.inner.checksum_errors.get(),
+        }
     }
-    pub fn pool_usage(&self, _pool: u32) -> PoolUsage {
-        unimplemented!()
+
+    pub fn pool_usage(&self, pool: u32) -> PoolUsage {
+        self.inner.state.borrow().usage.get(&pool).map(|usage| usage.public()).unwrap_or_default()
     }
+
     /// Why the store is fenced, if it is.
     pub fn fenced(&self) -> Option<String> {
-        unimplemented!()
+        self.inner.fenced.borrow().clone()
     }
+
     pub fn store_id(&self) -> [u8; 16] {
-        unimplemented!()
+        self.inner.superblock.borrow().store_id
     }
+
     pub fn osd(&self) -> u32 {
-        unimplemented!()
+        self.inner.superblock.borrow().osd
     }
+
+    /// Bytes of index nodes in memory that could be dropped.
+    pub fn index_cached_bytes(&self) -> usize {
+        self.inner.state.borrow().tree.cached_bytes()
+    }
+
     pub async fn checkpoint(&self) -> Result<()> {
-        unimplemented!()
-    }
-}
-
-/// What a read found.
-#[derive(Clone)]
-pub struct ReadData {
-    pub data: Slice,
-    /// Bytes that came from base although the pool has a hot device: a miss.
-    pub base_bytes: u64,
-    pub hot_bytes: u64,
-}
-
-/// Changes being gathered, with their objects locked. Reads through it see the state before it. Dropping it changes nothing.
-pub struct Transaction {
-    _not_send: PhantomData<Rc<()>>,
-}
-
-impl Transaction {
-    /// Sees the staged state (size after earlier staged writes), and state of the objects not yet durable.
-    pub async fn stat(&mut self, _object: &ObjectKey) -> Result<Option<ObjectInfo>> {
-        unimplemented!()
-    }
-    pub async fn get_xattr(&mut self, _object: &ObjectKey, _name: &[u8]) -> Result<Option<Vec<u8>>> {
-        unimplemented!()
-    }
-    pub fn touch(&mut self, _object: &ObjectKey) {
-        unimplemented!()
-    }
-    /// The slice is written from where it lies if `offset` is a multiple of 4096 and the slice begins on such an address; else copied.
-    pub fn write(&mut self, _object: &ObjectKey, _offset: u64, _data: Slice) {
-        unimplemented!()
-    }
-    /// Writes at the object's end as it is by then.
-    pub fn append(&mut self, _object: &ObjectKey, _data: Slice) {
-        unimplemented!()
-    }
-    pub fn zero(&mut self, _object: &ObjectKey, _offset: u64, _length: u64) {
-        unimplemented!()
-    }
-    pub fn truncate(&mut self, _object: &ObjectKey, _size: u64) {
-        unimplemented!()
-    }
-    pub fn remove(&mut self, _object: &ObjectKey) {
-        unimplemented!()
-    }
-    pub fn clone_range(&mut self, _source: &ObjectKey, _source_offset: u64, _object: &ObjectKey, _offset: u64, _length: u64) {
-        unimplemented!()
-    }
-    pub fn set_xattr(&mut self, _object: &ObjectKey, _name: &[u8], _value: &[u8]) {
-        unimplemented!()
-    }
-    /// `NoXattr` at [`Transaction::prepare`] if it is missing.
-    pub fn remove_xattr(&mut self, _object: &ObjectKey, _name: &[u8]) {
-        unimplemented!()
-    }
-    pub fn set_omap(&mut self, _object: &ObjectKey, _key: &[u8], _value: &[u8]) {
-        unimplemented!()
-    }
-    pub fn remove_omap(&mut self, _object: &ObjectKey, _key: &[u8]) {
-        unimplemented!()
-    }
-    pub fn clear_omap(&mut self, _object: &ObjectKey) {
-        unimplemented!()
-    }
-    /// Reads what partial blocks need and checks every limit. Nothing is changed yet.
-    pub async fn prepare(self, _placement: Placement) -> Result<Prepared> {
-        unimplemented!()
-    }
-}
-
-/// A transaction that has read all it needs.
-pub struct Prepared {
-    _not_send: PhantomData<Rc<()>>,
-}
-
-impl Prepared {
-    /// The version and mtime that every changed object gets.
-    pub fn set_version(&mut self, _version: u64, _mtime_ns: u64) {
-        unimplemented!()
-    }
-    /// An entry of a placement group's log, in the same atomic commit.
-    pub fn put_log(&mut self, _pool: u32, _pg: u32, _version: u64, _entry: Vec<u8>) {
-        unimplemented!()
-    }
-    /// Removes log entries with versions below `below`.
-    pub fn trim_log(&mut self, _pool: u32, _pg: u32, _below: u64) {
-        unimplemented!()
-    }
-    /// Orders the transaction among all others and starts its writes; the objects are unlocked. Transactions become durable in the order
-    /// of the moments at which their `submit` resolved. Data goes on its way at once; the reply must wait for the [`Commit`].
-    pub async fn submit(self) -> Result<Commit> {
-        unimplemented!()
-    }
-}
-
-/// Resolves once the transaction and all before it are durable.
-pub struct Commit {
-    _not_send: PhantomData<Rc<()>>,
-}
-
-impl Commit {
-    pub async fn durable(self) -> Result<()> {
-        unimplemented!()
-    }
-    /// What the changed objects hold on the hot device now.
-    pub fn hot_changes(&self) -> &[HotChange] {
-        unimplemented!()
+        let outcome = checkpoint::checkpoint(&self.inner, false).await;
+        if let Err(error) = &outcome {
+            self.inner.fence(error);
+        }
+        outcome
     }
 }

@@ -1,0 +1,568 @@
+//! Which blocks of a device are in use: one bit a block in memory, and its image on disk.
+//!
+//! Three things can be said of a block besides used and free. *Pending*: freed by a transaction, but the checkpoint on disk may still
+//! refer to it, so it stays used until the next checkpoint is durable. *Reserved*: handed to a mover whose transaction is still to
+//! come; the image on disk must not have it, or a crash would leak it.
+//!
+//! The end of the device with the index is a zone that only index nodes get, so that a store full of small pieces of data still has
+//! whole runs for its checkpoints; nodes beyond the zone's size lie among the data.
+//!
+//! The image is kept in pages of one block, each with two slots. A checkpoint writes the pages that changed, each to the slot that the
+//! checkpoint before it does not use; the generation in a page says from which checkpoint it is, and one newer than the superblock is
+//! from a checkpoint that never was.
+//!
+//! ```text
+//! offset  size  field
+//!      0     4  magic "BALP"
+//!      4     4  crc32c of bytes 8..4096, seeded with store id, "ALOC", the slot's block and the generation
+//!      8     8  generation
+//!     16     8  page number
+//!     24    40  zeros
+//!     64  4032  bits, least significant first; 1 = used
+//! ```
+
+use crate::checksum::Seed;
+use crate::encoding::{Put, Reader};
+use crate::limits::DISCARD_BLOCKS_MIN;
+use basalt_ring::BLOCK;
+use std::collections::{BTreeMap, BTreeSet};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"BALP");
+const PAGE_HEADER: usize = 64;
+const SEARCH_MISFITS_MAX: u32 = 256;
+/// Blocks that one page speaks for.
+pub(crate) const PAGE_BITS: u64 = ((BLOCK - PAGE_HEADER) * 8) as u64;
+const PAGE_WORDS: usize = (BLOCK - PAGE_HEADER) / 8;
+
+/// Pages that a device of so many blocks needs.
+pub(crate) fn pages(blocks: u64) -> u64 {
+    blocks.div_ceil(PAGE_BITS)
+}
+
+/// Neighbouring blocks of one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Run {
+    pub at: u64,
+    pub blocks: u32,
+}
+
+impl Run {
+    pub fn end(&self) -> u64 {
+        self.at + u64::from(self.blocks)
+    }
+}
+
+/// One page as it is to be written.
+pub(crate) struct PageImage {
+    pub page: u64,
+    /// 0 or 1.
+    pub slot: u64,
+    words: Vec<u64>,
+}
+
+impl PageImage {
+    pub fn encode(&self, store_id: &[u8; 16], block: u64, generation: u64) -> Vec<u8> {
+        let mut body = Vec::with_capacity(BLOCK);
+        body.put_u64(generation);
+        body.put_u64(self.page);
+        body.resize(PAGE_HEADER - 8, 0);
+        for word in &self.words {
+            body.put_u64(*word);
+        }
+        let mut bytes = Vec::with_capacity(BLOCK);
+        bytes.put_u32(MAGIC);
+        bytes.put_u32(Seed::new(store_id, b"ALOC", block, generation).checksum(&body));
+        bytes.put(&body);
+        bytes
+    }
+}
+
+/// A slot's content, if it is whole.
+pub(crate) struct PageSlot {
+    pub generation: u64,
+    words: Vec<u64>,
+}
+
+impl PageSlot {
+    pub fn decode(bytes: &[u8], store_id: &[u8; 16], block: u64, page: u64) -> Option<PageSlot> {
+        let mut reader = Reader::new(bytes);
+        if reader.u32()? != MAGIC {
+            return None;
+        }
+        let crc = reader.u32()?;
+        let generation = reader.u64()?;
+        if reader.u64()? != page
+            || Seed::new(store_id, b"ALOC", block, generation).checksum(bytes.get(8..BLOCK)?) != crc
+        {
+            return None;
+        }
+        reader.bytes(PAGE_HEADER - 24)?;
+        let words = (0..PAGE_WORDS).map(|_| reader.u64()).collect::<Option<Vec<u64>>>()?;
+        Some(PageSlot { generation, words })
+    }
+}
+
+pub(crate) struct Allocator {
+    /// Bit set: used, pending, reserved, or outside of the data area.
+    words: Vec<u64>,
+    first: u64,
+    /// Data goes to `[first, zone_at)`; `[zone_at, end)` is for the index.
+    zone_at: u64,
+    end: u64,
+    free_data: u64,
+    free_zone: u64,
+    /// Where the next search for data begins.
+    cursor: u64,
+    zone_cursor: u64,
+    /// Freed since the last freeze; reusable once the checkpoint that is frozen next is durable.
+    pending: Vec<Run>,
+    pending_blocks: u64,
+    /// Frozen with the checkpoint in progress.
+    releasing: Vec<Run>,
+    reserved: BTreeMap<u64, u32>,
+    /// Pages that differ from their newest image.
+    changed: BTreeSet<u64>,
+    /// By page: the slot that holds the newest image, and the generation it is of.
+    slots: Vec<(u8, u64)>,
+    discards: bool,
+}
+
+impl Allocator {
+    /// An empty device whose area is `[first, end)`, the last `zone` blocks of it for the index.
+    pub fn new(blocks: u64, (first, end): (u64, u64), zone: u64, discards: bool) -> Allocator {
+        let pages = pages(blocks);
+        let mut allocator = Allocator {
+            words: vec![u64::MAX; pages as usize * PAGE_WORDS],
+            first,
+            zone_at: end - zone,
+            end,
+            free_data: end - zone - first,
+            free_zone: zone,
+            cursor: first,
+            zone_cursor: end - zone,
+            pending: Vec::new(),
+            pending_blocks: 0,
+            releasing: Vec::new(),
+            reserved: BTreeMap::new(),
+            changed: (0..pages).collect(),
+            slots: vec![(1, 0); pages as usize],
+            discards,
+        };
+        fill(&mut allocator.words, first, end, false);
+        allocator
+    }
+
+    /// Takes over a page as the checkpoint left it. `other_is_newer`: its other slot is from a checkpoint that never was, and must be
+    /// overwritten by the next one before its generation comes to look valid.
+    pub fn load_page(&mut self, page: u64, slot: u8, content: &PageSlot, other_is_newer: bool) {
+        let at = page as usize * PAGE_WORDS;
+        self.words[at..at + PAGE_WORDS].copy_from_slice(&content.words);
+        self.slots[page as usize] = (slot, content.generation);
+        if !other_is_newer {
+            self.changed.remove(&page);
+        }
+    }
+
+    /// After all pages are loaded.
+    pub fn loaded(&mut self) {
+        let bits = self.words.len() as u64 * 64;
+        fill(&mut self.words, 0, self.first, true);
+        fill(&mut self.words, self.end, bits, true);
+        self.free_data = self.count_free(self.first, self.zone_at);
+        self.free_zone = self.count_free(self.zone_at, self.end);
+    }
+
+    fn count_free(&self, from: u64, end: u64) -> u64 {
+        let mut free = 0;
+        let mut block = from;
+        while block < end {
+            let count = (64 - block % 64).min(end - block);
+            let mask = if count == 64 { u64::MAX } else { (1 << count) - 1 };
+            free += u64::from((!(self.words[(block / 64) as usize] >> (block % 64)) & mask).count_ones());
+            block += count;
+        }
+        free
+    }
+
+    pub fn page_count(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    pub fn total_blocks(&self) -> u64 {
+        self.end - self.first
+    }
+
+    /// Blocks that data may have now.
+    pub fn data_free_blocks(&self) -> u64 {
+        self.free_data
+    }
+
+    /// Blocks that nodes may have now.
+    pub fn index_free_blocks(&self) -> u64 {
+        self.free_zone + self.free_data
+    }
+
+    /// Blocks that hold something (freed ones excepted, although they may not be reused yet).
+    pub fn used_blocks(&self) -> u64 {
+        let releasing: u64 = self.releasing.iter().map(|r| u64::from(r.blocks)).sum();
+        self.total_blocks() - self.free_data - self.free_zone - self.pending_blocks - releasing
+    }
+
+    /// Whether a checkpoint would make room that is worth having.
+    pub fn wants_release(&self, share: u64) -> bool {
+        self.pending_blocks > 0
+            && (self.pending_blocks >= self.total_blocks() / share
+                || self.data_free_blocks() < self.total_blocks() / share)
+    }
+
+    pub fn is_used(&self, block: u64) -> bool {
+        self.words.get((block / 64) as usize).is_none_or(|w| w >> (block % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, run: Run, used: bool) {
+        assert!(self.contains(run), "blocks outside of their area: {run:?}");
+        let changed = fill(&mut self.words, run.at, run.end(), used);
+        assert!(changed == u64::from(run.blocks), "blocks allocated twice, or free ones freed: {run:?}");
+        let free = if run.at < self.zone_at { &mut self.free_data } else { &mut self.free_zone };
+        if used {
+            *free -= changed;
+        } else {
+            *free += changed;
+        }
+    }
+
+    fn contains(&self, run: Run) -> bool {
+        let zone = run.at >= self.zone_at;
+        run.blocks > 0 && run.at >= self.first && run.end() <= if zone { self.end } else { self.zone_at }
+    }
+
+    fn mark_changed(&mut self, run: Run) {
+        self.changed.extend(run.at / PAGE_BITS..=(run.end() - 1) / PAGE_BITS);
+    }
+
+    /// The next free run at or after `from`, at most `most` blocks long, before `limit`.
+    fn free_run(&self, from: u64, limit: u64, most: u64) -> Option<(u64, u64)> {
+        let mut block = from;
+        while block < limit {
+            let word = self.words[(block / 64) as usize] >> (block % 64);
+            if word & 1 == 1 {
+                // Skip the used bits that follow, or the rest of the word.
+                let used = u64::from(word.trailing_ones()).min(64 - block % 64);
+                block += used;
+                continue;
+            }
+            let start = block;
+            while block < limit && block - start < most {
+                let word = self.words[(block / 64) as usize] >> (block % 64);
+                let free = u64::from(word.trailing_zeros()).min(64 - block % 64);
+                block += free;
+                if free == 0 || !block.is_multiple_of(64) {
+                    break;
+                }
+            }
+            return Some((start, (block.min(limit) - start).min(most)));
+        }
+        None
+    }
+
+    /// Takes `blocks` blocks for data in as few runs as the space after the cursor offers, none longer than `longest`. `None`, and nothing
+    /// taken, if there are not enough.
+    pub fn allocate(&mut self, blocks: u64, longest: u32) -> Option<Vec<Run>> {
+        if blocks > self.free_data {
+            return None;
+        }
+        let mut runs = Vec::new();
+        let mut wanted = blocks;
+        // First choice is one piece for all of it (or for each longest run); what is passed over is taken in a second round.
+        for whole_only in [true, false] {
+            let mut from = self.cursor;
+            let mut wrapped = false;
+            // A bounded search: after so many misfits a long run is not worth its price.
+            let mut misfits = 0;
+            while wanted > 0 {
+                let most = wanted.min(u64::from(longest));
+                let limit = if wrapped { self.cursor } else { self.zone_at };
+                match self.free_run(from, limit, most) {
+                    Some((at, length)) if length == most || !whole_only => {
+                        let run = self.take(at, length);
+                        runs.push(run);
+                        wanted -= length;
+                        from = run.end();
+                    }
+                    Some((at, length)) => {
+                        misfits += 1;
+                        if misfits > SEARCH_MISFITS_MAX {
+                            break;
+                        }
+                        from = at + length;
+                    }
+                    None if wrapped => break,
+                    None => {
+                        wrapped = true;
+                        from = self.first;
+                    }
+                }
+            }
+            if wanted == 0 {
+                break;
+            }
+        }
+        assert!(wanted == 0, "the free count says there is room");
+        if let Some(last) = runs.last() {
+            self.cursor = if last.end() >= self.zone_at { self.first } else { last.end() };
+        }
+        Some(runs)
+    }
+
+    /// One piece for an index node: from the zone, else from among the data. `None` if no piece is that long.
+    pub fn allocate_node(&mut self, blocks: u8) -> Option<Run> {
+        let (zone, cursor) = (self.zone_at, self.zone_cursor);
+        for (start, limit) in [(cursor, self.end), (zone, self.end), (self.cursor, zone), (self.first, zone)] {
+            let mut from = start;
+            while let Some((at, length)) = self.free_run(from, limit, u64::from(blocks)) {
+                if length == u64::from(blocks) {
+                    let run = self.take(at, length);
+                    if at >= zone {
+                        self.zone_cursor = if run.end() >= self.end { zone } else { run.end() };
+                    }
+                    return Some(run);
+                }
+                from = at + length;
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, at: u64, blocks: u64) -> Run {
+        let run = Run { at, blocks: blocks as u32 };
+        self.set(run, true);
+        self.mark_changed(run);
+        run
+    }
+
+    /// Replay: these blocks were allocated.
+    pub fn claim(&mut self, run: Run) -> Result<(), String> {
+        if !self.contains(run) {
+            return Err(format!("{run:?} lies outside of its area"));
+        }
+        if (run.at..run.end()).any(|block| self.is_used(block)) {
+            return Err(format!("{run:?} is allocated twice"));
+        }
+        self.set(run, true);
+        self.mark_changed(run);
+        Ok(())
+    }
+
+    /// Blocks that the next checkpoint will not refer to any more.
+    pub fn free(&mut self, run: Run) {
+        debug_assert!(run.blocks > 0);
+        assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
+        self.pending.push(run);
+        self.pending_blocks += u64::from(run.blocks);
+        self.mark_changed(run);
+    }
+
+    /// Replay: like [`Allocator::free`], for what the log says.
+    pub fn free_checked(&mut self, run: Run) -> Result<(), String> {
+        if !self.contains(run) {
+            return Err(format!("{run:?} lies outside of its area"));
+        }
+        if !(run.at..run.end()).all(|block| self.is_used(block)) {
+            return Err(format!("{run:?} is freed but not allocated"));
+        }
+        self.free(run);
+        Ok(())
+    }
+
+    /// Marks allocated blocks as a mover's, until [`Allocator::settle_reserved`].
+    pub fn reserve(&mut self, run: Run) {
+        self.reserved.insert(run.at, run.blocks);
+    }
+
+    /// Ends a reservation: `used` parts of it are now a transaction's, the rest is free again at once, since nothing ever referred to it.
+    pub fn settle_reserved(&mut self, run: Run, used: &[Run]) {
+        assert_eq!(self.reserved.remove(&run.at), Some(run.blocks), "blocks settled that were not reserved: {run:?}");
+        self.mark_changed(run);
+        let mut at = run.at;
+        for part in used.iter().copied().chain([Run { at: run.end(), blocks: 0 }]) {
+            assert!(part.at >= at && part.end() <= run.end(), "parts of a reservation in order");
+            if part.at > at {
+                self.set(Run { at, blocks: (part.at - at) as u32 }, false);
+            }
+            at = part.end();
+        }
+    }
+
+    /// The image of this moment: what is used, less what is pending and what is reserved. Called once a checkpoint.
+    pub fn freeze(&mut self) -> Vec<PageImage> {
+        assert!(self.releasing.is_empty(), "two checkpoints at once");
+        self.releasing = std::mem::take(&mut self.pending);
+        self.pending_blocks = 0;
+        let changed = std::mem::take(&mut self.changed);
+        let mut images: BTreeMap<u64, PageImage> = changed
+            .into_iter()
+            .map(|page| {
+                let at = page as usize * PAGE_WORDS;
+                let slot = u64::from(1 - self.slots[page as usize].0);
+                (page, PageImage { page, slot, words: self.words[at..at + PAGE_WORDS].to_vec() })
+            })
+            .collect();
+        let reserved = self.reserved.iter().map(|(&at, &blocks)| Run { at, blocks });
+        for run in self.releasing.iter().copied().chain(reserved) {
+            for block in run.at..run.end() {
+                if let Some(image) = images.get_mut(&(block / PAGE_BITS)) {
+                    let bit = block % PAGE_BITS;
+                    image.words[(bit / 64) as usize] &= !(1 << (bit % 64));
+                }
+            }
+        }
+        // A reservation's page differs from its image until the reservation ends.
+        let reserved_pages: Vec<Run> = self.reserved.iter().map(|(&at, &blocks)| Run { at, blocks }).collect();
+        for run in reserved_pages {
+            self.mark_changed(run);
+        }
+        images.into_values().collect()
+    }
+
+    /// The frozen checkpoint is durable: its images are the newest.
+    pub fn images_written(&mut self, images: &[PageImage], generation: u64) {
+        for image in images {
+            self.slots[image.page as usize] = (image.slot as u8, generation);
+        }
+    }
+
+    /// Stands for which generation each page is of once `images` are written: the superblock keeps it, so that a damaged newest slot is not
+    /// taken for a torn one and an older image believed.
+    pub fn digest(&self, images: &[PageImage], generation: u64) -> u64 {
+        let mut generations: Vec<u64> = self.slots.iter().map(|(_, generation)| *generation).collect();
+        for image in images {
+            generations[image.page as usize] = generation;
+        }
+        let mix = |(page, generation): (usize, &u64)| {
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&(page as u64).to_le_bytes());
+            bytes[8..].copy_from_slice(&generation.to_le_bytes());
+            let low = u64::from(crc32c::crc32c(&bytes));
+            low << 32 | u64::from(crc32c::crc32c_append(low as u32, &bytes))
+        };
+        generations.iter().enumerate().map(mix).fold(0, u64::wrapping_add)
+    }
+
+    /// The frozen frees worth telling the device, merged.
+    pub fn discards(&self) -> Vec<Run> {
+        if !self.discards {
+            return Vec::new();
+        }
+        let mut runs = self.releasing.clone();
+        runs.sort_unstable();
+        let mut merged: Vec<Run> = Vec::new();
+        for run in runs {
+            match merged.last_mut() {
+                Some(last) if last.end() == run.at && last.blocks.checked_add(run.blocks).is_some() => {
+                    last.blocks += run.blocks;
+                }
+                _ => merged.push(run),
+            }
+        }
+        merged.retain(|run| u64::from(run.blocks) >= DISCARD_BLOCKS_MIN);
+        merged
+    }
+
+    /// The frozen frees may be used again.
+    pub fn release(&mut self) {
+        for run in std::mem::take(&mut self.releasing) {
+            self.set(run, false);
+        }
+    }
+}
+
+/// Sets the bits `[from, end)`; returns how many changed.
+fn fill(words: &mut [u64], from: u64, end: u64, used: bool) -> u64 {
+    let mut changed = 0;
+    let mut block = from;
+    while block < end {
+        let bit = block % 64;
+        let count = (64 - bit).min(end - block);
+        let mask = if count == 64 { u64::MAX } else { ((1 << count) - 1) << bit };
+        let word = &mut words[(block / 64) as usize];
+        if used {
+            changed += u64::from((!*word & mask).count_ones());
+            *word |= mask;
+        } else {
+            changed += u64::from((*word & mask).count_ones());
+            *word &= !mask;
+        }
+        block += count;
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn freed_blocks_are_not_reused_before_the_checkpoint() {
+        let mut allocator = Allocator::new(1000, (10, 20), 0, false);
+        let runs = allocator.allocate(10, 64).unwrap();
+        assert_eq!(runs, vec![Run { at: 10, blocks: 10 }]);
+        allocator.free(Run { at: 12, blocks: 3 });
+        assert!(allocator.allocate(1, 64).is_none());
+        let images = allocator.freeze();
+        assert!(allocator.allocate(1, 64).is_none());
+        allocator.images_written(&images, 1);
+        allocator.release();
+        assert_eq!(allocator.allocate(3, 64).unwrap(), vec![Run { at: 12, blocks: 3 }]);
+    }
+
+    #[test]
+    fn the_zone_is_for_the_index_only() {
+        let mut allocator = Allocator::new(1000, (10, 20), 4, false);
+        assert!(allocator.allocate(7, 64).is_none());
+        assert!(allocator.allocate(6, 64).is_some());
+        assert!(allocator.allocate_node(4).is_some());
+    }
+
+    #[test]
+    fn a_reservation_is_not_in_the_image() {
+        let mut allocator = Allocator::new(1000, (10, 20), 0, false);
+        let run = allocator.allocate(2, 64).unwrap()[0];
+        allocator.reserve(run);
+        let images = allocator.freeze();
+        assert_eq!(images[0].words[0] >> 10 & 3, 0);
+        allocator.images_written(&images, 1);
+        allocator.release();
+        allocator.settle_reserved(run, &[run]);
+        let images = allocator.freeze();
+        assert_eq!(images[0].words[0] >> 10 & 3, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_block_is_handed_out_twice_and_none_is_lost(requests in proptest::collection::vec((1u64..40, 1u32..16, any::<bool>()), 1..60)) {
+            let mut allocator = Allocator::new(70_000, (100, 66_000), 0, false);
+            let mut held: Vec<Run> = Vec::new();
+            let mut seen = std::collections::BTreeSet::new();
+            for (blocks, longest, free) in requests {
+                if free && !held.is_empty() {
+                    let run = held.swap_remove(blocks as usize % held.len());
+                    for block in run.at..run.end() { seen.remove(&block); }
+                    allocator.free(run);
+                    let images = allocator.freeze();
+                    allocator.images_written(&images, 1);
+                    allocator.release();
+                } else {
+                    let runs = allocator.allocate(blocks, longest).unwrap();
+                    prop_assert_eq!(runs.iter().map(|r| u64::from(r.blocks)).sum::<u64>(), blocks);
+                    for run in runs {
+                        prop_assert!(run.blocks <= longest);
+                        for block in run.at..run.end() { prop_assert!(seen.insert(block)); }
+                        held.push(run);
+                    }
+                }
+                prop_assert_eq!(allocator.used_blocks(), seen.len() as u64);
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Group commit. Transactions gather while the group before them is being made durable; then they are the next group: one record, one
+//! flush a device. No timers: an idle store commits a lone transaction at once, a busy one in groups as large as the device is slow.
+
+use crate::error::{Error, Result};
+use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE};
+use crate::object::ObjectKey;
+use crate::store::Inner;
+use crate::wal::{self, Header, Kind, Side};
+use basalt_ring::local::Event;
+use basalt_ring::{BLOCK, Task};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::rc::Rc;
+
+/// Transactions that become durable together.
+pub(crate) struct Group {
+    outcome: RefCell<Option<Result<()>>>,
+    done: Event,
+    /// The log position behind its record, once it is written.
+    pub end_lsn: Cell<u64>,
+    /// Objects it changes; readers of them wait for it.
+    pub objects: RefCell<Vec<ObjectKey>>,
+}
+
+impl Group {
+    fn new() -> Rc<Group> {
+        Rc::new(Group {
+            outcome: RefCell::new(None),
+            done: Event::new(),
+            end_lsn: Cell::new(0),
+            objects: RefCell::new(Vec::new()),
+        })
+    }
+
+    pub async fn durable(&self) -> Result<()> {
+        loop {
+            let done = self.done.wait();
+            if let Some(outcome) = &*self.outcome.borrow() {
+                return outcome.clone();
+            }
+            done.await;
+        }
+    }
+
+    fn finish(&self, outcome: Result<()>) {
+        *self.outcome.borrow_mut() = Some(outcome);
+        self.done.notify_all();
+    }
+}
+
+/// A group that still takes transactions, or waits for its turn.
+struct Gathering {
+    group: Rc<Group>,
+    body: Vec<u8>,
+    transactions: u32,
+    data: Vec<(Side, Task<io::Result<()>>)>,
+}
+
+impl Gathering {
+    fn new() -> Gathering {
+        Gathering { group: Group::new(), body: Vec::new(), transactions: 0, data: Vec::new() }
+    }
+}
+
+/// The log's positions and its queue.
+pub(crate) struct Log {
+    store_id: [u8; 16],
+    wal_blocks: u64,
+    next_lsn: u64,
+    durable_lsn: u64,
+    /// Where replay would begin: everything before may be overwritten.
+    tail_lsn: u64,
+    sealed: bool,
+    closing: bool,
+    stopped: bool,
+    gathering: Gathering,
+    /// Full groups, or ones that a checkpoint closed, in order.
+    closed: VecDeque<Gathering>,
+    /// The newest group with a transaction.
+    last: Option<Rc<Group>>,
+    /// A transaction gathered, or closing.
+    pub work: Event,
+    /// A group was taken up, finished, or WAL space became free.
+    pub progress: Event,
+}
+
+impl Log {
+    pub fn new(store_id: [u8; 16], wal_blocks: u64, tail_lsn: u64, next_lsn: u64) -> Log {
+        Log {
+            store_id,
+            wal_blocks,
+            next_lsn,
+            durable_lsn: next_lsn,
+            tail_lsn,
+            sealed: true,
+            closing: false,
+            stopped: false,
+            gathering: Gathering::new(),
+            closed: VecDeque::new(),
+            last: None,
+            work: Event::new(),
+            progress: Event::new(),
+        }
+    }
+
+    /// The largest body of a record.
+    pub fn body_bytes_max(&self) -> usize {
+        GROUP_BYTES_MAX.min((self.wal_blocks * BLOCK_BYTES / WAL_GROUP_SHARE) as usize - wal::HEADER_BYTES)
+    }
+
+    /// Whether a transaction of so many bytes may gather now.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.closed.is_empty() && (self.gathering.transactions == 0 || self.gathering.body.len() + bytes <= self.body_bytes_max())
+    }
+
+    /// Adds a transaction to the gathering group; its data is on the way already.
+    pub fn gather(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>),
+        data: Vec<(Side, Task<io::Result<()>>)>,
+        objects: &[ObjectKey],
+    ) -> Rc<Group> {
+        assert!(!self.closing, "a transaction after closing");
+        encode(&mut self.gathering.body);
+        self.gathering.transactions += 1;
+        self.gathering.data.extend(data);
+        let group = self.gathering.group.clone();
+        group.objects.borrow_mut().extend_from_slice(objects);
+        self.last = Some(group.clone());
+        self.work.notify_all();
+        group
+    }
+
+    /// Closes the gathering group, so that what comes later is not in its record. Returns the newest group with a transaction.
+    pub fn close_group(&mut self) -> Option<Rc<Group>> {
+        if self.gathering.transactions > 0 {
+            self.closed.push_back(std::mem::replace(&mut self.gathering, Gathering::new()));
+        }
+        self.last.clone()
+    }
+
+    /// The log's first record of this mount is durable.
+    pub fn mounted(&mut self) {
+        self.durable_lsn = self.next_lsn;
+    }
+
+    pub fn last_group(&self) -> Option<Rc<Group>> {
+        self.last.clone()
+    }
+
+    pub fn next_lsn(&self) -> u64 {
+        self.next_lsn
+    }
+
+    /// A checkpoint covers everything before `lsn`.
+    pub fn release(&mut self, lsn: u64) {
+        assert!(lsn >= self.tail_lsn && lsn <= self.next_lsn);
+        self.tail_lsn = lsn;
+        self.progress.notify_all();
+    }
+
+    fn free_blocks(&self) -> u64 {
+        self.wal_blocks - (self.next_lsn - self.tail_lsn)
+    }
+
+    pub fn wants_checkpoint(&self) -> bool {
+        self.next_lsn - self.tail_lsn >= self.wal_blocks / WAL_CHECKPOINT_SHARE
+    }
+
+    pub fn close(&mut self) {
+        self.closing = true;
+        self.work.notify_all();
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    fn take(&mut self) -> Option<Gathering> {
+        let taken = match self.closed.pop_front() {
+            Some(closed) => Some(closed),
+            None if self.gathering.transactions > 0 => Some(std::mem::replace(&mut self.gathering, Gathering::new())),
+            None => None,
+        };
+        if taken.is_some() {
+            self.progress.notify_all();
+        }
+        taken
+    }
+
+    /// Blocks that a record takes at `next_lsn`, with the pad before it.
+    fn room_for(&self, blocks: u64) -> (u64, u64) {
+        let left = self.wal_blocks - self.next_lsn % self.wal_blocks;
+        let pad = if blocks > left { left } else { 0 };
+        (pad, blocks)
+    }
+
+    fn fail_all(&mut self, error: &Error) {
+        let gathering = std::mem::replace(&mut self.gathering, Gathering::new());
+        for waiting in self.closed.drain(..).chain(std::iter::once(gathering)) {
+            waiting.group.finish(Err(error.clone()));
+        }
+        self.stopped = true;
+        self.progress.notify_all();
+    }
+}
+
+/// The committer's task: one group after the other, until the store closes or is fenced.
+pub(crate) async fn run(inner: Rc<Inner>) {
+    loop {
+        let work = inner.log.borrow().work.wait();
+        let taken = inner.log.borrow_mut().take();
+        let Some(taken) = taken else {
+            let (closing, sealed) = (inner.log.borrow().closing, inner.log.borrow().sealed);
+            if closing {
+                break;
+            }
+            if sealed {
+                work.await;
+            } else if inner.ring.timeout(SEAL_AFTER, work).await.is_err()
+                && let Err(error) = write_seal(&inner).await
+            {
+                inner.fence(&error);
+                break;
+            }
+            continue;
+        };
+        let group = taken.group.clone();
+        let outcome = commit(&inner, taken).await;
+        inner.forget_pending(&group);
+        if let Err(error) = &outcome {
+            inner.fence(error);
+            group.finish(Err(inner.fence_error().unwrap_or_else(|| error.clone())));
+            break;
+        }
+        group.finish(Ok(()));
+        inner.log.borrow().progress.notify_all();
+        inner.look_at_checkpoint();
+    }
+    let error = inner.fence_error().unwrap_or_else(|| Error::Fenced("the store is closed".to_owned()));
+    inner.log.borrow_mut().fail_all(&error);
+}
+
+async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
+    let mut header = Header {
+        lsn: 0,
+        durable_lsn: 0,
+        blocks: wal::record_blocks(gathered.body.len()) as u32,
+        body_bytes: gathered.body.len() as u32,
+        body_crc: 0,
+        transactions: gathered.transactions,
+        kind: Kind::Group,
+    };
+    let end_lsn = append(inner, &mut header, &gathered.body).await?;
+    let mut base_written = false;
+    let mut hot_written = false;
+    for (side, write) in gathered.data {
+        write.await.map_err(|e| Error::device("write", inner.device(side), &e))?;
+        match side {
+            Side::Base => base_written = true,
+            Side::Hot => hot_written = true,
+        }
+    }
+    // Record and data are on their devices: one flush each makes the group durable.
+    let index_side = inner.index_side();
+    let flush_base = base_written || index_side == Side::Base;
+    let flush_hot = hot_written || index_side == Side::Hot;
+    if flush_base && flush_hot {
+        let other = inner.clone();
+        let base = inner.ring.spawn(async move { other.flush(Side::Base).await });
+        let hot = inner.flush(Side::Hot).await;
+        base.await?;
+        hot?;
+    } else if flush_base {
+        inner.flush(Side::Base).await?;
+    } else {
+        inner.flush(Side::Hot).await?;
+    }
+    gathered.group.end_lsn.set(end_lsn);
+    let mut log = inner.log.borrow_mut();
+    log.durable_lsn = end_lsn;
+    log.sealed = false;
+    Ok(())
+}
+
+/// Writes one record (and the pad before it) at the log's end; returns the position behind it. Not durable before a flush.
+async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u64> {
+    let blocks = u64::from(header.blocks);
+    let pad = loop {
+        let progress = inner.log.borrow().progress.wait();
+        {
+            let mut log = inner.log.borrow_mut();
+            let (pad, blocks) = log.room_for(blocks);
+            if pad + blocks <= log.free_blocks() {
+                header.lsn = log.next_lsn + pad;
+                header.durable_lsn = log.durable_lsn;
+                log.next_lsn += pad + blocks;
+                break pad;
+            }
+        }
+        if let Some(error) = inner.fence_error() {
+            return Err(error);
+        }
+        inner.want_checkpoint();
+        progress.await;
+    };
+    let (store_id, wal_blocks) = {
+        let log = inner.log.borrow();
+        (log.store_id, log.wal_blocks)
+    };
+    header.body_crc = wal::body_checksum(&store_id, header.lsn, body);
+    let mut record = inner.ring.buffer(blocks as usize * BLOCK);
+    record[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
+    record[wal::HEADER_BYTES..wal::HEADER_BYTES + body.len()].copy_from_slice(body);
+    record[wal::HEADER_BYTES + body.len()..].fill(0);
+    if pad > 0 {
+        let header = Header {
+            lsn: header.lsn - pad,
+            durable_lsn: header.durable_lsn,
+            blocks: pad as u32,
+            body_bytes: 0,
+            body_crc: 0,
+            transactions: 0,
+            kind: Kind::Pad,
+        };
+        let mut block = inner.ring.buffer(BLOCK);
+        block.fill(0);
+        block[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
+        inner.write_wal(header.lsn % wal_blocks, block.freeze()).await?;
+    }
+    inner.write_wal(header.lsn % wal_blocks, record.freeze()).await?;
+    Ok(header.lsn + blocks)
+}
+
+/// Takes the last group out of doubt. Needs no flush of its own: it says something only if it survives.
+pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
+    let mut header =
+        Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };
+    append(inner, &mut header, &[]).await?;
+    inner.log.borrow_mut().sealed = true;
+    Ok(())
+}

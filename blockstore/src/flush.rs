@@ -1,0 +1,356 @@
+//! Flush: dirty hot extents to base, in address order, one device flush, then one change of the index that calls them clean.
+//!
+//! Base blocks under a dirty hot extent are nobody's until the flush: reads take the hot copy. So the flush writes them in place, and a
+//! crash on the way loses nothing, because the hot extent is dirty until the change is in the log. Where base has nothing yet, blocks are
+//! *reserved*: a crash forgets them, and the change makes them the object's. No object is flushed twice at once, since two writes in
+//! place could overtake each other.
+
+use crate::allocator::Run;
+use crate::checksum::block_checksums;
+use crate::error::{Error, Result};
+use crate::index::{Layer, key};
+use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
+use crate::object::{HotChange, ObjectId};
+use crate::record::{Extent, ExtentState};
+use crate::state::Change;
+use crate::store::Inner;
+use crate::transaction::Applied;
+use crate::wal::Side;
+use basalt_ring::local::Semaphore;
+use basalt_ring::{BLOCK, Slice};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Some blocks of a dirty extent and where on base they go.
+#[derive(Clone, Debug)]
+struct Part {
+    unit: usize,
+    /// First block, within the object.
+    block: u32,
+    hot_address: u64,
+    checksums: Vec<u32>,
+    base_address: u64,
+    /// Nothing was there before; the blocks are reserved.
+    reserved: bool,
+}
+
+impl Part {
+    fn blocks(&self) -> u32 {
+        self.checksums.len() as u32
+    }
+    fn base_end(&self) -> u64 {
+        self.base_address + u64::from(self.blocks())
+    }
+}
+
+/// A dirty extent as it was when the flush was planned.
+struct Unit {
+    object: ObjectId,
+    block: u32,
+    extent: Extent,
+    parts: Vec<Part>,
+    /// Cannot be read: stays dirty.
+    failed: Cell<bool>,
+}
+
+/// Keeps other flushes from the objects until dropped.
+struct Claim<'a> {
+    inner: &'a Inner,
+    objects: Vec<ObjectId>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut flushing = self.inner.flushing.borrow_mut();
+        for object in &self.objects {
+            flushing.remove(object);
+        }
+    }
+}
+
+/// Returns the bytes flushed and what each object holds now.
+pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) -> Result<(u64, Vec<HotChange>)> {
+    let claimed: Vec<ObjectId> = objects.iter().copied().filter(|object| inner.flushing.borrow_mut().insert(*object)).collect();
+    let claim = Claim { inner, objects: claimed };
+    let mover = inner.movers();
+    let started_ns = inner.ring.unix_time().0;
+    let mut units = plan(inner, &claim.objects).await?;
+    if units.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    // What is planned may still be on its way to the hot device.
+    inner.barrier().await?;
+    let shortage = place(inner, &mut units).await?;
+    let moved = move_data(inner, &units).await;
+    let moved = match moved {
+        Ok(()) => inner.flush(Side::Base).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = moved {
+        release(inner, &units);
+        return Err(error);
+    }
+    drop(mover);
+    let outcome = commit(inner, pool, &units, started_ns).await?;
+    if outcome.0 == 0
+        && let Some(error) = shortage
+    {
+        return Err(error);
+    }
+    Ok(outcome)
+}
+
+async fn plan(inner: &Rc<Inner>, objects: &[ObjectId]) -> Result<Vec<Unit>> {
+    let mut units = Vec::new();
+    for object in objects {
+        let extents = inner.index(|state| state.extents(*object, Layer::Hot, 0, u32::MAX)).await?;
+        for (block, extent) in extents.into_iter().filter(|(_, extent)| extent.state == ExtentState::HotDirty) {
+            units.push(Unit { object: *object, block, extent, parts: Vec::new(), failed: Cell::new(false) });
+        }
+    }
+    Ok(units)
+}
+
+/// Finds each unit its place on base. What finds none stays dirty, and the shortage is returned.
+async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
+    let mut shortage = None;
+    for (index, unit) in units.iter_mut().enumerate() {
+        let (from, to) = (unit.block, unit.block + unit.extent.blocks());
+        let below = match inner.index(|state| state.extents(unit.object, Layer::Base, from, to)).await {
+            Ok(below) => below,
+            Err(error) => {
+                unit.failed.set(true);
+                shortage = Some(error);
+                continue;
+            }
+        };
+        let part = |block: u32, end: u32, base_address: u64, reserved: bool| Part {
+            unit: index,
+            block,
+            hot_address: unit.extent.address + u64::from(block - from),
+            checksums: unit.extent.checksums[(block - from) as usize..(end - from) as usize].to_vec(),
+            base_address,
+            reserved,
+        };
+        let mut parts = Vec::new();
+        let mut gaps = Vec::new();
+        let mut at = from;
+        for (block, extent) in below {
+            let (start, end) = (block.max(from), (block + extent.blocks()).min(to));
+            gaps.push((at, start));
+            parts.push(part(start, end, extent.address + u64::from(start - block), false));
+            at = end;
+        }
+        gaps.push((at, to));
+        gaps.retain(|(start, end)| start < end);
+        let mut state = inner.state.borrow_mut();
+        let wanted: u64 = gaps.iter().map(|(start, end)| u64::from(end - start)).sum();
+        if state.base.data_free_blocks() < wanted {
+            shortage = Some(inner.no_space(Side::Base, wanted, state.base.data_free_blocks()));
+            unit.failed.set(true);
+            inner.want_checkpoint();
+            continue;
+        }
+        for (start, end) in gaps {
+            let mut at = start;
+            for run in state.base.allocate(u64::from(end - start), EXTENT_BLOCKS_MAX).expect("there is room for all of it") {
+                state.base.reserve(run);
+                parts.push(part(at, at + run.blocks, run.at, true));
+                at += run.blocks;
+            }
+        }
+        drop(state);
+        parts.sort_unstable_by_key(|part| part.block);
+        unit.parts = parts;
+    }
+    Ok(shortage)
+}
+
+/// Reads from hot and writes to base: neighbours on base in one write, in address order, a bounded number at once.
+async fn move_data(inner: &Rc<Inner>, units: &[Unit]) -> Result<()> {
+    let mut parts: Vec<Part> = units.iter().flat_map(|unit| unit.parts.iter().cloned()).collect();
+    parts.sort_unstable_by_key(|part| part.base_address);
+    let mut runs: Vec<Vec<Part>> = Vec::new();
+    for part in parts {
+        match runs.last_mut() {
+            Some(run)
+                if run.last().is_some_and(|last| last.base_end() == part.base_address)
+                    && part.base_end() - run[0].base_address <= u64::from(MOVE_RUN_BLOCKS_MAX) =>
+            {
+                run.push(part);
+            }
+            _ => runs.push(vec![part]),
+        }
+    }
+    let failed = Rc::new(RefCell::new(Vec::new()));
+    let in_flight = Semaphore::new(MOVE_OPERATIONS_MAX as u64);
+    let mut tasks = Vec::with_capacity(runs.len());
+    for run in runs {
+        let permit = in_flight.acquire(1).await;
+        let (inner, failed) = (inner.clone(), failed.clone());
+        let ring = inner.ring.clone();
+        tasks.push(ring.spawn(async move {
+            let _permit = permit;
+            move_run(&inner, run, &failed).await
+        }));
+    }
+    let mut outcome = Ok(());
+    for task in tasks {
+        // All of them end before the claim on the objects does.
+        outcome = outcome.and(task.await);
+    }
+    for unit in failed.borrow().iter() {
+        let unit: &Unit = &units[*unit];
+        unit.failed.set(true);
+    }
+    outcome
+}
+
+async fn move_run(inner: &Rc<Inner>, run: Vec<Part>, failed: &RefCell<Vec<usize>>) -> Result<()> {
+    let blocks: usize = run.iter().map(|part| part.checksums.len()).sum();
+    let mut rest = inner.ring.buffer(blocks * BLOCK);
+    let mut whole = None;
+    for part in &run {
+        let tail = rest.split_off(part.checksums.len() * BLOCK);
+        let window = std::mem::replace(&mut rest, tail);
+        let (outcome, mut window) = inner.device(Side::Hot).read(part.hot_address * BLOCK_BYTES, window).await;
+        if outcome.is_err() || !block_checksums(&window).eq(part.checksums.iter().copied()) {
+            // Overwritten meanwhile, or damaged. Either way this unit is not called clean; what goes to base in its place is never read.
+            window.fill(0);
+            failed.borrow_mut().push(part.unit);
+        }
+        match &mut whole {
+            None => whole = Some(window),
+            Some(whole) => assert!(whole.unsplit(window).is_ok(), "windows of one buffer join"),
+        }
+    }
+    let data: Slice = whole.expect("a run has parts").freeze();
+    inner.write(Side::Base, run[0].base_address, data).await
+}
+
+/// Nothing came of it: the reservations end.
+fn release(inner: &Inner, units: &[Unit]) {
+    let mut state = inner.state.borrow_mut();
+    for part in units.iter().flat_map(|unit| &unit.parts).filter(|part| part.reserved) {
+        state.base.settle_reserved(Run { at: part.base_address, blocks: part.blocks() }, &[]);
+    }
+}
+
+async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<(u64, Vec<HotChange>)> {
+    let bytes_max = inner.log.borrow().body_bytes_max() / 2;
+    let unit_bytes = |unit: &Unit| 256 + unit.extent.checksums.len() * 12 + unit.parts.len() * 160;
+    let mut flushed_blocks = 0u64;
+    let mut changes: Vec<HotChange> = Vec::new();
+    let mut last = None;
+    let mut done = 0;
+    while done < units.len() {
+        let mut end = done;
+        let mut bytes = 0;
+        while end < units.len() && (end == done || bytes + unit_bytes(&units[end]) <= bytes_max) {
+            bytes += unit_bytes(&units[end]);
+            end += 1;
+        }
+        let batch = &units[done..end];
+        let mut blocks = 0;
+        let commit = inner
+            .transact(bytes, &[], |state, now_ns| {
+                for unit in batch {
+                    state.reach_extents(unit.object, unit.block, unit.block + unit.extent.blocks())?;
+                    state.tree.reach(&key::hot_summary(pool, unit.object))?;
+                    for part in &unit.parts {
+                        state.tree.reach(&key::extent(unit.object, Layer::Base, part.block))?;
+                    }
+                }
+                let mut change = Change::new(state, now_ns);
+                blocks = batch.iter().map(|unit| apply(&mut change, pool, unit, started_ns)).sum();
+                let (entry, hot_changes) = change.finish();
+                Ok(Applied { entry, hot_changes, data: Vec::new() })
+            })
+            .await;
+        let commit = match commit {
+            Ok(commit) => commit,
+            Err(error) => {
+                release(inner, &units[done..]);
+                return Err(error);
+            }
+        };
+        flushed_blocks += blocks;
+        for change in commit.hot_changes() {
+            changes.retain(|older| older.object != change.object);
+            changes.push(*change);
+        }
+        last = Some(commit);
+        done = end;
+    }
+    if let Some(commit) = last {
+        commit.durable().await?;
+    }
+    Ok((flushed_blocks * BLOCK_BYTES, changes))
+}
+
+/// Calls clean what of the unit is still as it was planned; returns how many blocks that is.
+fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
+    let mut still: Vec<(u32, u32)> = Vec::new();
+    if !unit.failed.get() {
+        let end = unit.block + unit.extent.blocks();
+        for (block, extent) in change.extents(unit.object, Layer::Hot, unit.block, end) {
+            let same = extent.state == ExtentState::HotDirty
+                && block >= unit.block
+                && extent.address == unit.extent.address + u64::from(block - unit.block);
+            if same {
+                still.push((block, block + extent.blocks()));
+                let clean = Extent { state: ExtentState::HotClean, ..extent };
+                change.put(key::extent(unit.object, Layer::Hot, block), clean.encode());
+            }
+        }
+    }
+    let mut blocks = 0;
+    for part in &unit.parts {
+        let part_end = part.block + part.blocks();
+        let mut used = Vec::new();
+        for (from, to) in &still {
+            let (from, to) = ((*from).max(part.block), (*to).min(part_end));
+            if from >= to {
+                continue;
+            }
+            let checksums = part.checksums[(from - part.block) as usize..(to - part.block) as usize].to_vec();
+            let address = part.base_address + u64::from(from - part.block);
+            if part.reserved {
+                let run = Run { at: address, blocks: to - from };
+                used.push(run);
+                change.allocated(Side::Base, run, checksums.clone());
+                let extent = Extent { address, state: ExtentState::Base, checksums };
+                change.insert(pool, unit.object, from, &extent);
+            } else {
+                rewrite_checksums(change, unit.object, from, &checksums);
+            }
+            blocks += u64::from(to - from);
+        }
+        if part.reserved {
+            let run = Run { at: part.base_address, blocks: part.blocks() };
+            change.state.base.settle_reserved(run, &used);
+        }
+    }
+    if blocks > 0 {
+        let summary = change.summary(pool, unit.object);
+        summary.dirty_blocks -= blocks;
+        summary.clean_blocks += blocks;
+        // What is dirty now became so after the flush began.
+        summary.dirty_since_ns = started_ns;
+    }
+    blocks
+}
+
+/// Base blocks were written in place: their extents get the new checksums.
+fn rewrite_checksums(change: &mut Change, object: ObjectId, from: u32, checksums: &[u32]) {
+    let to = from + checksums.len() as u32;
+    for (block, mut extent) in change.extents(object, Layer::Base, from, to) {
+        for (index, crc) in extent.checksums.iter_mut().enumerate() {
+            let at = block + index as u32;
+            if (from..to).contains(&at) {
+                *crc = checksums[(at - from) as usize];
+            }
+        }
+        change.put(key::extent(object, Layer::Base, block), extent.encode());
+    }
+}

@@ -1,0 +1,487 @@
+//! The tree. Every function here is synchronous and needs the nodes it passes in memory: what is not there comes back as [`Missing`],
+//! to be loaded and tried again, and nothing is changed until all is there.
+//!
+//! Copy on write by generation: a node belongs to the checkpoint that will write it. Changing one of an older generation first copies it
+//! (or moves it, when no checkpoint is writing it) and frees its blocks; so [`Tree::freeze`] costs no more than collecting the nodes of
+//! the current generation, and the tree goes on changing while they are written.
+
+use super::cache::Cache;
+use super::leaf::Leaf;
+use super::node::{Body, Child, Inner, Node, NodePointer};
+use crate::allocator::Run;
+use crate::limits::{DIRTY_NODE_BYTES_MAX, NODE_BYTES, TREE_LEVELS_MAX};
+use std::rc::Rc;
+
+/// A node that has to be loaded first.
+pub(crate) struct Missing(pub Rc<Child>);
+
+/// The nodes that a checkpoint has to write, children before parents.
+pub(crate) struct Frozen {
+    pub nodes: Vec<(Rc<Child>, Rc<Node>)>,
+    pub root: Rc<Child>,
+    pub generation: u64,
+}
+
+pub(crate) struct Tree {
+    root: Rc<Child>,
+    generation: u64,
+    dirty_nodes: usize,
+    /// Blocks of nodes that were replaced; the owner hands them to the allocator.
+    freed: Vec<Run>,
+    cache: Cache,
+}
+
+type Sibling = (Box<[u8]>, Rc<Child>);
+
+impl Tree {
+    #[cfg(test)]
+    pub fn new(generation: u64, cache_bytes: usize) -> Tree {
+        Tree {
+            root: Child::in_memory(Node::empty_leaf(generation)),
+            generation,
+            dirty_nodes: 1,
+            freed: Vec::new(),
+            cache: Cache::new(cache_bytes),
+        }
+    }
+
+    /// The tree whose root the checkpoint of generation `generation - 1` wrote.
+    pub fn open(root: NodePointer, generation: u64, cache_bytes: usize) -> Tree {
+        Tree { root: Child::on_disk(root), generation, dirty_nodes: 0, freed: Vec::new(), cache: Cache::new(cache_bytes) }
+    }
+
+    pub fn root(&self) -> Rc<Child> {
+        self.root.clone()
+    }
+
+    pub fn take_freed(&mut self) -> Vec<Run> {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// Blocks that a checkpoint now would need at most, about.
+    pub fn dirty_blocks(&self) -> u64 {
+        (self.dirty_nodes * (NODE_BYTES / basalt_ring::BLOCK)) as u64
+    }
+
+    pub fn is_dirty_enough(&self) -> bool {
+        self.dirty_nodes * NODE_BYTES > DIRTY_NODE_BYTES_MAX
+    }
+
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.bytes()
+    }
+
+    /// A loaded node takes its place.
+    pub fn loaded(&mut self, child: &Rc<Child>, node: Node) {
+        if child.node.borrow().is_some() {
+            return;
+        }
+        let is_leaf = matches!(node.body, Body::Leaf(_));
+        *child.node.borrow_mut() = Some(Rc::new(node));
+        child.referenced.set(true);
+        if is_leaf {
+            self.cache.insert(child);
+        }
+    }
+
+    /// Drops clean leaves beyond the budget. Never called between a check for missing nodes and the change it was made for.
+    pub fn shrink_cache(&mut self) {
+        self.cache.shrink();
+    }
+
+    fn node(child: &Rc<Child>) -> Result<Rc<Node>, Missing> {
+        child.get().ok_or_else(|| Missing(child.clone()))
+    }
+
+    fn leaf_of(&self, key: &[u8]) -> Result<Rc<Node>, Missing> {
+        let mut node = Self::node(&self.root)?;
+        loop {
+            let child = match &node.body {
+                Body::Leaf(_) => return Ok(node),
+                Body::Inner(inner) => inner.children[inner.find(key)].1.clone(),
+            };
+            node = Self::node(&child)?;
+        }
+    }
+
+    /// Calls `f` with the value, if there is one.
+    pub fn with<T>(&self, key: &[u8], f: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, Missing> {
+        let node = self.leaf_of(key)?;
+        let Body::Leaf(leaf) = &node.body else { unreachable!("a path ends in a leaf") };
+        Ok(leaf.get(key).map(f))
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Missing> {
+        self.with(key, <[u8]>::to_vec)
+    }
+
+    pub fn contains(&self, key: &[u8]) -> Result<bool, Missing> {
+        self.with(key, |_| ()).map(|found| found.is_some())
+    }
+
+    /// Calls `f` for each entry in `[from, end)`, in order, until it says false. It may have been called before a [`Missing`] comes back.
+    pub fn scan(&self, from: &[u8], end: Option<&[u8]>, mut f: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), Missing> {
+        self.scan_below(&self.root, from, end, &mut f).map(drop)
+    }
+
+    fn scan_below(
+        &self,
+        child: &Rc<Child>,
+        from: &[u8],
+        end: Option<&[u8]>,
+        f: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<bool, Missing> {
+        let node = Self::node(child)?;
+        match &node.body {
+            Body::Leaf(leaf) => {
+                let first = leaf.find(from).unwrap_or_else(|index| index);
+                for index in first..leaf.len() {
+                    let (key, value) = leaf.entry(index);
+                    if end.is_some_and(|end| key >= end) || !f(key, value) {
+                        return Ok(false);
+                    }
+                }
+            }
+            Body::Inner(inner) => {
+                for (index, (low, child)) in inner.children.iter().enumerate().skip(inner.find(from)) {
+                    if index > 0 && end.is_some_and(|end| &**low >= end) {
+                        return Ok(false);
+                    }
+                    if !self.scan_below(child, from, end, f)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes sure that a change of `key` can be made.
+    pub fn reach(&self, key: &[u8]) -> Result<(), Missing> {
+        self.leaf_of(key).map(drop)
+    }
+
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Missing> {
+        self.reach(key)?;
+        let mut root = self.root.clone();
+        self.own(&mut root);
+        self.root = root.clone();
+        let siblings = self.put_below(&root, key, value);
+        if !siblings.is_empty() {
+            let level = root.get().map_or(0, |node| node.level()) + 1;
+            assert!(usize::from(level) < TREE_LEVELS_MAX);
+            let mut children: Vec<Sibling> = vec![(Box::default(), root)];
+            children.extend(siblings);
+            self.root = self.dirty(Body::Inner(Inner::new(level, children)));
+        }
+        Ok(())
+    }
+
+    fn dirty(&mut self, body: Body) -> Rc<Child> {
+        self.dirty_nodes += 1;
+        Child::in_memory(Node { generation: self.generation, body })
+    }
+
+    /// Makes `slot` a child whose node belongs to this generation.
+    fn own(&mut self, slot: &mut Rc<Child>) {
+        let node = slot.node.borrow().clone().expect("reached before");
+        if node.generation == self.generation {
+            return;
+        }
+        drop(node);
+        self.discard(slot);
+        let node = slot.node.borrow_mut().take().expect("reached before");
+        let mut node = Rc::try_unwrap(node).unwrap_or_else(|frozen| (*frozen).clone());
+        node.generation = self.generation;
+        self.dirty_nodes += 1;
+        *slot = Child::in_memory(node);
+    }
+
+    /// The tree does not refer to this child any more.
+    fn discard(&mut self, child: &Rc<Child>) {
+        match child.pointer.get() {
+            Some(pointer) => self.freed.push(Run { at: pointer.block, blocks: pointer.blocks.into() }),
+            None => self.dirty_nodes -= 1,
+        }
+        self.cache.forget(child);
+    }
+
+    /// Returns the new siblings to the right of `child`, whose node belongs to this generation.
+    fn put_below(&mut self, child: &Rc<Child>, key: &[u8], value: &[u8]) -> Vec<Sibling> {
+        let mut guard = child.node.borrow_mut();
+        let node = Rc::make_mut(guard.as_mut().expect("reached before"));
+        match &mut node.body {
+            Body::Leaf(leaf) => {
+                let at_end = leaf.find(key) == Err(leaf.len());
+                leaf.put(key, value);
+                if !node.is_too_large() {
+                    return Vec::new();
+                }
+                self.split_leaf(node, at_end)
+            }
+            Body::Inner(inner) => {
+                let index = inner.find(key);
+                self.own(&mut inner.children[index].1);
+                let below = inner.children[index].1.clone();
+                let siblings = self.put_below(&below, key, value);
+                if siblings.is_empty() {
+                    return Vec::new();
+                }
+                inner.key_bytes += siblings.iter().map(|(key, _)| key.len()).sum::<usize>();
+                inner.children.splice(index + 1..index + 1, siblings);
+                self.split_inner(node)
+            }
+        }
+    }
+
+    fn split_leaf(&mut self, node: &mut Node, at_end: bool) -> Vec<Sibling> {
+        let mut siblings = Vec::new();
+        // The part still to be split stands in `node`; what is cut off is split further on its own.
+        while node.is_too_large() {
+            let Body::Leaf(leaf) = &mut node.body else { unreachable!("called with a leaf") };
+            let upper = leaf.split(at_end);
+            let low = separator(leaf, &upper);
+            let mut right = Node { generation: self.generation, body: Body::Leaf(upper) };
+            let further = self.split_leaf(&mut right, at_end);
+            let right = self.dirty(right.body);
+            siblings.splice(0..0, std::iter::once((low, right)).chain(further));
+        }
+        siblings
+    }
+
+    fn split_inner(&mut self, node: &mut Node) -> Vec<Sibling> {
+        let mut siblings = Vec::new();
+        while node.is_too_large() {
+            let Body::Inner(inner) = &mut node.body else { unreachable!("called with an inner node") };
+            let mut upper = inner.children.split_off(inner.children.len() / 2);
+            let low = std::mem::take(&mut upper[0].0);
+            let level = inner.level;
+            *inner = Inner::new(level, std::mem::take(&mut inner.children));
+            let mut right = Node { generation: self.generation, body: Body::Inner(Inner::new(level, upper)) };
+            let further = self.split_inner(&mut right);
+            let right = self.dirty(right.body);
+            siblings.splice(0..0, std::iter::once((low, right)).chain(further));
+        }
+        siblings
+    }
+
+    /// Whether there was such a key.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool, Missing> {
+        if !self.contains(key)? {
+            return Ok(false);
+        }
+        let mut root = self.root.clone();
+        self.own(&mut root);
+        self.root = root.clone();
+        self.delete_below(&root, key);
+        // A root with one child is one level too many.
+        loop {
+            let only = match self.root.get().as_deref() {
+                Some(Node { body: Body::Inner(inner), .. }) if inner.children.len() == 1 => inner.children[0].1.clone(),
+                _ => return Ok(true),
+            };
+            let old = std::mem::replace(&mut self.root, only);
+            self.discard(&old);
+        }
+    }
+
+    fn delete_below(&mut self, child: &Rc<Child>, key: &[u8]) {
+        let mut guard = child.node.borrow_mut();
+        let node = Rc::make_mut(guard.as_mut().expect("reached before"));
+        match &mut node.body {
+            Body::Leaf(leaf) => {
+                leaf.delete(key);
+            }
+            Body::Inner(inner) => {
+                let index = inner.find(key);
+                self.own(&mut inner.children[index].1);
+                let below = inner.children[index].1.clone();
+                self.delete_below(&below, key);
+                let sparse = below.node.borrow().as_ref().is_some_and(|node| node.is_sparse());
+                if sparse && inner.children.len() > 1 {
+                    self.merge(inner, index);
+                }
+            }
+        }
+    }
+
+    /// Joins the sparse child at `index` with a neighbour that is in memory and has room; an empty one needs no neighbour.
+    fn merge(&mut self, inner: &mut Inner, index: usize) {
+        for left in [Some(index), index.checked_sub(1)].into_iter().flatten() {
+            if left + 1 >= inner.children.len() {
+                continue;
+            }
+            let (Some(a), Some(b)) = (inner.children[left].1.get(), inner.children[left + 1].1.get()) else { continue };
+            let fits = match (&a.body, &b.body) {
+                (Body::Leaf(a), Body::Leaf(b)) => a.bytes() + b.bytes() < NODE_BYTES * 3 / 4,
+                (Body::Inner(a), Body::Inner(b)) => {
+                    a.bytes() + b.bytes() + inner.children[left + 1].0.len() < NODE_BYTES * 3 / 4
+                }
+                _ => unreachable!("neighbours are of one level"),
+            };
+            if !fits {
+                continue;
+            }
+            drop(a);
+            self.own(&mut inner.children[left].1);
+            let (low, right) = inner.children.remove(left + 1);
+            inner.key_bytes -= low.len();
+            self.discard(&right);
+            let mut guard = inner.children[left].1.node.borrow_mut();
+            let node = Rc::make_mut(guard.as_mut().expect("just owned"));
+            match (&mut node.body, &b.body) {
+                (Body::Leaf(a), Body::Leaf(b)) => a.absorb(b),
+                (Body::Inner(a), Body::Inner(b)) => {
+                    let mut children = b.children.clone();
+                    children[0].0 = low;
+                    a.key_bytes += children.iter().map(|(key, _)| key.len()).sum::<usize>();
+                    a.children.extend(children);
+                }
+                _ => unreachable!("neighbours are of one level"),
+            }
+            return;
+        }
+        let empty = match inner.children[index].1.get().as_deref() {
+            Some(Node { body: Body::Leaf(leaf), .. }) => leaf.is_empty(),
+            _ => false,
+        };
+        if empty {
+            let (low, child) = inner.children.remove(index);
+            inner.key_bytes -= low.len();
+            self.discard(&child);
+            if index == 0 {
+                let low = std::mem::take(&mut inner.children[0].0);
+                inner.key_bytes -= low.len();
+            }
+        }
+    }
+
+    /// Everything of this generation, to be written; the tree goes on with the next.
+    pub fn freeze(&mut self) -> Frozen {
+        let mut nodes = Vec::with_capacity(self.dirty_nodes);
+        Self::collect(&self.root, self.generation, &mut nodes);
+        assert_eq!(nodes.len(), self.dirty_nodes, "every dirty node is reachable");
+        let frozen = Frozen { nodes, root: self.root.clone(), generation: self.generation };
+        self.generation += 1;
+        self.dirty_nodes = 0;
+        frozen
+    }
+
+    fn collect(child: &Rc<Child>, generation: u64, nodes: &mut Vec<(Rc<Child>, Rc<Node>)>) {
+        let Some(node) = child.node.borrow().clone() else { return };
+        if node.generation != generation {
+            return;
+        }
+        if let Body::Inner(inner) = &node.body {
+            for (_, child) in &inner.children {
+                Self::collect(child, generation, nodes);
+            }
+        }
+        nodes.push((child.clone(), node));
+    }
+
+    /// A frozen node is on disk now; its leaf may leave memory.
+    pub fn written(&mut self, child: &Rc<Child>) {
+        let is_leaf = matches!(child.node.borrow().as_deref(), Some(Node { body: Body::Leaf(_), .. }));
+        if is_leaf {
+            self.cache.insert(child);
+        }
+    }
+}
+
+/// The shortest key that is above all of `left` and not above any of `right`.
+fn separator(left: &Leaf, right: &Leaf) -> Box<[u8]> {
+    let last = left.entry(left.len() - 1).0;
+    let first = right.entry(0).0;
+    let shared = last.iter().zip(first).take_while(|(a, b)| a == b).count();
+    first[..=shared.min(first.len() - 1)].into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => (0u16..400).prop_map(|n| n.to_be_bytes().to_vec()),
+            1 => proptest::collection::vec(0u8..3, 1..700),
+        ]
+    }
+
+    fn contents(tree: &Tree) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries = Vec::new();
+        assert!(tree.scan(&[], None, |k, v| { entries.push((k.to_vec(), v.to_vec())); true }).is_ok());
+        entries
+    }
+
+    /// Gives every frozen node an address, as a checkpoint would, and reads a copy back from the encoded bytes.
+    fn round_trip(frozen: &Frozen, next_block: &mut u64) -> usize {
+        for (child, node) in &frozen.nodes {
+            let block = *next_block;
+            *next_block += u64::from(node.blocks());
+            child.pointer.set(Some(NodePointer { block, blocks: node.blocks(), crc: 0, generation: frozen.generation }));
+            let bytes = node.encode();
+            let crc = Node::checksum(&[7; 16], block, frozen.generation, &bytes);
+            let pointer = NodePointer { block, blocks: node.blocks(), crc, generation: frozen.generation };
+            child.pointer.set(Some(pointer));
+            assert!(Node::decode(&bytes, &pointer, &[7; 16]).is_ok());
+            assert!(Node::decode(&bytes, &NodePointer { block: block + 1, ..pointer }, &[7; 16]).is_err());
+        }
+        frozen.nodes.len()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_tree_is_a_sorted_map(steps in proptest::collection::vec((key(), 0usize..2000, 0u8..10), 1..800)) {
+            let mut tree = Tree::new(1, 1 << 20);
+            let mut model = BTreeMap::new();
+            let mut next_block = 100;
+            for (key, length, what) in steps {
+                match what {
+                    0..=5 => {
+                        let value = vec![what; length];
+                        prop_assert!(tree.put(&key, &value).is_ok());
+                        model.insert(key, value);
+                    }
+                    6..=8 => prop_assert!(tree.delete(&key).is_ok_and(|found| found == model.remove(&key).is_some())),
+                    _ => {
+                        // What was frozen stays as it was while the tree goes on.
+                        let frozen = tree.freeze();
+                        round_trip(&frozen, &mut next_block);
+                    }
+                }
+                prop_assert_eq!(tree.get(&[1, 2]).ok().flatten(), model.get(&vec![1u8, 2]).cloned());
+            }
+            let expected: Vec<_> = model.into_iter().collect();
+            prop_assert_eq!(contents(&tree), expected);
+        }
+    }
+
+    #[test]
+    fn ascending_keys_leave_full_leaves() {
+        let mut tree = Tree::new(1, 1 << 20);
+        for n in 0..20_000u32 {
+            assert!(tree.put(&n.to_be_bytes(), &[0; 40]).is_ok());
+        }
+        let frozen = tree.freeze();
+        let full = frozen.nodes.iter().filter(|(_, node)| node.blocks() == 4).count();
+        assert!(full * 10 > frozen.nodes.len() * 9, "{full} of {}", frozen.nodes.len());
+    }
+
+    #[test]
+    fn an_unchanged_tree_freezes_to_nothing() {
+        let mut tree = Tree::new(1, 1 << 20);
+        for n in 0..2_000u32 {
+            assert!(tree.put(&n.to_be_bytes(), &[0; 40]).is_ok());
+        }
+        let mut next_block = 0;
+        let all = round_trip(&tree.freeze(), &mut next_block);
+        assert!(tree.put(&7u32.to_be_bytes(), &[1; 40]).is_ok());
+        let path = round_trip(&tree.freeze(), &mut next_block);
+        assert!(all > 5 && path == 2, "{all} {path}");
+        assert_eq!(tree.freeze().nodes.len(), 0);
+    }
+}

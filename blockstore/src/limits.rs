@@ -1,0 +1,77 @@
+//! Every bound of the store, together, with how they relate.
+
+use basalt_ring::BLOCK;
+
+pub const BLOCK_BYTES: u64 = BLOCK as u64;
+
+/// An object's name, in bytes; at least one.
+pub const NAME_BYTES_MAX: usize = 2048;
+pub const XATTR_NAME_BYTES_MAX: usize = 256;
+pub const XATTR_VALUE_BYTES_MAX: usize = 64 << 10;
+pub const OMAP_KEY_BYTES_MAX: usize = 2048;
+pub const OMAP_VALUE_BYTES_MAX: usize = 64 << 10;
+pub const LOG_ENTRY_BYTES_MAX: usize = 16 << 10;
+
+/// The longest index key: kind, object, subkind and an omap key; or kind, pool, placement group and a name.
+pub const KEY_BYTES_MAX: usize = 16 + OMAP_KEY_BYTES_MAX;
+pub const VALUE_BYTES_MAX: usize = OMAP_VALUE_BYTES_MAX;
+
+/// A leaf is split beyond this; only a single larger entry makes a larger node.
+pub const NODE_BYTES: usize = 4 * BLOCK;
+pub const NODE_HEADER_BYTES: usize = 32;
+pub const NODE_ENTRY_HEADER_BYTES: usize = 6;
+pub const NODE_BLOCKS_MAX: usize =
+    (NODE_HEADER_BYTES + NODE_ENTRY_HEADER_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX).div_ceil(BLOCK);
+/// An inner node refuses to grow beyond this many bytes before it is split.
+pub const INNER_BYTES: usize = 4 * BLOCK;
+pub const TREE_LEVELS_MAX: usize = 16;
+
+/// An extent's length: bounds an index entry (4 bytes of checksum a block) and how far back an overlap can begin.
+pub const EXTENT_BLOCKS_MAX: u32 = 64;
+
+/// An object's size in blocks fits 32 bits.
+pub const OBJECT_SIZE_LIMIT: u64 = (u32::MAX as u64) * BLOCK_BYTES;
+
+pub const WAL_BYTES_MIN: u64 = 256 << 10;
+pub const WAL_BYTES_MAX: u64 = 4 << 30;
+pub const DEVICE_BYTES_MIN: u64 = 4 << 20;
+
+/// One group, and so one transaction, takes at most this share of the WAL, so that a checkpoint can always make room for the next.
+pub const WAL_GROUP_SHARE: u64 = 8;
+/// A checkpoint starts when the WAL is filled to this share.
+pub const WAL_CHECKPOINT_SHARE: u64 = 2;
+/// Transactions wait for the group in flight once the gathering one is this large.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Removing an object whose index entries take more than this in the log leaves the rest to the reaper, which takes as much at a time.
+pub const REMOVE_BYTES_MAX: usize = 8 << 10;
+
+/// Dirty index nodes beyond this many bytes start a checkpoint.
+pub const DIRTY_NODE_BYTES_MAX: usize = 64 << 20;
+/// Freed space that waits for a checkpoint beyond this share of a device starts one.
+pub const PENDING_FREE_SHARE: u64 = 16;
+/// The share of the device that holds the index which only the index may use.
+pub const INDEX_RESERVE_SHARE: u64 = 32;
+pub const INDEX_RESERVE_BLOCKS_MIN: u64 = 64;
+
+/// Freed runs at least this long are discarded.
+pub const DISCARD_BLOCKS_MIN: u64 = 64;
+
+/// Largest device write and read made of merged neighbours.
+pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
+/// Device operations that a flush or a checkpoint keeps in flight.
+pub const MOVE_OPERATIONS_MAX: usize = 16;
+
+/// After this long without a transaction the last record is sealed (see `wal`).
+pub const SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// A read whose extents change under it is planned anew at most so often.
+pub const READ_RETRIES_MAX: usize = 16;
+
+const _: () = assert!(NODE_BLOCKS_MAX <= 255, "a pointer counts blocks in one byte");
+const _: () = assert!(NODE_BYTES <= NODE_BLOCKS_MAX * BLOCK);
+const _: () = assert!(XATTR_VALUE_BYTES_MAX <= VALUE_BYTES_MAX && LOG_ENTRY_BYTES_MAX <= VALUE_BYTES_MAX);
+const _: () = assert!(XATTR_NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX && NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX);
+const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(WAL_BYTES_MIN / WAL_GROUP_SHARE >= 8 * BLOCK_BYTES);
+const _: () = assert!(EXTENT_BLOCKS_MAX as usize * 4 + 64 <= NODE_BYTES / 8);

@@ -1,0 +1,71 @@
+//! Promote: copies what base has of a range to hot, clean, unless it changed meanwhile.
+
+use crate::error::{Error, Result};
+use crate::index::key;
+use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
+use crate::object::{HotChange, ObjectKey};
+use crate::read::{self, Piece, Source};
+use crate::record::{Extent, ExtentState};
+use crate::state::{Change, blocks_of};
+use crate::store::Inner;
+use crate::transaction::Applied;
+use crate::wal::Side;
+use basalt_ring::BLOCK;
+use std::rc::Rc;
+
+/// Returns the bytes promoted and what the object holds now.
+pub(crate) async fn promote(inner: &Rc<Inner>, object: &ObjectKey, offset: u64, length: u64) -> Result<(u64, HotChange)> {
+    inner.wait_for(object).await?;
+    let record = inner.record(object).await?.ok_or(Error::NotFound)?;
+    let (id, pool) = (record.id, object.pool);
+    let end = blocks_of(offset.saturating_add(length).min(record.size));
+    let mut promoted = 0u64;
+    let mut at = (offset / BLOCK_BYTES) as u32;
+    let mut last = None;
+    while at < end {
+        let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
+        let pieces = inner.index(|state| read::plan(state, id, at, to)).await?;
+        let (buffer, _) = inner.read_blocks(id, &read::display(object), at, to).await?;
+        let data = buffer.freeze();
+        let commit = inner
+            .transact(16 << 10, &[], |state, now_ns| {
+                state.reach_extents(id, at, to)?;
+                state.tree.reach(&key::hot_summary(pool, id))?;
+                let unchanged = state.tree.contains(&key::object(object))? && read::plan(state, id, at, to)? == pieces;
+                let wanted: u64 = if unchanged { pieces.iter().filter_map(on_base).map(|piece| u64::from(piece.blocks)).sum() } else { 0 };
+                let room = state.hot.as_ref().is_some_and(|hot| hot.data_free_blocks() >= wanted);
+                let mut writes = Vec::new();
+                let mut change = Change::new(state, now_ns);
+                for piece in pieces.iter().filter_map(on_base).filter(|_| wanted > 0 && room) {
+                    let Source::Device { checksums, .. } = &piece.source else { continue };
+                    let runs = change.state.allocator(Side::Hot).allocate(piece.blocks.into(), EXTENT_BLOCKS_MAX);
+                    let mut done = 0u32;
+                    for run in runs.expect("there is room for all of it") {
+                        let part = checksums[done as usize..(done + run.blocks) as usize].to_vec();
+                        change.allocated(Side::Hot, run, part.clone());
+                        let extent = Extent { address: run.at, state: ExtentState::HotClean, checksums: part };
+                        change.insert(pool, id, piece.block + done, &extent);
+                        let from = (piece.block - at + done) as usize * BLOCK;
+                        writes.push((Side::Hot, run.at, data.slice(from..from + run.blocks as usize * BLOCK)));
+                        promoted += u64::from(run.blocks);
+                        done += run.blocks;
+                    }
+                }
+                let (entry, hot_changes) = change.finish();
+                Ok(Applied { entry, hot_changes, data: writes })
+            })
+            .await?;
+        last = Some(commit);
+        at = to;
+    }
+    if let Some(commit) = last {
+        commit.durable().await?;
+    }
+    let summary = inner.index(|state| state.hot_summary(pool, id)).await?;
+    Ok((promoted * BLOCK_BYTES, summary.change(pool, id)))
+}
+
+fn on_base(piece: &Piece) -> Option<&Piece> {
+    matches!(piece.source, Source::Device { side: Side::Base, .. }).then_some(piece)
+}
+

@@ -1,0 +1,263 @@
+//! What the store knows of itself in memory, and the one way in which a transaction changes it: a [`Change`] does to the state what it
+//! writes down for the log, so that replay is the same.
+
+use crate::allocator::{Allocator, Run};
+use crate::error::Error;
+use crate::index::{Key, Layer, Missing, Tree, key};
+use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
+use crate::object::{HotChange, ObjectId};
+use crate::record::{Extent, ExtentState, HotSummary, Usage};
+use crate::wal::{Allocation, Entry, Side};
+use std::collections::BTreeMap;
+
+pub(crate) struct State {
+    pub tree: Tree,
+    pub base: Allocator,
+    pub hot: Option<Allocator>,
+    pub usage: BTreeMap<u32, Usage>,
+    pub next_object: u64,
+}
+
+impl State {
+    /// Which device holds the index.
+    pub fn index_side(&self) -> Side {
+        if self.hot.is_some() { Side::Hot } else { Side::Base }
+    }
+
+    pub fn allocator(&mut self, side: Side) -> &mut Allocator {
+        match side {
+            Side::Base => &mut self.base,
+            Side::Hot => self.hot.as_mut().expect("a store without a hot device has nothing there"),
+        }
+    }
+
+    pub fn index_allocator(&mut self) -> &mut Allocator {
+        let side = self.index_side();
+        self.allocator(side)
+    }
+
+    /// Hands the blocks of replaced nodes to the allocator.
+    pub fn settle(&mut self) {
+        for run in self.tree.take_freed() {
+            self.index_allocator().free(run);
+        }
+    }
+
+    /// Extents of a layer that overlap `[from, to)`, by their first block.
+    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Result<Vec<(u32, Extent)>, Missing> {
+        let first = key::extent(object, layer, from.saturating_sub(EXTENT_BLOCKS_MAX - 1));
+        let end = key::extent(object, layer, to);
+        let mut extents = Vec::new();
+        self.tree.scan(&first, Some(&end), |key, value| {
+            if let (Some((_, crate::index::Content::Extent(_, block))), Some(extent)) =
+                (key::parse_content(key), Extent::decode(value))
+                && block + extent.blocks() > from
+            {
+                extents.push((block, extent));
+            }
+            true
+        })?;
+        Ok(extents)
+    }
+
+    /// Makes sure that the extents in and next to `[from, to)` can be changed.
+    pub fn reach_extents(&self, object: ObjectId, from: u32, to: u32) -> Result<(), Missing> {
+        for layer in [Layer::Base, Layer::Hot] {
+            self.extents(object, layer, from, to)?;
+            self.tree.reach(&key::extent(object, layer, to))?;
+        }
+        Ok(())
+    }
+
+    pub fn hot_summary(&self, pool: u32, object: ObjectId) -> Result<HotSummary, Missing> {
+        let summary = self.tree.with(&key::hot_summary(pool, object), HotSummary::decode)?;
+        Ok(summary.flatten().unwrap_or_default())
+    }
+
+    /// Does again what a logged transaction did, as far as nodes are in memory: call it again, with the same arguments, after loading what is
+    /// missing. `done` counts the mutations that need not be repeated.
+    pub fn replay_mutations(&mut self, entry: &Entry, done: &mut usize) -> Result<(), Missing> {
+        while let Some((key, value)) = entry.mutations.get(*done) {
+            match value {
+                Some(value) => self.tree.put(key, value)?,
+                None => {
+                    self.tree.delete(key)?;
+                }
+            }
+            self.settle();
+            *done += 1;
+        }
+        Ok(())
+    }
+
+    pub fn replay_space(&mut self, entry: &Entry) -> Result<(), String> {
+        let both = self.hot.is_some();
+        for allocation in &entry.allocations {
+            if allocation.side == Side::Hot && !both {
+                return Err("it allocates on a hot device that the store does not have".to_owned());
+            }
+            self.allocator(allocation.side).claim(allocation.run())?;
+        }
+        for (side, run) in &entry.frees {
+            if *side == Side::Hot && !both {
+                return Err("it frees on a hot device that the store does not have".to_owned());
+            }
+            self.allocator(*side).free_checked(*run)?;
+        }
+        for (pool, usage) in &entry.usage {
+            self.usage.entry(*pool).or_default().add(usage);
+        }
+        self.next_object = self.next_object.max(entry.next_object);
+        Ok(())
+    }
+}
+
+/// A transaction being applied. Everything it touches has been reached before, so nothing here waits or fails.
+pub(crate) struct Change<'a> {
+    pub state: &'a mut State,
+    entry: Entry,
+    summaries: BTreeMap<(u32, ObjectId), (HotSummary, HotSummary)>,
+    now_ns: u64,
+}
+
+const REACHED: &str = "nodes were reached before the change";
+
+impl<'a> Change<'a> {
+    /// `now_ns`: nanoseconds since 1970, for when dirty data became so.
+    pub fn new(state: &'a mut State, now_ns: u64) -> Change<'a> {
+        Change { state, entry: Entry::default(), summaries: BTreeMap::new(), now_ns }
+    }
+
+    pub fn put(&mut self, key: Key, value: Vec<u8>) {
+        assert!(self.state.tree.put(&key, &value).is_ok(), "{REACHED}");
+        self.entry.mutations.push((key, Some(value)));
+    }
+
+    pub fn delete(&mut self, key: Key) -> bool {
+        let found = self.state.tree.delete(&key).unwrap_or_else(|_| panic!("{REACHED}"));
+        if found {
+            self.entry.mutations.push((key, None));
+        }
+        found
+    }
+
+    pub fn usage(&mut self, pool: u32) -> &mut Usage {
+        self.entry.usage.entry(pool).or_default()
+    }
+
+    /// Notes blocks that the allocator already handed out, and what is written there.
+    pub fn allocated(&mut self, side: Side, run: Run, checksums: Vec<u32>) {
+        debug_assert_eq!(run.blocks as usize, checksums.len());
+        self.entry.allocations.push(Allocation { side, address: run.at, checksums });
+    }
+
+    pub fn free(&mut self, side: Side, run: Run) {
+        self.state.allocator(side).free(run);
+        self.entry.frees.push((side, run));
+    }
+
+    pub fn next_object(&mut self) -> ObjectId {
+        let id = ObjectId(self.state.next_object);
+        self.state.next_object += 1;
+        id
+    }
+
+    pub fn summary(&mut self, pool: u32, object: ObjectId) -> &mut HotSummary {
+        let state = &*self.state;
+        let entry = self.summaries.entry((pool, object)).or_insert_with(|| {
+            let before = state.hot_summary(pool, object).unwrap_or_else(|_| panic!("{REACHED}"));
+            (before, before)
+        });
+        &mut entry.1
+    }
+
+    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Vec<(u32, Extent)> {
+        self.state.extents(object, layer, from, to).unwrap_or_else(|_| panic!("{REACHED}"))
+    }
+
+    /// Takes `[from, to)` out of a layer and frees its blocks; what reaches beyond stays.
+    pub fn carve(&mut self, pool: u32, object: ObjectId, layer: Layer, from: u32, to: u32) {
+        for (block, extent) in self.extents(object, layer, from, to) {
+            let end = block + extent.blocks();
+            let (cut_from, cut_to) = (from.max(block), to.min(end));
+            if block < cut_from {
+                self.put(key::extent(object, layer, block), extent.part(0, cut_from - block).encode());
+            } else {
+                self.delete(key::extent(object, layer, block));
+            }
+            if cut_to < end {
+                self.put(key::extent(object, layer, cut_to), extent.part(cut_to - block, extent.blocks()).encode());
+            }
+            let blocks = u64::from(cut_to - cut_from);
+            match extent.state {
+                ExtentState::Base => {}
+                ExtentState::HotDirty => self.summary(pool, object).dirty_blocks -= blocks,
+                ExtentState::HotClean => self.summary(pool, object).clean_blocks -= blocks,
+            }
+            let side = match layer {
+                Layer::Base => Side::Base,
+                Layer::Hot => Side::Hot,
+            };
+            self.free(side, Run { at: extent.address + u64::from(cut_from - block), blocks: cut_to - cut_from });
+        }
+    }
+
+    /// Adds an extent where a layer has nothing.
+    pub fn insert(&mut self, pool: u32, object: ObjectId, block: u32, extent: &Extent) {
+        let blocks = u64::from(extent.blocks());
+        let now_ns = self.now_ns;
+        let layer = match extent.state {
+            ExtentState::Base => Layer::Base,
+            ExtentState::HotDirty => {
+                let summary = self.summary(pool, object);
+                if summary.dirty_blocks == 0 {
+                    summary.dirty_since_ns = now_ns;
+                }
+                summary.dirty_blocks += blocks;
+                Layer::Hot
+            }
+            ExtentState::HotClean => {
+                self.summary(pool, object).clean_blocks += blocks;
+                Layer::Hot
+            }
+        };
+        self.put(key::extent(object, layer, block), extent.encode());
+    }
+
+    /// Ends the change: summaries and pool figures follow from it. Returns what goes to the log, and what the tier is told.
+    pub fn finish(mut self) -> (Entry, Vec<HotChange>) {
+        let mut changes = Vec::new();
+        for ((pool, object), (before, after)) in std::mem::take(&mut self.summaries) {
+            if before == after {
+                continue;
+            }
+            if after.is_empty() {
+                self.delete(key::hot_summary(pool, object));
+            } else {
+                self.put(key::hot_summary(pool, object), after.encode());
+            }
+            let usage = self.usage(pool);
+            usage.hot_dirty_blocks += after.dirty_blocks as i64 - before.dirty_blocks as i64;
+            usage.hot_clean_blocks += after.clean_blocks as i64 - before.clean_blocks as i64;
+            usage.dirty_objects += i64::from(after.dirty_blocks > 0) - i64::from(before.dirty_blocks > 0);
+            changes.push(after.change(pool, object));
+        }
+        self.entry.usage.retain(|_, usage| !usage.is_zero());
+        for (pool, usage) in &self.entry.usage {
+            self.state.usage.entry(*pool).or_default().add(usage);
+        }
+        self.entry.next_object = self.state.next_object;
+        self.state.settle();
+        (self.entry, changes)
+    }
+}
+
+/// Blocks that hold so many bytes.
+pub(crate) fn blocks_of(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(BLOCK_BYTES)).expect("object sizes are limited")
+}
+
+/// The error for an index entry that passed its checksum and still makes no sense.
+pub(crate) fn nonsense(what: &'static str, object: &str) -> Error {
+    Error::Corrupt { what, device: "the index".to_owned(), address: 0, why: format!("the entry of {object} cannot be decoded") }
+}

@@ -1,0 +1,246 @@
+//! The superblock: what a device is, and the checkpoint from which its store starts.
+//!
+//! Four copies, at both ends of the device. A new one is written to copies 0 and 2, flushed, then to 1 and 3, flushed: a crash at any
+//! moment leaves two whole copies of the old or of the new one. Everything that a superblock refers to is durable before its first
+//! copy is written. The newest sequence of which two copies are whole is the one; a single whole copy is not believed, since
+//! copies from long ago may lie beside damaged new ones.
+//!
+//! ```text
+//! offset  size  field                      offset  size  field
+//!      0     8  magic "BASALTSB"                88     4  osd
+//!      8     4  crc32c of bytes 12..4096        92    56  layout: base_blocks, hot_blocks, own_pages_at,
+//!     12     4  format version                            base_pages_at, wal_at, wal_blocks, data_at (u64 each)
+//!     16     8  features, compatible           148     8  replay_lsn
+//!     24     8  features, read-only compatible 156     8  next object id
+//!     32     8  features, incompatible         164     8  generation (of the checkpoint)
+//!     40     8  sequence                       172    24  root: address u64, blocks u8, pad[3], crc32c u32, generation u64
+//!     48    16  store id                       196     1  1: cleanly closed
+//!     64    16  fsid                           197     1  role: 0 base alone, 1 base beside hot, 2 hot
+//!     80     1  copy number                    198     8  digest of base's allocation pages
+//!     81     7  zeros                          206     8  digest of hot's allocation pages
+//!                                              214        zeros to 4096
+//! ```
+//! The crc is seeded with "SUPR" and the copy's block, but not with the store id, which is not known before it is read.
+
+use crate::checksum::Seed;
+use crate::encoding::{Put, Reader};
+use crate::error::{Error, Result};
+use crate::index::NodePointer;
+use crate::layout::Layout;
+use crate::limits::BLOCK_BYTES;
+use basalt_ring::{BLOCK, Device, Ring};
+
+pub(crate) const MAGIC: &[u8; 8] = b"BASALTSB";
+const FORMAT_VERSION: u32 = 1;
+/// Incompatible features that this version understands.
+const FEATURES_INCOMPATIBLE: u64 = 0;
+const FEATURES_READ_ONLY: u64 = 0;
+const NO_STORE: [u8; 16] = [0; 16];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    BaseAlone,
+    BaseBesideHot,
+    Hot,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub sequence: u64,
+    pub store_id: [u8; 16],
+    pub fsid: [u8; 16],
+    pub osd: u32,
+    pub layout: Layout,
+    /// The first log position that the checkpoint does not cover.
+    pub replay_lsn: u64,
+    pub next_object: u64,
+    pub generation: u64,
+    pub root: NodePointer,
+    pub clean: bool,
+    pub role: Role,
+    /// Which generation each allocation page is of, on base and hot; see `allocator`.
+    pub pages_digests: [u64; 2],
+}
+
+impl Superblock {
+    fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
+        let mut body = Vec::with_capacity(BLOCK);
+        body.put_u32(FORMAT_VERSION);
+        body.put_u64(0);
+        body.put_u64(0);
+        body.put_u64(0);
+        body.put_u64(self.sequence);
+        body.put(&self.store_id);
+        body.put(&self.fsid);
+        body.put_u8(copy);
+        body.put(&[0; 7]);
+        body.put_u32(self.osd);
+        let l = &self.layout;
+        for field in
+            [l.base_blocks, l.hot_blocks, l.own_pages_at, l.base_pages_at, l.wal_at, l.wal_blocks, l.data_at]
+        {
+            body.put_u64(field);
+        }
+        body.put_u64(self.replay_lsn);
+        body.put_u64(self.next_object);
+        body.put_u64(self.generation);
+        self.root.encode(&mut body);
+        body.put_u8(self.clean.into());
+        body.put_u8(match self.role {
+            Role::BaseAlone => 0,
+            Role::BaseBesideHot => 1,
+            Role::Hot => 2,
+        });
+        for digest in self.pages_digests {
+            body.put_u64(digest);
+        }
+        body.resize(BLOCK - 12, 0);
+        let mut block_bytes = Vec::with_capacity(BLOCK);
+        block_bytes.put(MAGIC);
+        block_bytes.put_u32(Seed::new(&NO_STORE, b"SUPR", block, 0).checksum(&body));
+        block_bytes.put(&body);
+        block_bytes
+    }
+
+    /// `None`: not a whole superblock copy. `Some(Err)`: whole, but not for this version.
+    fn decode(bytes: &[u8], block: u64) -> Option<Result<Superblock, String>> {
+        let mut reader = Reader::new(bytes);
+        if reader.bytes(8)? != MAGIC {
+            return None;
+        }
+        let crc = reader.u32()?;
+        if Seed::new(&NO_STORE, b"SUPR", block, 0).checksum(bytes.get(12..BLOCK)?) != crc {
+            return None;
+        }
+        let version = reader.u32()?;
+        let _compatible = reader.u64()?;
+        let read_only = reader.u64()?;
+        let incompatible = reader.u64()?;
+        if version != FORMAT_VERSION || incompatible & !FEATURES_INCOMPATIBLE != 0 || read_only & !FEATURES_READ_ONLY != 0
+        {
+            return Some(Err(format!(
+                "format version {version} with features {incompatible:#x}/{read_only:#x} is not known to this version (it knows format {FORMAT_VERSION}); use a newer basaltd"
+            )));
+        }
+        let sequence = reader.u64()?;
+        let store_id = reader.id()?;
+        let fsid = reader.id()?;
+        let _copy = reader.u8()?;
+        reader.bytes(7)?;
+        let osd = reader.u32()?;
+        let layout = Layout {
+            base_blocks: reader.u64()?,
+            hot_blocks: reader.u64()?,
+            own_pages_at: reader.u64()?,
+            base_pages_at: reader.u64()?,
+            wal_at: reader.u64()?,
+            wal_blocks: reader.u64()?,
+            data_at: reader.u64()?,
+        };
+        let superblock = Superblock {
+            sequence,
+            store_id,
+            fsid,
+            osd,
+            layout,
+            replay_lsn: reader.u64()?,
+            next_object: reader.u64()?,
+            generation: reader.u64()?,
+            root: NodePointer::decode(&mut reader)?,
+            clean: reader.u8()? == 1,
+            role: match reader.u8()? {
+                0 => Role::BaseAlone,
+                1 => Role::BaseBesideHot,
+                2 => Role::Hot,
+                _ => return None,
+            },
+            pages_digests: [reader.u64()?, reader.u64()?],
+        };
+        if !superblock.layout.is_sound() {
+            return Some(Err("its layout contradicts itself".to_owned()));
+        }
+        Some(Ok(superblock))
+    }
+
+    /// Writes all copies, so that a crash at any point leaves two whole ones of the old or the new.
+    pub async fn write(&self, ring: &Ring, device: &Device) -> Result<()> {
+        let blocks = device.info().size / BLOCK_BYTES;
+        let copies = Layout::superblock_copies(blocks);
+        for phase in [[0, 2], [1, 3]] {
+            for copy in phase {
+                let block = copies[copy];
+                let mut buffer = ring.buffer(BLOCK);
+                buffer.copy_from_slice(&self.encode(copy as u8, block));
+                device
+                    .write(block * BLOCK_BYTES, buffer.freeze())
+                    .await
+                    .map_err(|e| Error::device("superblock write", device, &e))?;
+            }
+            device.flush().await.map_err(|e| Error::device("flush", device, &e))?;
+        }
+        Ok(())
+    }
+}
+
+/// What the four copies of a device say.
+pub(crate) struct Copies {
+    /// By copy: whole or not.
+    pub whole: [bool; 4],
+    pub newest: Option<Superblock>,
+    pub foreign: Option<String>,
+    /// A single whole copy without a second of its sequence exists.
+    pub without_quorum: bool,
+}
+
+pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
+    let blocks = device.info().size / BLOCK_BYTES;
+    let mut result = Copies { whole: [false; 4], newest: None, foreign: None, without_quorum: false };
+    if blocks < 8 {
+        return Ok(result);
+    }
+    let mut found: Vec<Superblock> = Vec::new();
+    for (copy, block) in Layout::superblock_copies(blocks).into_iter().enumerate() {
+        // A copy that cannot be read is a copy that is not whole; the others decide.
+        let (outcome, buffer) = device.read(block * BLOCK_BYTES, ring.buffer(BLOCK)).await;
+        if outcome.is_err() {
+            continue;
+        }
+        match Superblock::decode(&buffer, block) {
+            Some(Ok(superblock)) => {
+                result.whole[copy] = true;
+                found.push(superblock);
+            }
+            Some(Err(why)) => result.foreign = Some(why),
+            None => {}
+        }
+    }
+    result.newest = found
+        .iter()
+        .filter(|one| found.iter().filter(|other| other.sequence == one.sequence && other.store_id == one.store_id).count() >= 2)
+        .max_by_key(|one| one.sequence)
+        .cloned();
+    result.without_quorum = result.newest.is_none() && !found.is_empty();
+    Ok(result)
+}
+
+/// The superblock of a device, or why there is none.
+pub(crate) async fn load(ring: &Ring, device: &Device) -> Result<Superblock> {
+    let copies = read(ring, device).await?;
+    let path = device.path().display();
+    if let Some(superblock) = copies.newest {
+        if copies.whole != [true; 4] {
+            tracing::warn!(device = %path, whole = ?copies.whole, "a superblock copy is damaged; the others agree");
+        }
+        return Ok(superblock);
+    }
+    Err(match copies.foreign {
+        Some(why) => Error::Refused(format!("the superblock on {path} cannot be used: {why}")),
+        None if copies.without_quorum => Error::Corrupt {
+            what: "superblock",
+            device: path.to_string(),
+            address: 0,
+            why: "fewer than two of its four copies are whole and agree; replace the OSD, or restore a copy".to_owned(),
+        },
+        None => Error::Refused(format!("{path} holds no Basalt store; make one with `basaltd mkfs`")),
+    })
+}
