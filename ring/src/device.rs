@@ -1,6 +1,7 @@
 //! Block devices and the files that stand in for them: positioned reads and writes, flush and discard.
 
 use crate::driver::Driver;
+use crate::rotating::{Access, Actuator, Turn};
 use crate::uring::{self, UringDevice};
 use crate::{BLOCK, Buffer, Ring, Slice, sim};
 use std::io;
@@ -57,6 +58,7 @@ pub struct DeviceOptions {
     pub create_size: Option<u64>,
     /// Overrides what the kernel says of the volatile cache.
     pub volatile_cache: Option<bool>,
+    /// Makes the device as slow as this disk, and calls it rotational.
     pub model: Option<RotatingModel>,
 }
 
@@ -68,6 +70,7 @@ pub struct Device {
 
 struct Inner {
     info: DeviceInfo,
+    actuator: Option<Rc<Actuator>>,
     path: PathBuf,
     open: Open,
 }
@@ -90,7 +93,9 @@ impl Device {
             }
         };
         info.volatile_cache = options.volatile_cache.unwrap_or(info.volatile_cache);
-        Ok(Device { inner: Rc::new(Inner { info, path: path.into(), open }) })
+        let actuator = options.model.map(|model| Actuator::new(ring, model, info.size));
+        info.rotational |= actuator.is_some();
+        Ok(Device { inner: Rc::new(Inner { info, actuator, path: path.into(), open }) })
     }
     pub fn info(&self) -> &DeviceInfo {
         &self.inner.info
@@ -104,6 +109,7 @@ impl Device {
         if let Err(error) = self.check(offset, buffer.len() as u64) {
             return (Err(error), buffer);
         }
+        let _turn = self.turn(|| Access::Read { offset, length: buffer.len() as u64 }).await;
         match &self.inner.open {
             Open::Sim(disk) => disk.read(offset, buffer).await,
             Open::Uring(device) => device.read(offset, buffer).await,
@@ -113,6 +119,7 @@ impl Device {
     /// (or at once without a volatile cache).
     pub async fn write(&self, offset: u64, data: Slice) -> io::Result<()> {
         self.check(offset, data.len() as u64)?;
+        let _turn = self.turn(|| Access::Write { offset, length: data.len() as u64 }).await;
         match &self.inner.open {
             Open::Sim(disk) => disk.write(offset, data).await,
             Open::Uring(device) => device.write(offset, data).await,
@@ -120,6 +127,7 @@ impl Device {
     }
     /// Makes every write that completed before this call durable.
     pub async fn flush(&self) -> io::Result<()> {
+        let _turn = self.turn(|| Access::Flush).await;
         match &self.inner.open {
             Open::Sim(disk) => disk.flush().await,
             Open::Uring(device) => device.flush().await,
@@ -131,6 +139,14 @@ impl Device {
         match &self.inner.open {
             Open::Sim(disk) => disk.discard(offset, length).await,
             Open::Uring(device) => device.discard(offset, length).await,
+        }
+    }
+
+    /// Waits as long as the modelled disk takes, if one is modelled.
+    async fn turn(&self, access: impl FnOnce() -> Access) -> Option<Turn> {
+        match &self.inner.actuator {
+            Some(actuator) => Some(actuator.turn(access()).await),
+            None => None,
         }
     }
 

@@ -14,6 +14,7 @@ mod limits;
 pub mod local;
 pub mod mailbox;
 mod pool;
+mod rotating;
 pub mod sim;
 pub mod socket;
 pub mod time;

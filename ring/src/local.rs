@@ -8,7 +8,7 @@ mod queue;
 mod semaphore;
 
 pub use event::Event;
-pub use join::{Either, join_all, select};
+pub use join::{Either, join, join_all, select};
 pub use keyed_lock::{KeyGuard, KeyedLock};
 pub use once::{OnceReceiver, OnceSender, once};
 pub use queue::{QueueReceiver, QueueSender, queue};

@@ -22,6 +22,33 @@ pub async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     outputs.into_iter().flatten().collect()
 }
 
+/// Runs both as parts of one task and returns both outputs.
+pub async fn join<A: Future, B: Future>(first: A, second: B) -> (A::Output, B::Output) {
+    let mut first = pin!(first);
+    let mut second = pin!(second);
+    let (mut one, mut two) = (None, None);
+    std::future::poll_fn(|context| {
+        if one.is_none()
+            && let Poll::Ready(value) = first.as_mut().poll(context)
+        {
+            one = Some(value);
+        }
+        if two.is_none()
+            && let Poll::Ready(value) = second.as_mut().poll(context)
+        {
+            two = Some(value);
+        }
+        match (one.take(), two.take()) {
+            (Some(one), Some(two)) => Poll::Ready((one, two)),
+            unfinished => {
+                (one, two) = unfinished;
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
 /// Which of two futures was first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Either<A, B> {

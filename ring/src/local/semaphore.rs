@@ -84,7 +84,8 @@ impl Future for Acquire {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Permit> {
         let shared = self.state.clone();
         let mut state = shared.borrow_mut();
-        match self.ticket {
+        let ticket = match self.ticket {
+            Some(ticket) => ticket,
             None => {
                 let permits = self.permits.min(state.total);
                 let ticket = state.next_ticket;
@@ -92,10 +93,9 @@ impl Future for Acquire {
                 state.waiting.push_back(Waiting { ticket, permits, granted: false, waker: None });
                 self.ticket = Some(ticket);
                 state.grant();
+                ticket
             }
-            Some(_) => {}
-        }
-        let ticket = self.ticket.expect("taken above");
+        };
         let index = state.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket).expect("in line until taken");
         if !state.waiting[index].granted {
             state.waiting[index].waker = Some(context.waker().clone());

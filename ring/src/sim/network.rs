@@ -61,6 +61,13 @@ struct Endpoint {
     sender: Option<Waker>,
 }
 
+/// Whether a handshake gets through.
+enum Reach {
+    Open,
+    Cut,
+    Unknown,
+}
+
 enum Packet {
     Data(Vec<u8>),
     Finish,
@@ -133,8 +140,14 @@ impl Network {
         port
     }
 
-    fn is_cut(&self, from: IpAddr, to: IpAddr) -> bool {
-        self.cut.contains(&(from, to))
+    fn reach(&self, source: IpAddr, target: IpAddr) -> Reach {
+        if !self.addresses.contains(&target) {
+            Reach::Unknown
+        } else if self.cut.contains(&(source, target)) || self.cut.contains(&(target, source)) {
+            Reach::Cut
+        } else {
+            Reach::Open
+        }
     }
 
     /// Puts a packet on its way to `endpoint`, behind those before it.
@@ -276,14 +289,11 @@ pub(crate) async fn connect(host: &Rc<Host>, target: SocketAddr) -> io::Result<S
     let mut attempt = 0;
     loop {
         ring.sleep(Duration::from_nanos(latency(&shared))).await;
-        let network = shared.network.borrow();
-        if !network.addresses.contains(&target.ip()) {
-            return Err(errno(libc::EHOSTUNREACH));
+        match shared.network.borrow().reach(source, target.ip()) {
+            Reach::Unknown => return Err(errno(libc::EHOSTUNREACH)),
+            Reach::Open => break,
+            Reach::Cut => {}
         }
-        if !network.is_cut(source, target.ip()) && !network.is_cut(target.ip(), source) {
-            break;
-        }
-        drop(network);
         attempt += 1;
         if attempt == CONNECT_ATTEMPTS {
             return Err(errno(libc::ETIMEDOUT));
