@@ -119,9 +119,12 @@ impl Reports {
             known.rates = report
                 .pools
                 .iter()
-                .filter_map(|new| {
-                    let index = old.binary_search_by_key(&new.pool, |pool| pool.pool).ok()?;
-                    Some((new.pool, Rates::between(old.get(index)?, new, span)))
+                .map(|new| {
+                    // A pool that was not there a moment ago has counted from zero since.
+                    let none = PoolReport::default();
+                    let index = old.binary_search_by_key(&new.pool, |pool| pool.pool);
+                    let old = index.ok().and_then(|index| old.get(index)).unwrap_or(&none);
+                    (new.pool, Rates::between(old, new, span))
                 })
                 .collect();
             known.since = Some((now, report.pools.clone()));

@@ -125,10 +125,14 @@ async fn write(stream: Rc<TcpStream>, outbox: Rc<Outbox>, heard: Rc<Cell<Instant
             Outgoing::Silence => (FrameKind::PING, None),
         };
         let message = message.as_ref().map_or(&[][..], |message| message.as_slice());
-        let written = stream::write_frame(&stream, kind, message, sequence);
-        match tokio::time::timeout(limits::WRITE_TIME_MAX, written).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => break,
+        let written = tokio::select! {
+            biased;
+            written = stream::write_frame(&stream, kind, message, sequence) => written.is_ok(),
+            () = outbox.closed() => false,
+            () = tokio::time::sleep(limits::WRITE_TIME_MAX) => false,
+        };
+        if !written {
+            break;
         }
         sequence += 1;
     }

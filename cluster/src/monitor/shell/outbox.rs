@@ -19,6 +19,7 @@ pub(super) struct Outbox {
     pongs: Cell<u32>,
     is_closed: Cell<bool>,
     changed: Notify,
+    ended: Notify,
 }
 
 /// The next thing to send.
@@ -60,10 +61,18 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Nothing more will be sent.
+    /// Nothing more will be sent, and what is being sent is given up.
     pub fn close(&self) {
         self.is_closed.set(true);
         self.changed.notify_one();
+        self.ended.notify_one();
+    }
+
+    /// For the writing task alone: it is the one that is woken.
+    pub async fn closed(&self) {
+        while !self.is_closed.get() {
+            self.ended.notified().await;
+        }
     }
 
     /// Waits for something to send, at most for `patience`.
