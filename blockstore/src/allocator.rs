@@ -188,6 +188,16 @@ impl Allocator {
         self.slots.len() as u64
     }
 
+    /// The blocks that may be allocated, as `[first, end)`.
+    pub fn area(&self) -> (u64, u64) {
+        (self.first, self.end)
+    }
+
+    /// Freed since the last checkpoint.
+    pub fn pending_runs(&self) -> &[Run] {
+        &self.pending
+    }
+
     pub fn total_blocks(&self) -> u64 {
         self.end - self.first
     }

@@ -16,6 +16,7 @@ pub mod error;
 mod evict;
 mod flush;
 mod format;
+pub mod fsck;
 mod index;
 mod layout;
 pub mod limits;

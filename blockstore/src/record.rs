@@ -186,10 +186,6 @@ impl Usage {
         *self == Usage::default()
     }
 
-    pub fn is_sound(&self) -> bool {
-        self.fields().iter().all(|field| *field >= 0)
-    }
-
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         for field in self.fields() {
             bytes.put_i64(field);

@@ -18,6 +18,7 @@ pub(crate) use process::Host;
 use crate::DeviceInfo;
 use disk::DiskState;
 use network::Network;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -123,6 +124,34 @@ pub enum DiskEvent {
     Mark(u64),
 }
 
+/// What happened at one or several disks, in one order.
+#[derive(Clone, Default)]
+pub struct Recording {
+    events: Rc<RefCell<Vec<(usize, DiskEvent)>>>,
+}
+
+impl Recording {
+    /// Records all of these disks from now on; each event comes with the disk's place among them.
+    pub fn of(disks: &[&Disk]) -> Recording {
+        let recording = Recording::default();
+        for (index, disk) in disks.iter().enumerate() {
+            disk.state.record(index, recording.clone());
+        }
+        recording
+    }
+    /// Adds a [`DiskEvent::Mark`].
+    pub fn mark(&self, mark: u64) {
+        self.push(0, DiskEvent::Mark(mark));
+    }
+    /// The events since the last call; recording goes on.
+    pub fn take(&self) -> Vec<(usize, DiskEvent)> {
+        std::mem::take(&mut *self.events.borrow_mut())
+    }
+    fn push(&self, disk: usize, event: DiskEvent) {
+        self.events.borrow_mut().push((disk, event));
+    }
+}
+
 impl Disk {
     pub fn path(&self) -> &std::path::Path {
         self.state.path()
@@ -156,7 +185,7 @@ impl Disk {
     }
     /// Starts recording events (from an empty log).
     pub fn record(&self) {
-        self.state.record();
+        self.state.record(0, Recording::default());
     }
     pub fn mark(&self, mark: u64) {
         self.state.mark(mark);

@@ -4,7 +4,7 @@ use super::image::Image;
 use super::process::Host;
 use super::random::Random;
 use super::world::{Event, Shared};
-use super::{DiskEvent, crash};
+use super::{DiskEvent, Recording, crash};
 use crate::device::{DeviceInfo, DeviceOptions};
 use crate::limits::SIMULATED_CACHE_BYTES_MAX;
 use crate::local::{OnceSender, once};
@@ -40,7 +40,7 @@ struct Inner {
     next_write: u64,
     /// Writes that the cache wrote back by itself since the last flush.
     written_back: Vec<u64>,
-    recording: Option<Vec<DiskEvent>>,
+    recording: Option<(usize, Recording)>,
     bad_ranges: Vec<(u64, u64, i32)>,
     flush_error: Option<i32>,
     lying_flushes: bool,
@@ -315,8 +315,8 @@ impl DiskState {
         }
     }
 
-    pub(super) fn record(&self) {
-        self.inner.borrow_mut().recording = Some(Vec::new());
+    pub(super) fn record(&self, disk: usize, recording: Recording) {
+        self.inner.borrow_mut().recording = Some((disk, recording));
     }
 
     pub(super) fn mark(&self, mark: u64) {
@@ -324,7 +324,8 @@ impl DiskState {
     }
 
     pub(super) fn take_events(&self) -> Vec<DiskEvent> {
-        self.inner.borrow_mut().recording.as_mut().map(std::mem::take).unwrap_or_default()
+        let recording = self.inner.borrow().recording.clone();
+        recording.map(|(_, recording)| recording.take()).unwrap_or_default().into_iter().map(|(_, event)| event).collect()
     }
 
     pub(super) fn fail_range(&self, offset: u64, length: u64, errno: i32) {
@@ -364,8 +365,8 @@ impl Operation {
 
 impl Inner {
     fn log(&mut self, event: DiskEvent) {
-        if let Some(events) = &mut self.recording {
-            events.push(event);
+        if let Some((disk, recording)) = &self.recording {
+            recording.push(*disk, event);
         }
     }
 

@@ -1,0 +1,94 @@
+//! A store in a simulated world: one process, a base disk and perhaps a hot one.
+
+use basalt_blockstore::fsck::{self, FaultKind, FsckOptions, Report};
+use basalt_blockstore::{Devices, FormatOptions, OpenOptions, Result, Store, store_id_from};
+use basalt_ring::sim::{Disk, Process, World};
+use basalt_ring::{DeviceInfo, DeviceKind, DeviceOptions, Ring};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub base_bytes: u64,
+    /// 0: no hot device.
+    pub hot_bytes: u64,
+    pub wal_bytes: u64,
+}
+
+impl Shape {
+    pub const SMALL_TIERED: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 4 << 20, wal_bytes: 256 << 10 };
+    pub const SMALL_PLAIN: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 0, wal_bytes: 256 << 10 };
+}
+
+pub struct SimulatedStore {
+    pub world: World,
+    pub base: Disk,
+    pub hot: Option<Disk>,
+    processes: u32,
+    pub process: Process,
+}
+
+fn info(size: u64) -> DeviceInfo {
+    DeviceInfo { kind: DeviceKind::Block, size, sector_size: 512, rotational: false, volatile_cache: true, discard: true }
+}
+
+impl SimulatedStore {
+    pub fn new(seed: u64, shape: Shape) -> SimulatedStore {
+        let world = World::new(seed);
+        let base = world.add_disk("/sim/base", info(shape.base_bytes));
+        let hot = (shape.hot_bytes > 0).then(|| world.add_disk("/sim/hot", info(shape.hot_bytes)));
+        let process = world.process("osd.0-1", IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
+        SimulatedStore { world, base, hot, processes: 1, process }
+    }
+
+    pub fn ring(&self) -> Ring {
+        self.process.ring()
+    }
+
+    /// Power cut: the process dies, the disks keep what they please of what was not flushed.
+    pub fn power_cut(&mut self) {
+        self.process.kill();
+        self.base.power_cut();
+        if let Some(hot) = &self.hot {
+            hot.power_cut();
+        }
+        self.restart();
+    }
+
+    /// A new process, for one that was killed or whose store was dropped.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.processes += 1;
+        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 0)) + self.processes);
+        self.process = self.world.process(&format!("osd.0-{}", self.processes), IpAddr::V4(address));
+    }
+}
+
+/// Opens the devices of a simulated store.
+pub async fn devices(ring: &Ring, hot: bool) -> Devices {
+    let options = DeviceOptions { write: true, exclusive: true, ..DeviceOptions::default() };
+    let open = async |path: &str| ring.open_device(Path::new(path), options.clone()).await.expect("a simulated disk opens");
+    Devices { base: open("/sim/base").await, hot: if hot { Some(open("/sim/hot").await) } else { None } }
+}
+
+pub async fn format(ring: &Ring, shape: Shape, seed: u64) -> Result<()> {
+    let options =
+        FormatOptions { osd: 0, store_id: store_id_from(seed), fsid: [1; 16], wal_bytes: Some(shape.wal_bytes), force: false };
+    Store::format(ring, &devices(ring, shape.hot_bytes > 0).await, options).await
+}
+
+pub async fn open(ring: &Ring, shape: Shape) -> Result<Store> {
+    let options = OpenOptions { index_cache_bytes: 1 << 20, object_size_max: 4 << 20, ..OpenOptions::default() };
+    Store::open(ring, devices(ring, shape.hot_bytes > 0).await, options).await
+}
+
+/// Checks the store on the disks, data and all.
+pub async fn check(ring: &Ring, shape: Shape) -> Report {
+    let devices = devices(ring, shape.hot_bytes > 0).await;
+    fsck::check(ring, &devices, FsckOptions { deep: true }).await.expect("simulated disks can be asked")
+}
+
+/// The faults that a crash alone must never leave: all but a superblock copy that was being written.
+pub fn serious(report: &Report) -> Vec<String> {
+    report.faults.iter().filter(|fault| fault.kind != FaultKind::SuperblockCopy).map(ToString::to_string).collect()
+}
