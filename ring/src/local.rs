@@ -1,5 +1,7 @@
 //! What tasks of one thread use among themselves: no atomics, no locks. Cancel-safe: a dropped waiter loses nothing.
 
+#[cfg(test)]
+mod cancellation;
 mod event;
 mod join;
 mod keyed_lock;

@@ -81,7 +81,8 @@ impl Socket {
         };
         MultiReceive { socket: self.clone(), receiving }
     }
-    /// Sends all slices in order, whole, gathered in one operation. The vector comes back empty, for reuse.
+    /// Sends all slices in order, whole, gathered in one operation. The vector comes back empty, for reuse. If the
+    /// future is dropped, part of it may have been sent.
     pub async fn send(&self, mut slices: Vec<Slice>) -> (io::Result<()>, Vec<Slice>) {
         match &*self.inner {
             Connected::Sim(socket) => {

@@ -16,6 +16,7 @@ pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adop
 
 use crate::Ring;
 use crate::driver::Driver;
+use setup::Use;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
@@ -42,7 +43,23 @@ pub fn run<T, F>(config: UringConfig, main: impl FnOnce(Ring) -> F) -> io::Resul
 where
     F: Future<Output = T>,
 {
-    let driver = Uring::new(&config)?;
+    run_using(Use::All, &config, main)
+}
+
+/// As [`run`], with none of the kernel's optional features and without registered memory: for tests of what happens on older kernels.
+#[doc(hidden)]
+pub fn run_with_required_features<T, F>(config: UringConfig, main: impl FnOnce(Ring) -> F) -> io::Result<T>
+where
+    F: Future<Output = T>,
+{
+    run_using(Use::Required, &UringConfig { registered_bytes: 0, ..config }, main)
+}
+
+fn run_using<T, F>(features: Use, config: &UringConfig, main: impl FnOnce(Ring) -> F) -> io::Result<T>
+where
+    F: Future<Output = T>,
+{
+    let driver = Uring::new(config, features)?;
     // Also when `main` panics, the kernel has to let go before the buffers' memory does.
     let _shutdown = Shutdown { driver: driver.clone() };
     let main = main(Ring::of(Driver::Uring(driver.clone())));

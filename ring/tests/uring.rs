@@ -3,7 +3,7 @@
 mod conformance;
 
 use basalt_ring::uring::{self, UringConfig};
-use basalt_ring::{BLOCK, DeviceOptions, Ring, mailbox};
+use basalt_ring::{BLOCK, DeviceKind, DeviceOptions, Ring, mailbox};
 use conformance::sockets::Ends;
 use conformance::{concurrency, devices, sockets};
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,6 +20,11 @@ fn run<T>(main: impl AsyncFnOnce(Ring) -> T) -> T {
     uring::run(config(), |ring| main(ring)).expect("io_uring works here")
 }
 
+/// As an older kernel would run it.
+fn run_plain<T>(main: impl AsyncFnOnce(Ring) -> T) -> T {
+    uring::run_with_required_features(config(), |ring| main(ring)).expect("io_uring works here")
+}
+
 /// A directory on a filesystem with O_DIRECT, which the one of /tmp need not be.
 fn scratch() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target directory");
@@ -27,25 +32,27 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
+/// Each claim twice: with all this kernel has, and with the fallbacks for older ones.
 macro_rules! on_one_ring {
-    ($($module:ident :: $claim:ident),* $(,)?) => {$(
+    ($($claim:ident),* $(,)?) => {$(
         #[test]
         fn $claim() {
-            run(async |ring| $module::$claim(&ring).await);
+            run(async |ring| concurrency::$claim(&ring).await);
+            run_plain(async |ring| concurrency::$claim(&ring).await);
         }
     )*};
 }
 
 on_one_ring!(
-    concurrency::timers_fire_in_order,
-    concurrency::a_timeout_drops_what_it_gives_up,
-    concurrency::ten_thousand_tasks_run,
-    concurrency::a_yield_lets_others_run,
-    concurrency::aborted_tasks_are_dropped,
-    concurrency::semaphores_are_fair,
-    concurrency::keys_are_locked_apart,
-    concurrency::joined_futures_keep_their_order,
-    concurrency::randomness_is_not_constant,
+    timers_fire_in_order,
+    a_timeout_drops_what_it_gives_up,
+    ten_thousand_tasks_run,
+    a_yield_lets_others_run,
+    aborted_tasks_are_dropped,
+    semaphores_are_fair,
+    keys_are_locked_apart,
+    joined_futures_keep_their_order,
+    randomness_is_not_constant,
 );
 
 macro_rules! on_a_device {
@@ -54,6 +61,8 @@ macro_rules! on_a_device {
         fn $claim() {
             let (_directory, path) = scratch();
             run(async |ring| devices::$claim(&ring, &path).await);
+            let (_directory, path) = scratch();
+            run_plain(async |ring| devices::$claim(&ring, &path).await);
         }
     )*};
 }
@@ -76,10 +85,9 @@ macro_rules! on_two_ends {
     ($($claim:ident),* $(,)?) => {$(
         #[test]
         fn $claim() {
-            run(async |ring| {
-                let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await
-            });
+            let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            run(async |ring| sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await);
+            run_plain(async |ring| sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await);
         }
     )*};
 }
@@ -120,24 +128,39 @@ fn a_sleeping_ring_is_woken_from_a_thread_without_a_ring() {
 }
 
 #[test]
-fn rings_wake_each_other() {
+fn rings_wake_each_other_by_message() {
+    wake_each_other(false);
+}
+
+#[test]
+fn rings_wake_each_other_by_eventfd() {
+    wake_each_other(true);
+}
+
+fn wake_each_other(plain: bool) {
     let (there, mut coming) = mailbox::channel::<u32>(1);
     let (back, mut returned) = mailbox::channel::<u32>(1);
     let echo = std::thread::spawn(move || {
-        run(async |_ring| {
+        let echo = async |_ring| {
             while let Some(value) = coming.receive().await {
                 back.try_send(value + 1).expect("one at a time");
             }
-        });
+        };
+        if plain { run_plain(echo) } else { run(echo) }
     });
-    run(async |ring| {
+    let main = async |ring: Ring| {
         for value in 0..2000 {
             there.try_send(value).expect("one at a time");
             let answer = ring.timeout(Duration::from_secs(10), returned.receive()).await;
             assert_eq!(answer, Ok(Some(value + 1)), "a wake-up was lost");
         }
         drop(there);
-    });
+    };
+    if plain {
+        run_plain(main)
+    } else {
+        run(main)
+    }
     echo.join().expect("the other ring ends");
 }
 
@@ -254,4 +277,33 @@ fn a_device_is_a_file_or_a_block_device() {
         let error = ring.open_device(std::path::Path::new("/dev/null"), DeviceOptions::default()).await.err();
         assert_eq!(error.expect("a character device").kind(), std::io::ErrorKind::InvalidInput);
     });
+}
+
+/// As root, for example: `losetup /dev/loop0 FILE; BASALT_TEST_BLOCK_DEVICE=/dev/loop0 cargo test --test uring -- --ignored`
+#[test]
+#[ignore = "needs a block device to overwrite, named by BASALT_TEST_BLOCK_DEVICE"]
+fn block_devices_are_claimed_described_and_discarded() {
+    let path = PathBuf::from(std::env::var_os("BASALT_TEST_BLOCK_DEVICE").expect("BASALT_TEST_BLOCK_DEVICE is set"));
+    for plain in [false, true] {
+        let test = async |ring: Ring| {
+            let options = DeviceOptions { write: true, exclusive: true, ..DeviceOptions::default() };
+            let device = ring.open_device(&path, options.clone()).await.expect("nobody has it");
+            let info = device.info();
+            assert_eq!(info.kind, DeviceKind::Block);
+            assert!(info.size > 0 && [512, 4096].contains(&info.sector_size), "{info:?}");
+            let busy = ring.open_device(&path, options).await.err().expect("claimed");
+            assert_eq!(busy.raw_os_error(), Some(libc::EBUSY));
+            let written = devices::pattern(&ring, 64 * BLOCK, 1).freeze();
+            device.write(0, written.clone()).await.expect("writable");
+            device.flush().await.expect("flushable");
+            device.discard(16 * BLOCK as u64, 32 * BLOCK as u64).await.expect("discarded or ignored");
+            let (result, read) = device.read(0, ring.buffer(64 * BLOCK)).await;
+            result.expect("readable");
+            assert!(read[..16 * BLOCK] == written[..16 * BLOCK] && read[48 * BLOCK..] == written[48 * BLOCK..]);
+            if info.discard {
+                assert!(read[16 * BLOCK..48 * BLOCK] != written[16 * BLOCK..48 * BLOCK], "it was discarded");
+            }
+        };
+        if plain { run_plain(test) } else { run(test) }
+    }
 }

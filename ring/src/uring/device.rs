@@ -83,12 +83,14 @@ pub(crate) fn open_device(
     Ok((info, device))
 }
 
+/// Makes a missing file. One of no bytes is what a crash within left, and is made whole too.
 fn create(path: &Path, size: u64) -> io::Result<()> {
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => file.set_len(size),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() || metadata.len() > 0 => return Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)?.set_len(size)
 }
 
 fn lock(file: &fs::File) -> io::Result<()> {

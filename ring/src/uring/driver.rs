@@ -3,7 +3,7 @@
 use super::UringConfig;
 use super::operation::Operation;
 use super::provided::Provided;
-use super::setup::{self, Features};
+use super::setup::{self, Features, Use};
 use super::socket::Message;
 use super::wakeup::{self, EVENT, IGNORED, WAKE, WakeTarget};
 use crate::executor::{Executor, Task};
@@ -65,12 +65,12 @@ struct Randomness {
 }
 
 impl Uring {
-    pub(super) fn new(config: &UringConfig) -> io::Result<Rc<Uring>> {
+    pub(super) fn new(config: &UringConfig, features: Use) -> io::Result<Rc<Uring>> {
         if let Some(cpu) = config.cpu {
             setup::pin_to(cpu)?;
         }
-        let ring = setup::build(config)?;
-        let features = setup::probe(&ring);
+        let ring = setup::build(config, features)?;
+        let features = setup::probe(&ring, features);
         let pool = setup::pool(&ring, config)?;
         let target = Arc::new(WakeTarget::new(ring.as_raw_fd(), features.message_ring)?);
         let interrupted = target.clone();

@@ -52,6 +52,7 @@ pub(super) struct Operation {
     /// Keeps the descriptor from naming another file before the kernel has looked at it.
     _file: Option<Rc<File>>,
     held: Held,
+    abandon: Abandon,
     state: State,
 }
 
@@ -109,20 +110,21 @@ impl Uring {
         held: Held,
         abandon: Abandon,
     ) -> InFlight {
-        let operation = Operation { _file: Some(file.clone()), held, state: State::Pending(None) };
-        InFlight { key: Some(self.submit(entry, operation)), driver: self.clone(), abandon }
+        let operation = Operation { _file: Some(file.clone()), held, abandon, state: State::Pending(None) };
+        InFlight { key: Some(self.submit(entry, operation)), driver: self.clone() }
     }
 
     /// As [`Uring::start`], for operations with many completions.
     pub(super) fn start_shots(self: &Rc<Self>, entry: squeue::Entry, file: &Rc<File>, leftover: Leftover) -> Shots {
         let state = State::Shots { results: VecDeque::new(), waker: None, over: false, leftover };
-        let operation = Operation { _file: Some(file.clone()), held: Held::Nothing, state };
+        let operation = Operation { _file: Some(file.clone()), held: Held::Nothing, abandon: Abandon::Cancel, state };
         Shots { key: Some(self.submit(entry, operation)), driver: self.clone() }
     }
 
     /// Hands over an operation that nobody waits for.
     pub(super) fn start_detached(&self, entry: squeue::Entry, held: Held, leftover: Leftover) {
-        self.submit(entry, Operation { _file: None, held, state: State::Orphaned(leftover) });
+        let state = State::Orphaned(leftover);
+        self.submit(entry, Operation { _file: None, held, abandon: Abandon::RunOut, state });
     }
 
     fn submit(&self, entry: squeue::Entry, operation: Operation) -> usize {
@@ -192,13 +194,14 @@ impl Uring {
         }
     }
 
-    fn orphan(&self, key: usize, cancel: bool) {
+    fn orphan(&self, key: usize) {
         let mut operations = self.operations.borrow_mut();
         let operation = &mut operations[key];
         let leftover = match &operation.state {
             State::Shots { leftover, .. } => *leftover,
             _ => Leftover::Nothing,
         };
+        let abandon = operation.abandon;
         let before = std::mem::replace(&mut operation.state, State::Orphaned(leftover));
         let over = matches!(before, State::Done(_) | State::Shots { over: true, .. });
         let ended = over.then(|| operations.remove(key));
@@ -209,22 +212,20 @@ impl Uring {
                 self.clean_up(leftover, shot);
             }
         }
-        if cancel && !over {
+        if abandon == Abandon::Cancel && !over {
             self.cancel(key);
         }
     }
 
-    /// Ends, at the run's end, whatever does not end by itself.
+    /// Cancels, at the run's end, whatever may not end by itself.
     pub(super) fn cancel_all(&self) {
-        let keys: Vec<usize> = self.operations.borrow().iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let runs_out = {
-                let operations = self.operations.borrow();
-                matches!(operations[key].held, Held::Slice(_))
-            };
-            if !runs_out {
-                self.cancel(key);
-            }
+        let endless: Vec<usize> = {
+            let operations = self.operations.borrow();
+            let cancelled = operations.iter().filter(|(_, operation)| operation.abandon == Abandon::Cancel);
+            cancelled.map(|(key, _)| key).collect()
+        };
+        for key in endless {
+            self.cancel(key);
         }
     }
 }
@@ -233,7 +234,6 @@ impl Uring {
 pub(super) struct InFlight {
     driver: Rc<Uring>,
     key: Option<usize>,
-    abandon: Abandon,
 }
 
 impl Future for InFlight {
@@ -262,7 +262,7 @@ impl Future for InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.driver.orphan(key, self.abandon == Abandon::Cancel);
+            self.driver.orphan(key);
         }
     }
 }
@@ -303,7 +303,7 @@ impl Shots {
 impl Drop for Shots {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.driver.orphan(key, true);
+            self.driver.orphan(key);
         }
     }
 }

@@ -16,10 +16,19 @@ pub(super) struct Features {
     pub(super) registered_files: u32,
 }
 
-pub(super) fn build(config: &UringConfig) -> io::Result<IoUring> {
+/// Which of the kernel's features to use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    All,
+    /// Only what nothing works without, so that the fallbacks can be tested on a new kernel.
+    Required,
+}
+
+pub(super) fn build(config: &UringConfig, features: Use) -> io::Result<IoUring> {
     let completions = config.entries.saturating_mul(4);
     let mut last = None;
-    for step in 0..4 {
+    let first = if features == Use::All { 0 } else { 3 };
+    for step in first..4 {
         let mut builder = IoUring::builder();
         builder.setup_clamp().setup_cqsize(completions);
         match step {
@@ -61,7 +70,16 @@ fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{hint}: {error}"))
 }
 
-pub(super) fn probe(ring: &IoUring) -> Features {
+pub(super) fn probe(ring: &IoUring, features: Use) -> Features {
+    if features == Use::Required {
+        return Features {
+            message_ring: false,
+            multishot_accept: Cell::new(false),
+            multishot_receive: Cell::new(false),
+            discard_command: Cell::new(false),
+            registered_files: 0,
+        };
+    }
     let mut probe = Probe::new();
     let probed = ring.submitter().register_probe(&mut probe).is_ok();
     let supports = |code: u8| probed && probe.is_supported(code);
