@@ -24,7 +24,7 @@ mod retry;
 pub mod striped;
 
 pub use client::{Client, ClientConfig};
-pub use error::{Error, Result};
+pub use error::{Error, Result, errno_name};
 pub use listing::NamePager;
 pub use operation::ObjectOperations;
 pub use outcome::{Outcome, Pairs, Stat};

@@ -36,19 +36,19 @@ impl<R: std::io::Read> Source for FromReader<R> {
 /// Stores all of `source` under `name`, replacing what was there; returns how many bytes that were. A put that fails or is killed leaves what
 /// was there before.
 pub async fn put(pool: &Pool, name: &[u8], mut source: impl Source) -> Result<u64> {
-    const UNIT: usize = STRIPE_UNIT as usize;
-    let mut pieces = VecDeque::new();
+    let (mut pieces, mut size) = (VecDeque::new(), 0);
     loop {
-        let piece = source.fill(pool.ring().buffer(UNIT)).await?;
-        let is_last = piece.len() < UNIT;
+        let piece = source.fill(pool.ring().buffer(STRIPE_UNIT as usize)).await?;
+        let is_last = (piece.len() as u64) < STRIPE_UNIT;
+        size += piece.len() as u64;
         if !piece.is_empty() {
             pieces.push_back(piece.freeze());
         }
+        if size > PLAIN_BYTES_MAX {
+            return put_striped(pool, name, pieces, (!is_last).then_some(source)).await;
+        }
         if is_last {
             return put_plain(pool, name, pieces.into()).await;
-        }
-        if pieces.len() as u64 > PLAIN_BYTES_MAX / STRIPE_UNIT {
-            return put_striped(pool, name, pieces, source).await;
         }
     }
 }
@@ -76,10 +76,10 @@ async fn put_plain(pool: &Pool, name: &[u8], pieces: Vec<Slice>) -> Result<u64> 
     }
 }
 
-async fn put_striped(pool: &Pool, name: &[u8], first: VecDeque<Slice>, source: impl Source) -> Result<u64> {
+async fn put_striped(pool: &Pool, name: &[u8], first: VecDeque<Slice>, rest: Option<impl Source>) -> Result<u64> {
     let generation = pool.ring().random_u64();
     let mut writer = PieceWriter { pool, name, generation, index: 0, size: 0, running: VecDeque::new() };
-    let switched = match writer.write_all(first, source).await {
+    let switched = match writer.write_all(first, rest).await {
         Ok(()) => {
             let stripes = Stripes { size: writer.size, unit: STRIPE_UNIT, generation };
             switch(pool, name, stripes).await
@@ -127,18 +127,18 @@ struct PieceWriter<'a> {
 }
 
 impl PieceWriter<'_> {
-    async fn write_all(&mut self, first: VecDeque<Slice>, mut source: impl Source) -> Result<()> {
+    async fn write_all(&mut self, first: VecDeque<Slice>, mut rest: Option<impl Source>) -> Result<()> {
         for piece in first {
             self.write(piece).await?;
         }
-        loop {
+        while let Some(source) = &mut rest {
             let piece = source.fill(self.pool.ring().buffer(STRIPE_UNIT as usize)).await?;
             let is_last = (piece.len() as u64) < STRIPE_UNIT;
             if !piece.is_empty() {
                 self.write(piece.freeze()).await?;
             }
             if is_last {
-                break;
+                rest = None;
             }
         }
         while let Some(write) = self.running.pop_front() {

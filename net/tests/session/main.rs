@@ -1,6 +1,7 @@
 //! Sessions between simulated processes: what they promise to honest peers, and what they take from hostile ones.
 
 mod hostile;
+mod loopback;
 mod opening;
 mod streaming;
 
