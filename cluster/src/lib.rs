@@ -7,6 +7,7 @@
 //! never trusted, and no input makes the monitor panic.
 //! Daemons, clients and `basalt` read maps and the [`config`] file; only the monitor writes maps.
 //! It survives a kill at any moment (the store commits atomically), garbage on its port, silent OSDs and their return.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod config;
 pub mod limits;

@@ -25,8 +25,8 @@ pub const ADDRESS_BYTES_MAX: usize = 64;
 /// Of a map as bytes, on the wire and in the store: it travels in one message, with a little around it.
 pub const MAP_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
 
-/// An archived hit set is kept this many times at most, and each lasts at most a month.
-pub const HIT_SET_COUNT_MAX: u32 = 128;
+pub use basalt_tier::limits::HIT_SET_COUNT_MAX;
+/// The longest time that a variable can be set to.
 pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// OSDs report about once a second.

@@ -3,33 +3,41 @@
 /// Bob Jenkins's "One-at-a-time's predecessor" for strings (`lookup`, 1996, public domain), which Ceph calls `rjenkins`.
 pub fn rjenkins(name: &[u8]) -> u32 {
     const GOLDEN_RATIO: u32 = 0x9e37_79b9;
-    let mut state = [GOLDEN_RATIO, GOLDEN_RATIO, 0u32];
-    let blocks = name.chunks_exact(12);
-    let tail = blocks.remainder();
+    let mut state = (GOLDEN_RATIO, GOLDEN_RATIO, 0u32);
+    let (blocks, tail) = name.as_chunks::<12>();
     for block in blocks {
-        for (word, bytes) in state.iter_mut().zip(block.chunks_exact(4)) {
-            *word = bytes.iter().rev().fold(0u32, |sum, byte| (sum << 8) | u32::from(*byte)).wrapping_add(*word);
-        }
-        mix(&mut state);
+        state = mix(absorbed(state, block));
     }
-    // The lowest byte of the third word is the length's: the tail's ninth byte goes into the second lowest.
-    state[2] = state[2].wrapping_add(name.len() as u32);
-    for (position, byte) in tail.iter().enumerate() {
-        let (word, byte_of_word) = if position < 8 { (position / 4, position % 4) } else { (2, position - 7) };
-        state[word] = state[word].wrapping_add(u32::from(*byte) << (8 * byte_of_word));
+    // The third word's lowest byte is the length's, so the tail's last bytes go in one place higher.
+    let (low, high) = tail.split_at(tail.len().min(8));
+    let mut last = [0u8; 12];
+    for (place, byte) in last.iter_mut().zip(low) {
+        *place = *byte;
     }
-    mix(&mut state);
-    state[2]
+    for (place, byte) in last.iter_mut().skip(9).zip(high) {
+        *place = *byte;
+    }
+    let (a, b, c) = absorbed(state, &last);
+    mix((a, b, c.wrapping_add(name.len() as u32))).2
 }
 
-fn mix(state: &mut [u32; 3]) {
-    let [mut a, mut b, mut c] = *state;
+/// Three words with twelve bytes added to them, little-endian.
+fn absorbed((a, b, c): (u32, u32, u32), block: &[u8; 12]) -> (u32, u32, u32) {
+    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3] = *block;
+    (
+        a.wrapping_add(u32::from_le_bytes([a0, a1, a2, a3])),
+        b.wrapping_add(u32::from_le_bytes([b0, b1, b2, b3])),
+        c.wrapping_add(u32::from_le_bytes([c0, c1, c2, c3])),
+    )
+}
+
+fn mix((mut a, mut b, mut c): (u32, u32, u32)) -> (u32, u32, u32) {
     for [right, left, right_again] in [[13, 8, 13], [12, 16, 5], [3, 10, 15]] {
         a = a.wrapping_sub(b).wrapping_sub(c) ^ (c >> right);
         b = b.wrapping_sub(c).wrapping_sub(a) ^ (a << left);
         c = c.wrapping_sub(a).wrapping_sub(b) ^ (b >> right_again);
     }
-    *state = [a, b, c];
+    (a, b, c)
 }
 
 /// `hash` modulo `pg_num`, such that growing `pg_num` to the next power of two splits groups and never shuffles them.

@@ -42,7 +42,7 @@ pub struct Surroundings {
 pub const RULE_NAME: &str = "replicated_rule";
 
 /// Every variable, in the order that `get NAME all` prints: Ceph's, then this project's own.
-pub const VARIABLES: [&str; 33] = [
+pub const VARIABLES: [&str; 34] = [
     "size",
     "min_size",
     "pg_num",
@@ -76,6 +76,7 @@ pub const VARIABLES: [&str; 33] = [
     "bulk",
     "cache_mode",
     "cache_max_dirty_age",
+    "cache_bypass_bytes",
 ];
 
 fn unknown_variable(variable: &str) -> Refusal {
@@ -119,6 +120,7 @@ pub fn get(pool: &Pool, variable: &str) -> Result<Value, Refusal> {
         "bulk" => json!(false),
         "cache_mode" => json!(tier.cache_mode.name()),
         "cache_max_dirty_age" => seconds(tier.cache_max_dirty_age_ms),
+        "cache_bypass_bytes" => json!(tier.cache_bypass_bytes),
         _ => return Err(unknown_variable(variable)),
     })
 }
@@ -163,6 +165,7 @@ pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) 
         "cache_min_flush_age" => tier.cache_min_flush_age_ms = duration_ms(variable, value)?,
         "cache_min_evict_age" => tier.cache_min_evict_age_ms = duration_ms(variable, value)?,
         "cache_max_dirty_age" => tier.cache_max_dirty_age_ms = duration_ms(variable, value)?,
+        "cache_bypass_bytes" => tier.cache_bypass_bytes = parse_bytes(value).map_err(parse::not_integer(value))?,
         "hit_set_type" => tier.hit_set_type = names::hit_set_type(value)?,
         "hit_set_period" => tier.hit_set_period_ms = duration_ms(variable, value)?,
         "hit_set_count" => tier.hit_set_count = in_range(integer(value)?, 0, limits::HIT_SET_COUNT_MAX)?,
@@ -180,7 +183,8 @@ pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) 
         "min_write_recency_for_promote" => tier.min_write_recency_for_promote = recency(value)?,
         _ => return Err(unknown_variable(variable)),
     }
-    refuse_contradictions(&tier)?;
+    // What contradicts what is the policy's to say, which has to live with it.
+    tier.policy().validate().map_err(|problem| Refusal::invalid(problem.to_string()))?;
     pool.flags = flags;
     pool.tier = tier;
     Ok(())
@@ -291,53 +295,6 @@ fn set_cache_mode(tier: &mut TierSettings, pool: &Pool, around: &Surroundings, v
         )));
     }
     tier.cache_mode = to;
-    Ok(())
-}
-
-fn refuse_contradictions(tier: &TierSettings) -> Result<(), Refusal> {
-    let ordered = |low: (&str, f64), high: (&str, f64)| {
-        if low.1 <= high.1 {
-            return Ok(());
-        }
-        let ((low, low_value), (high, high_value)) = (low, high);
-        Err(Refusal::invalid(format!(
-            "{low} {low_value} would be above {high} {high_value}; it must be at most that: set {high} first, or choose within"
-        )))
-    };
-    let dirty = ("cache_target_dirty_ratio", tier.cache_target_dirty_ratio);
-    let high = ("cache_target_dirty_high_ratio", tier.cache_target_dirty_high_ratio);
-    let full = ("cache_target_full_ratio", tier.cache_target_full_ratio);
-    ordered(dirty, high)?;
-    ordered(high, full)?;
-    let (flush, dirty_max) = (tier.cache_min_flush_age_ms, tier.cache_max_dirty_age_ms);
-    if dirty_max != 0 && flush > dirty_max {
-        return Err(Refusal::invalid(format!(
-            "cache_min_flush_age {} s would be above cache_max_dirty_age {} s: data must be flushed by the latter",
-            seconds(flush),
-            seconds(dirty_max)
-        )));
-    }
-    if tier.hit_set_search_last_n > tier.hit_set_count {
-        return Err(Refusal::new(
-            libc::ERANGE,
-            format!(
-                "hit_set_search_last_n {} would be above hit_set_count {}: value must be in the range 0..hit_set_count",
-                tier.hit_set_search_last_n, tier.hit_set_count
-            ),
-        ));
-    }
-    let recency_max = tier.hit_set_count + 1;
-    for (name, recency) in [
-        ("min_read_recency_for_promote", tier.min_read_recency_for_promote),
-        ("min_write_recency_for_promote", tier.min_write_recency_for_promote),
-    ] {
-        if recency > recency_max {
-            return Err(Refusal::invalid(format!(
-                "{name} {recency} asks for more hit sets than are kept: hit_set_count {} and the current one make {recency_max}",
-                tier.hit_set_count
-            )));
-        }
-    }
     Ok(())
 }
 

@@ -89,13 +89,14 @@ pub fn format_count(count: u64) -> String {
 }
 
 fn format_scaled(value: u64, base: u64, suffixes: &[&str; 7]) -> String {
-    let mut unit = 0;
     let mut divisor = 1u64;
-    while value / divisor >= base && unit < 6 {
-        divisor *= base;
-        unit += 1;
+    let mut suffix = "";
+    for (unit, name) in (0u32..).zip(suffixes) {
+        let scale = base.pow(unit);
+        if unit == 0 || value >= scale {
+            (divisor, suffix) = (scale, *name);
+        }
     }
-    let suffix = suffixes[unit];
     if value.is_multiple_of(divisor) {
         return format!("{}{suffix}", value / divisor);
     }

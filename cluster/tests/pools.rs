@@ -59,13 +59,20 @@ fn values_out_of_range_are_refused_in_cephs_words() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused_with_the_reason() {
-    refused("cache_target_dirty_ratio", "0.7", libc::EINVAL, "above cache_target_dirty_high_ratio 0.6");
-    refused("cache_target_dirty_high_ratio", "0.9", libc::EINVAL, "above cache_target_full_ratio 0.8");
-    refused("cache_target_full_ratio", "0.5", libc::EINVAL, "cache_target_dirty_high_ratio 0.6 would be above");
-    refused("cache_min_flush_age", "11m", libc::EINVAL, "above cache_max_dirty_age 600 s");
-    refused("hit_set_search_last_n", "5", libc::ERANGE, "range 0..hit_set_count");
-    refused("min_read_recency_for_promote", "6", libc::EINVAL, "more hit sets than are kept");
+    refused("cache_target_dirty_ratio", "0.7", libc::EINVAL, "greater than cache_target_dirty_high_ratio (0.6)");
+    refused("cache_target_dirty_high_ratio", "0.9", libc::EINVAL, "greater than cache_target_full_ratio (0.8)");
+    refused("cache_target_full_ratio", "0.5", libc::EINVAL, "cache_target_dirty_high_ratio (0.6) is greater than");
+    refused("cache_min_flush_age", "11m", libc::EINVAL, "greater than cache_max_dirty_age");
+    refused("hit_set_search_last_n", "5", libc::EINVAL, "greater than hit_set_count (4)");
+    refused("min_read_recency_for_promote", "6", libc::EINVAL, "asks for more hit sets than there are");
+    refused("hit_set_type", "none", libc::EINVAL, "without hit sets nothing is recent");
     refused("size", "5", libc::EINVAL, "this cluster has 4");
+}
+
+#[test]
+fn the_defaults_put_a_first_write_on_the_hot_slice_and_are_the_policys_own() {
+    let settings = TierSettings { cache_mode: CacheMode::Writeback, ..TierSettings::default() };
+    assert_eq!(settings.policy(), basalt_tier::PoolSettings::writeback());
 }
 
 #[test]
@@ -152,6 +159,7 @@ proptest! {
             }
         }
         let tier = pool.tier;
+        prop_assert_eq!(tier.policy().validate(), Ok(()));
         prop_assert!(pool.min_size >= 1 && pool.min_size <= pool.size && pool.size <= AROUND.osds_existing);
         prop_assert!(tier.cache_target_dirty_ratio <= tier.cache_target_dirty_high_ratio);
         prop_assert!(tier.cache_target_dirty_high_ratio <= tier.cache_target_full_ratio);

@@ -4,6 +4,7 @@ use super::Map;
 use crate::limits;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
+use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
 const VERSION: u32 = 1;
@@ -29,12 +30,17 @@ pub enum MapError {
 impl Map {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0u8; HEADER_BYTES];
-        bytes = rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes)
-            .expect("serializing owned values into memory has no way to fail");
-        let checksum = crc32c::crc32c(&bytes[HEADER_BYTES..]);
-        bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes = match rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes) {
+            Ok(bytes) => bytes,
+            // Writing owned values to memory has no failure of its own.
+            Err(error) => panic!("the map can't be archived: {error}"),
+        };
+        if let Some((header, archive)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
+            let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
+            let [v0, v1, v2, v3] = VERSION.to_le_bytes();
+            let [c0, c1, c2, c3] = crc32c::crc32c(archive).to_le_bytes();
+            *header = [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3];
+        }
         bytes
     }
 
@@ -86,6 +92,7 @@ impl Map {
         if self.pools.len() > limits::POOL_COUNT_MAX || !self.pools.is_sorted_by(|a, b| a.id < b.id) {
             return Err("its pools are too many or not in ascending order".into());
         }
+        let mut names = BTreeSet::new();
         for pool in &self.pools {
             let wrong = |what: String| Err(format!("pool {} '{}' has {what}", pool.id, pool.name.escape_debug()));
             if pool.id > self.pool_id_max {
@@ -97,9 +104,14 @@ impl Map {
             if pool.size == 0 || pool.size > limits::POOL_SIZE_MAX || pool.min_size == 0 || pool.min_size > pool.size {
                 return wrong(format!("size {} and min_size {}", pool.size, pool.min_size));
             }
+            if !names.insert(&pool.name) {
+                return wrong("another pool's name".into());
+            }
             for (seed, group) in pool.pgs.iter().enumerate() {
+                let members: BTreeSet<u32> = group.in_sync.iter().copied().collect();
                 if group.in_sync.len() > limits::POOL_SIZE_MAX as usize
-                    || group.in_sync.iter().any(|id| self.osd(*id).is_none())
+                    || members.len() != group.in_sync.len()
+                    || members.iter().any(|id| self.osd(*id).is_none())
                     || group.primary.is_some_and(|id| !group.in_sync.contains(&id))
                 {
                     return wrong(format!("a group {seed:x} whose members don't fit: {group:?}"));

@@ -83,6 +83,8 @@ pub struct TierSettings {
     pub cache_min_evict_age_ms: u64,
     /// Dirty data never gets older. 0: without a bound.
     pub cache_max_dirty_age_ms: u64,
+    /// A sequential run of writes goes straight to base once it is this long. 0: never.
+    pub cache_bypass_bytes: u64,
     pub hit_set_type: HitSetType,
     pub hit_set_count: u32,
     pub hit_set_period_ms: u64,
@@ -94,7 +96,7 @@ pub struct TierSettings {
 }
 
 impl Default for TierSettings {
-    /// What Ceph's `osd tier add-cache` gives a cache pool, and this project's bound on the age of dirty data.
+    /// What Ceph's `osd tier add-cache` gives a cache pool, except where this tier's way of writing calls for another.
     fn default() -> TierSettings {
         TierSettings {
             cache_mode: CacheMode::None,
@@ -106,6 +108,7 @@ impl Default for TierSettings {
             cache_min_flush_age_ms: 0,
             cache_min_evict_age_ms: 0,
             cache_max_dirty_age_ms: 600_000,
+            cache_bypass_bytes: 4 << 20,
             hit_set_type: HitSetType::Bloom,
             hit_set_count: 4,
             hit_set_period_ms: 1_200_000,
@@ -113,7 +116,47 @@ impl Default for TierSettings {
             hit_set_search_last_n: 1,
             hit_set_grade_decay_rate: 20,
             min_read_recency_for_promote: 1,
-            min_write_recency_for_promote: 1,
+            // Ceph waits for a second write because a first one would promote the whole object. Here a write lands hot by itself.
+            min_write_recency_for_promote: 0,
+        }
+    }
+}
+
+impl TierSettings {
+    /// As the tier's policy takes them, for the pool as a whole.
+    pub fn policy(&self) -> basalt_tier::PoolSettings {
+        use basalt_tier::{CacheMode as Mode, HitSetType as HitSets};
+        let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
+        basalt_tier::PoolSettings {
+            cache_mode: match self.cache_mode {
+                CacheMode::None => Mode::None,
+                CacheMode::Writeback => Mode::Writeback,
+                CacheMode::ReadProxy => Mode::Readproxy,
+                CacheMode::Proxy => Mode::Proxy,
+                CacheMode::ReadOnly => Mode::Readonly,
+            },
+            target_max_bytes: self.target_max_bytes,
+            target_max_objects: self.target_max_objects,
+            cache_target_dirty_ratio: self.cache_target_dirty_ratio,
+            cache_target_dirty_high_ratio: self.cache_target_dirty_high_ratio,
+            cache_target_full_ratio: self.cache_target_full_ratio,
+            cache_min_flush_age: nanoseconds(self.cache_min_flush_age_ms),
+            cache_min_evict_age: nanoseconds(self.cache_min_evict_age_ms),
+            cache_max_dirty_age: nanoseconds(self.cache_max_dirty_age_ms),
+            cache_bypass_bytes: self.cache_bypass_bytes,
+            hit_set_type: match self.hit_set_type {
+                HitSetType::None => HitSets::None,
+                HitSetType::Bloom => HitSets::Bloom,
+                HitSetType::ExplicitHash => HitSets::ExplicitHash,
+                HitSetType::ExplicitObject => HitSets::ExplicitObject,
+            },
+            hit_set_count: self.hit_set_count,
+            hit_set_period: nanoseconds(self.hit_set_period_ms),
+            hit_set_fpp: self.hit_set_fpp,
+            hit_set_search_last_n: self.hit_set_search_last_n,
+            hit_set_grade_decay_rate: self.hit_set_grade_decay_rate,
+            min_read_recency_for_promote: self.min_read_recency_for_promote,
+            min_write_recency_for_promote: self.min_write_recency_for_promote,
         }
     }
 }

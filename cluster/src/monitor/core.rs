@@ -183,15 +183,19 @@ impl MonitorCore {
                 limits::HOST_NAME_BYTES_MAX
             )));
         }
-        for address in [&boot.public_address, &boot.cluster_address] {
-            let usable = |address: SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
-            if address.len() > limits::ADDRESS_BYTES_MAX || !address.parse().is_ok_and(usable) {
-                return Err(Refusal::invalid(format!(
-                    "osd.{id}: {:?} is no address that others can reach, such as 192.0.2.1:6800",
-                    address.chars().take(limits::ADDRESS_BYTES_MAX).collect::<String>()
-                )));
-            }
-        }
+        let address = |address: &str| match address.parse::<SocketAddr>() {
+            Ok(parsed) if address.len() <= limits::ADDRESS_BYTES_MAX => Some(parsed),
+            _ => None,
+        };
+        let unusable = |address: &str, example| {
+            let shown: String = address.chars().take(limits::ADDRESS_BYTES_MAX).collect();
+            Refusal::invalid(format!("osd.{id}: {shown:?} is no address that others can reach, such as {example}"))
+        };
+        let public =
+            address(&boot.public_address).filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+        public.ok_or_else(|| unusable(&boot.public_address, "192.0.2.1:6800"))?;
+        // Port 0 on the cluster network: it serves nobody there yet.
+        address(&boot.cluster_address).ok_or_else(|| unusable(&boot.cluster_address, "198.51.100.1:0"))?;
         if boot.base_bytes == 0 {
             return Err(Refusal::invalid(format!("osd.{id}: its base device has no bytes")));
         }

@@ -184,15 +184,15 @@ pub fn document(checks: &Checks, with_detail: bool) -> Value {
     let checks_shown: Object<String, Value> = checks
         .iter()
         .map(|(code, check)| {
-            let mut shown = json!({
-                "severity": check.severity.name(),
-                "summary": { "message": check.summary, "count": check.count },
-            });
+            let mut shown = Object::new();
+            shown.insert("severity".into(), json!(check.severity.name()));
+            shown.insert("summary".into(), json!({ "message": check.summary, "count": check.count }));
             if with_detail {
-                shown["detail"] = check.detail_shown().map(|message| json!({ "message": message })).collect();
+                let lines = check.detail_shown().map(|message| json!({ "message": message }));
+                shown.insert("detail".into(), lines.collect());
             }
-            shown["muted"] = json!(false);
-            ((*code).to_owned(), shown)
+            shown.insert("muted".into(), json!(false));
+            ((*code).to_owned(), Value::Object(shown))
         })
         .collect();
     json!({ "status": status(checks), "checks": checks_shown, "mutes": [] })

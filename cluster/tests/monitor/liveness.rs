@@ -103,7 +103,7 @@ fn a_boot_that_makes_no_sense_is_refused() {
         OsdBoot { host: "x".repeat(65), ..boot(0) },
         OsdBoot { public_address: "nowhere".into(), ..boot(0) },
         OsdBoot { public_address: "127.0.0.1:0".into(), ..boot(0) },
-        OsdBoot { cluster_address: "0.0.0.0:6800".into(), ..boot(0) },
+        OsdBoot { cluster_address: "h0:6800".into(), ..boot(0) },
         OsdBoot { base_bytes: 0, ..boot(0) },
     ] {
         let actions = harness.request(SessionId(1), MonitorRequest::Boot(wrong));

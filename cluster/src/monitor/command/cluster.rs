@@ -3,7 +3,7 @@
 use super::{Answer, Outcome, View};
 use crate::limits;
 use crate::map::{Osd, Pool};
-use crate::monitor::reports::{PoolFigures, Rates, Usage};
+use crate::monitor::reports::{PoolFigures, Usage};
 use crate::monitor::{health, pg_state};
 use serde_json::{Map as Object, Value, json};
 use std::collections::BTreeMap;
@@ -31,14 +31,6 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn rates(&self) -> Rates {
-        let mut sum = Rates::default();
-        for pool in &self.map.pools {
-            sum.add(&self.core.reports.of_pool(self.now.monotonic, pool.id).rates);
-        }
-        sum
-    }
-
     pub(super) fn status(&self) -> Outcome {
         let fsid = uuid::Uuid::from_bytes(self.map.fsid).to_string();
         let document = json!({
@@ -49,48 +41,11 @@ impl View<'_> {
             "quorum_names": [self.core.name],
             "quorum_age": self.now.monotonic.saturating_sub(self.core.started).as_secs(),
             "monmap": { "epoch": 1, "num_mons": 1 },
-            "osdmap": self.osd_summary(),
-            "pgmap": self.pg_map(),
+            "osdmap": self.osd_summary().document(),
+            "pgmap": self.pg_summary().document(),
             "progress_events": {},
         });
         Answer::shown("", document)
-    }
-
-    pub(super) fn pg_map(&self) -> Value {
-        let by_state: Vec<Value> = pg_state::counts(self.map)
-            .into_iter()
-            .map(|(state, count)| json!({ "state_name": state, "count": count }))
-            .collect();
-        let (mut objects, mut data_bytes, mut degraded, mut copies_total) = (0u64, 0u64, 0f64, 0u64);
-        for pool in &self.map.pools {
-            let stored = self.stored(pool);
-            objects = objects.saturating_add(stored.objects);
-            data_bytes = data_bytes.saturating_add(stored.data_bytes);
-            copies_total = copies_total.saturating_add(stored.objects.saturating_mul(u64::from(pool.size)));
-            degraded += stored.objects as f64 * pg_state::copies_missing(self.map, pool);
-        }
-        let usage = self.core.reports.usage();
-        let rates = self.rates();
-        json!({
-            "pgs_by_state": by_state,
-            "num_pgs": self.map.pgs().count(),
-            "num_pools": self.map.pools.len(),
-            "num_objects": objects,
-            "data_bytes": data_bytes,
-            "bytes_used": usage.base_used,
-            "bytes_avail": usage.base_available(),
-            "bytes_total": usage.base_total,
-            "hot_bytes_used": usage.hot_used,
-            "hot_bytes_total": usage.hot_total,
-            "degraded_objects": degraded.round() as u64,
-            "degraded_total": copies_total,
-            "misplaced_objects": 0,
-            "misplaced_total": copies_total,
-            "read_bytes_sec": rates.read_bytes.round() as u64,
-            "write_bytes_sec": rates.write_bytes.round() as u64,
-            "read_op_per_sec": rates.read_operations.round() as u64,
-            "write_op_per_sec": rates.write_operations.round() as u64,
-        })
     }
 
     pub(super) fn health_detail(&self) -> Outcome {

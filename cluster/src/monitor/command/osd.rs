@@ -17,6 +17,30 @@ struct Host<'a> {
     osds: Vec<&'a Osd>,
 }
 
+/// How many OSDs there are, serve and hold data, and when that last changed.
+pub(super) struct OsdSummary {
+    epoch: u32,
+    count: usize,
+    up: usize,
+    up_since_unix_s: u64,
+    inside: usize,
+    in_since_unix_s: u64,
+}
+
+impl OsdSummary {
+    pub fn document(&self) -> Value {
+        json!({
+            "epoch": self.epoch,
+            "num_osds": self.count,
+            "num_up_osds": self.up,
+            "osd_up_since": self.up_since_unix_s,
+            "num_in_osds": self.inside,
+            "osd_in_since": self.in_since_unix_s,
+            "num_remapped_pgs": 0,
+        })
+    }
+}
+
 impl View<'_> {
     fn hosts(&self) -> Vec<Host<'_>> {
         let mut by_name: BTreeMap<&str, Vec<&Osd>> = BTreeMap::new();
@@ -31,33 +55,28 @@ impl View<'_> {
         self.map.osds.iter().filter(|osd| osd.exists).map(of).max().unwrap_or(0)
     }
 
-    pub(super) fn osd_summary(&self) -> Value {
+    pub(super) fn osd_summary(&self) -> OsdSummary {
         let osds = || self.map.osds.iter().filter(|osd| osd.exists);
-        json!({
-            "epoch": self.map.epoch,
-            "num_osds": osds().count(),
-            "num_up_osds": osds().filter(|osd| osd.is_up).count(),
-            "osd_up_since": self.newest(|osd| osd.up_since_unix_s.max(osd.down_since_unix_s)),
-            "num_in_osds": osds().filter(|osd| osd.is_in).count(),
-            "osd_in_since": self.newest(|osd| osd.in_since_unix_s),
-            "num_remapped_pgs": 0,
-        })
+        OsdSummary {
+            epoch: self.map.epoch,
+            count: osds().count(),
+            up: osds().filter(|osd| osd.is_up).count(),
+            up_since_unix_s: self.newest(|osd| osd.up_since_unix_s.max(osd.down_since_unix_s)),
+            inside: osds().filter(|osd| osd.is_in).count(),
+            in_since_unix_s: self.newest(|osd| osd.in_since_unix_s),
+        }
     }
 
     pub(super) fn osd_stat(&self) -> Outcome {
         let summary = self.osd_summary();
-        let age = |key: &str| format_age(self.age(summary[key].as_u64().unwrap_or(0)));
-        let since = |key: &str| if summary["num_osds"] == 0 { String::new() } else { format!(" (since {})", age(key)) };
-        let message = format!(
-            "{} osds: {} up{}, {} in{}; epoch: e{}",
-            summary["num_osds"],
-            summary["num_up_osds"],
-            since("osd_up_since"),
-            summary["num_in_osds"],
-            since("osd_in_since"),
-            self.map.epoch
-        );
-        Answer::shown(message, summary)
+        let since = |unix_s| match summary.count {
+            0 => String::new(),
+            _ => format!(" (since {})", format_age(self.age(unix_s))),
+        };
+        let OsdSummary { epoch, count, up, inside, .. } = summary;
+        let (up_since, in_since) = (since(summary.up_since_unix_s), since(summary.in_since_unix_s));
+        let message = format!("{count} osds: {up} up{up_since}, {inside} in{in_since}; epoch: e{epoch}");
+        Answer::shown(message, summary.document())
     }
 
     pub(super) fn osd_ls(&self) -> Outcome {

@@ -2,59 +2,130 @@
 
 use super::{Answer, Outcome, View};
 use crate::monitor::pg_state;
+use crate::monitor::reports::{Rates, Usage};
 use crate::quantity::{format_bytes, format_count, format_utc};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-impl View<'_> {
-    pub(super) fn pg_stat(&self) -> Outcome {
-        let map = self.pg_map();
-        let number = |key: &str| map[key].as_u64().unwrap_or(0);
-        let counts = pg_state::counts(self.map);
-        let states: Vec<String> = counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        let mut message = format!("{} pgs: {}; ", number("num_pgs"), states.join(", "));
-        message += &format!(
+/// All placement groups and what is in them, with copies taken out: what users stored and do.
+pub(super) struct PgSummary {
+    by_state: BTreeMap<&'static str, u64>,
+    pools: usize,
+    objects: u64,
+    data_bytes: u64,
+    degraded_copies: u64,
+    copies: u64,
+    usage: Usage,
+    rates: Rates,
+}
+
+impl PgSummary {
+    fn count(&self) -> u64 {
+        self.by_state.values().sum()
+    }
+
+    pub fn document(&self) -> Value {
+        let by_state: Vec<Value> =
+            self.by_state.iter().map(|(state, count)| json!({ "state_name": state, "count": count })).collect();
+        json!({
+            "pgs_by_state": by_state,
+            "num_pgs": self.count(),
+            "num_pools": self.pools,
+            "num_objects": self.objects,
+            "data_bytes": self.data_bytes,
+            "bytes_used": self.usage.base_used,
+            "bytes_avail": self.usage.base_available(),
+            "bytes_total": self.usage.base_total,
+            "hot_bytes_used": self.usage.hot_used,
+            "hot_bytes_total": self.usage.hot_total,
+            "degraded_objects": self.degraded_copies,
+            "degraded_total": self.copies,
+            "misplaced_objects": 0,
+            "misplaced_total": self.copies,
+            "read_bytes_sec": self.rates.read_bytes.round() as u64,
+            "write_bytes_sec": self.rates.write_bytes.round() as u64,
+            "read_op_per_sec": self.rates.read_operations.round() as u64,
+            "write_op_per_sec": self.rates.write_operations.round() as u64,
+        })
+    }
+
+    /// In one line, as `pg stat` prints it.
+    fn line(&self) -> String {
+        let states: Vec<String> = self.by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let mut parts = vec![format!("{} pgs: {}", self.count(), states.join(", "))];
+        parts.push(format!(
             "{} data, {} used, {} / {} avail",
-            format_bytes(number("data_bytes")),
-            format_bytes(number("bytes_used")),
-            format_bytes(number("bytes_avail")),
-            format_bytes(number("bytes_total"))
-        );
-        let (read, write) = (number("read_bytes_sec"), number("write_bytes_sec"));
-        let operations = number("read_op_per_sec").saturating_add(number("write_op_per_sec"));
+            format_bytes(self.data_bytes),
+            format_bytes(self.usage.base_used),
+            format_bytes(self.usage.base_available()),
+            format_bytes(self.usage.base_total)
+        ));
         let mut rates = Vec::new();
-        if read > 0 {
-            rates.push(format!("{}/s rd", format_bytes(read)));
+        for (rate, what) in [(self.rates.read_bytes, "rd"), (self.rates.write_bytes, "wr")] {
+            if rate.round() > 0.0 {
+                rates.push(format!("{}/s {what}", format_bytes(rate.round() as u64)));
+            }
         }
-        if write > 0 {
-            rates.push(format!("{}/s wr", format_bytes(write)));
-        }
+        let operations = self.operations_per_second();
         if operations > 0 {
             rates.push(format!("{} op/s", format_count(operations)));
         }
         if !rates.is_empty() {
-            message += &format!("; {}", rates.join(", "));
+            parts.push(rates.join(", "));
         }
-        if number("degraded_objects") > 0 {
-            let share = 100.0 * number("degraded_objects") as f64 / number("degraded_total").max(1) as f64;
-            message += &format!(
-                "; {}/{} objects degraded ({share:.3}%)",
-                number("degraded_objects"),
-                number("degraded_total")
-            );
+        if self.degraded_copies > 0 {
+            let share = 100.0 * self.degraded_copies as f64 / self.copies.max(1) as f64;
+            parts.push(format!("{}/{} objects degraded ({share:.3}%)", self.degraded_copies, self.copies));
         }
-        let by_state: Vec<Value> = counts.iter().map(|(state, count)| json!({ "name": state, "num": count })).collect();
-        let summary = json!({
+        parts.join("; ")
+    }
+
+    fn operations_per_second(&self) -> u64 {
+        (self.rates.read_operations + self.rates.write_operations).round() as u64
+    }
+}
+
+impl View<'_> {
+    pub(super) fn pg_summary(&self) -> PgSummary {
+        let mut summary = PgSummary {
+            by_state: pg_state::counts(self.map),
+            pools: self.map.pools.len(),
+            objects: 0,
+            data_bytes: 0,
+            degraded_copies: 0,
+            copies: 0,
+            usage: self.core.reports.usage(),
+            rates: Rates::default(),
+        };
+        for pool in &self.map.pools {
+            let stored = self.stored(pool);
+            let degraded = stored.objects as f64 * pg_state::copies_missing(self.map, pool);
+            let copies = stored.objects.saturating_mul(u64::from(pool.size));
+            summary.objects = summary.objects.saturating_add(stored.objects);
+            summary.data_bytes = summary.data_bytes.saturating_add(stored.data_bytes);
+            summary.degraded_copies = summary.degraded_copies.saturating_add(degraded.round() as u64);
+            summary.copies = summary.copies.saturating_add(copies);
+            summary.rates.add(&stored.figures.rates);
+        }
+        summary
+    }
+
+    pub(super) fn pg_stat(&self) -> Outcome {
+        let summary = self.pg_summary();
+        let by_state: Vec<Value> =
+            summary.by_state.iter().map(|(state, count)| json!({ "name": state, "num": count })).collect();
+        let document = json!({
             "num_pg_by_state": by_state,
-            "num_pgs": map["num_pgs"],
-            "num_bytes": map["data_bytes"],
-            "raw_bytes_used": map["bytes_used"],
-            "raw_bytes_avail": map["bytes_avail"],
-            "raw_bytes": map["bytes_total"],
-            "read_bytes_sec": read,
-            "write_bytes_sec": write,
-            "io_sec": operations,
+            "num_pgs": summary.count(),
+            "num_bytes": summary.data_bytes,
+            "raw_bytes_used": summary.usage.base_used,
+            "raw_bytes_avail": summary.usage.base_available(),
+            "raw_bytes": summary.usage.base_total,
+            "read_bytes_sec": summary.rates.read_bytes.round() as u64,
+            "write_bytes_sec": summary.rates.write_bytes.round() as u64,
+            "io_sec": summary.operations_per_second(),
         });
-        Answer::shown(message, json!({ "pg_ready": true, "pg_summary": summary }))
+        Answer::shown(summary.line(), json!({ "pg_ready": true, "pg_summary": document }))
     }
 
     pub(super) fn pg_dump(&self) -> Outcome {

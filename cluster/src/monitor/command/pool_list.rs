@@ -175,6 +175,7 @@ fn document(pool: &Pool) -> Value {
         "cache_min_flush_age",
         "cache_min_evict_age",
         "cache_max_dirty_age",
+        "cache_bypass_bytes",
         "hit_set_type",
         "hit_set_period",
         "hit_set_count",
