@@ -245,3 +245,100 @@ fn the_hit_ratio_is_of_reads_only() {
     let ratio = tier.pool_figures(0, POOL).expect("configured").hit_ratio;
     assert!((ratio - 0.75).abs() < 1e-9, "{ratio}");
 }
+
+#[test]
+fn eviction_and_flushing_go_on_over_several_plans_until_below_their_ratios() {
+    let mut tier = tier(4096 * MIB, PoolSettings { target_max_bytes: 2000 * MIB, ..PoolSettings::writeback() });
+    let mut resident: BTreeSet<ObjectId> = (0..1700).collect();
+    for &object in &resident {
+        tier.object_changed(0, POOL, object, 0, MIB);
+    }
+    // 64 MiB a plan: the second begins where the ratio alone would no longer.
+    let evicted = evict_all(&mut tier, 0, &mut resident).len();
+    assert_eq!(evicted, 140, "from 1700 to 1560 of 2000");
+    for object in 5000..5850 {
+        tier.object_changed(0, POOL, object, MIB, 0);
+    }
+    let mut flushed = 0;
+    loop {
+        let plan = tier.next_flush(0, 60 * MIB);
+        if plan.objects.is_empty() {
+            break;
+        }
+        flushed += plan.objects.len();
+        for &(pool, object) in &plan.objects {
+            tier.object_changed(0, pool, object, 0, MIB);
+        }
+        tier.flush_finished(0, &plan.objects, plan.bytes, true);
+    }
+    assert_eq!(flushed, 90, "from 850 to 760 of 2000");
+}
+
+#[test]
+fn what_became_dirty_during_a_flush_ages_from_its_beginning() {
+    let settings = PoolSettings { cache_max_dirty_age: 80 * SECOND, ..PoolSettings::writeback() };
+    let mut tier = tier(160 * MIB, settings);
+    tier.object_changed(0, POOL, 1, MIB, 0);
+    let plan = tier.next_flush(75 * SECOND, u64::MAX);
+    assert_eq!(plan.objects, [(POOL, 1)]);
+    tier.object_changed(76 * SECOND, POOL, 1, MIB / 2, MIB);
+    tier.flush_finished(76 * SECOND, &plan.objects, plan.bytes, true);
+    assert!(tier.next_flush(144 * SECOND, u64::MAX).objects.is_empty(), "69 s after the flush began");
+    assert_eq!(tier.next_flush(145 * SECOND, u64::MAX).objects, [(POOL, 1)], "70 s, with 10 s left to do it");
+}
+
+#[test]
+fn a_failed_flush_does_not_make_data_young_again() {
+    let settings = PoolSettings { cache_max_dirty_age: 80 * SECOND, ..PoolSettings::writeback() };
+    let mut tier = tier(160 * MIB, settings);
+    tier.object_changed(0, POOL, 1, MIB, 0);
+    let plan = tier.next_flush(75 * SECOND, u64::MAX);
+    tier.flush_finished(75 * SECOND, &plan.objects, 0, false);
+    assert_eq!(tier.next_flush(80 * SECOND, u64::MAX).objects, [(POOL, 1)]);
+}
+
+#[test]
+fn an_object_that_returns_soon_after_its_eviction_outlives_the_next_scan() {
+    let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
+    let mut resident: BTreeSet<ObjectId> = (0..90).collect();
+    for &object in &resident {
+        tier.object_changed(0, POOL, object, 0, MIB);
+    }
+    let evicted = evict_all(&mut tier, 0, &mut resident);
+    let returned = evicted[0];
+    tier.object_changed(SECOND, POOL, returned, 0, MIB);
+    resident.insert(returned);
+    for object in 1000..1400 {
+        tier.object_changed(SECOND, POOL, object, 0, MIB);
+        resident.insert(object);
+        evict_all(&mut tier, SECOND, &mut resident);
+    }
+    assert!(resident.contains(&returned));
+    assert!((0..90).filter(|object| resident.contains(object)).count() <= 2, "the rest went with the scan");
+}
+
+#[test]
+fn of_equal_candidates_the_hit_sets_choose_the_colder() {
+    let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
+    let mut resident: BTreeSet<ObjectId> = (0..82).collect();
+    for &object in &resident {
+        // Before it is hot: known to the hit set, but not to the queue.
+        if object % 2 == 0 {
+            tier.accessed(0, POOL, object, Access::Write, 4096, false);
+        }
+        tier.object_changed(0, POOL, object, 0, MIB);
+    }
+    let evicted = evict_all(&mut tier, 0, &mut resident);
+    assert_eq!(evicted, [1, 3, 5, 7], "the odd ones were never accessed");
+}
+
+#[test]
+fn promotion_leaves_half_the_reserve_to_writes() {
+    let settings = PoolSettings { min_read_recency_for_promote: 0, ..PoolSettings::writeback() };
+    let mut tier = tier(160 * MIB, settings);
+    tier.hot_space(5 * MIB, 0);
+    assert!(!tier.admit_promotion(0, POOL, 1, MIB));
+    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 0), Placement::Hot);
+    tier.hot_space(6 * MIB, 0);
+    assert!(tier.admit_promotion(0, POOL, 1, MIB));
+}

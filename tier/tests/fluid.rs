@@ -192,6 +192,8 @@ fn a_writer_faster_than_base_is_slowed_to_what_base_sustains() {
             "{writers} writers: dirty ratio {low:.3}..{high:.3}, {slowest_second}..{fastest_second} B/s, longest delay {:?}",
             simulation.delay_max
         );
+        let measured = simulation.tier.base_throughput();
+        assert!((49_000_000..51_000_000).contains(&measured), "base was measured to sustain {measured} B/s");
         assert!(simulation.delay_max <= WRITE_DELAY_MAX);
         assert!(high - low < 0.06, "{writers} writers: the dirty ratio swings from {low} to {high}");
         assert!(
