@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use basalt_blockstore::Store;
 use basalt_cluster::Map;
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub struct Capacity {
@@ -26,7 +26,7 @@ impl Capacity {
     }
 
     /// Sums up what is dirty; called about once a second, as it looks at every pool.
-    pub fn refresh(&self, pools: &HashSet<u32>) {
+    pub fn refresh(&self, pools: &BTreeSet<u32>) {
         self.dirty_bytes.set(pools.iter().map(|pool| self.store.pool_usage(*pool).hot_dirty_bytes).sum());
     }
 

@@ -118,7 +118,7 @@ pub async fn run(
     config: Arc<HostConfig>,
     devices: Vec<OsdDevices>,
     mut orders: mailbox::Receiver<Order>,
-    tell: impl Fn(News) + Clone + 'static,
+    tell: impl Fn(News),
 ) {
     let osds = Osds::default();
     for device in &devices {
@@ -143,12 +143,7 @@ pub async fn run(
                 osds.apply_map(&map);
                 osds.all().iter().for_each(|osd| tell(News::MapApplied { osd: osd.id(), epoch: osd.epoch() }));
             }
-            Order::Report => {
-                for osd in osds.all() {
-                    let tell = tell.clone();
-                    ring.spawn(async move { tell(News::Report(osd.report().await)) });
-                }
-            }
+            Order::Report => osds.all().iter().for_each(|osd| tell(News::Report(osd.report()))),
             Order::Stop => break,
         }
     }

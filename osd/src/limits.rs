@@ -38,8 +38,8 @@ pub const PAUSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Log entries of a placement group that are kept in any case, so that a replica that was away can catch up.
 pub const LOG_ENTRIES_KEPT: usize = 3000;
-/// Entries trimmed at once: one range of the index instead of one key with each write.
-pub const LOG_TRIM_BATCH: usize = 64;
+/// Entries trimmed at once: as many as the store takes out in one transaction.
+pub const LOG_TRIM_BATCH: usize = 16;
 /// Beyond this many, entries go even if their client may still resend them.
 pub const LOG_ENTRIES_MAX: usize = 20_000;
 /// Entries read from the store at once when a placement group is loaded.

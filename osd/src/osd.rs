@@ -15,7 +15,7 @@ use basalt_net::message::monitor::{OsdReport, PoolReport};
 use basalt_ring::local::{Event, Semaphore};
 use basalt_ring::{Elapsed, Ring, Task};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -43,6 +43,8 @@ pub struct Osd {
     map: RefCell<Option<Arc<Map>>>,
     map_changed: Event,
     pgs: RefCell<HashMap<PgId, Rc<Pg>>>,
+    /// Those that reports tell of.
+    pools: RefCell<BTreeSet<u32>>,
     counters: Rc<Counters>,
     tier: Rc<TierDriver>,
     capacity: Capacity,
@@ -67,6 +69,7 @@ impl Osd {
             map: RefCell::default(),
             map_changed: Event::new(),
             pgs: RefCell::default(),
+            pools: RefCell::default(),
             tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
             counters,
             capacity: Capacity::new(store.clone(), options.full_ratio),
@@ -142,6 +145,7 @@ impl Osd {
             return;
         }
         self.pgs.borrow_mut().retain(|pg, _| map.pool(pg.pool).is_some());
+        self.pools.borrow_mut().extend(map.pools.iter().map(|pool| pool.id));
         self.tier.set_map(self.id, &map);
         self.capacity.set_map(map.clone());
         *self.map.borrow_mut() = Some(map);
@@ -194,22 +198,20 @@ impl Osd {
         RequestGuard { osd: self.clone() }
     }
 
-    /// Pools that the map or the store knows.
-    pub(crate) async fn known_pools(&self) -> HashSet<u32> {
-        let mut pools: HashSet<u32> =
-            self.map().map_or_else(HashSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
+    /// Looks up which pools the store has anything of, besides those of the map: a removed one, while it is being deleted.
+    async fn refresh_pools(&self) {
+        let mut pools: BTreeSet<u32> =
+            self.map().map_or_else(BTreeSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
         match self.store.list_pgs().await {
             Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool)),
             Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
         }
-        pools
+        *self.pools.borrow_mut() = pools;
     }
 
     /// Figures for the monitor.
-    pub async fn report(&self) -> OsdReport {
+    pub fn report(&self) -> OsdReport {
         let usage = self.store.usage();
-        let mut pools: Vec<u32> = self.known_pools().await.into_iter().collect();
-        pools.sort_unstable();
         OsdReport {
             osd: self.id,
             epoch: self.epoch(),
@@ -219,7 +221,7 @@ impl Osd {
             hot_used_bytes: usage.hot_used,
             fault: self.store.fenced().unwrap_or_default(),
             checksum_errors: usage.checksum_errors,
-            pools: pools.into_iter().map(|pool| self.pool_report(pool)).collect(),
+            pools: self.pools.borrow().iter().map(|pool| self.pool_report(*pool)).collect(),
         }
     }
 
@@ -252,8 +254,11 @@ impl Osd {
     async fn watch(&self) {
         let mut seconds = 0_u64;
         while !self.is_stopping() {
-            self.capacity.refresh(&self.known_pools().await);
+            self.capacity.refresh(&self.pools.borrow());
+            // The tier's loops take them as well, but a store without a hot device has no such loops.
+            self.tier.changed(&self.store.take_background_changes());
             if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {
+                self.refresh_pools().await;
                 self.sessions.check(self.ring.now());
             }
             if let Some(reason) = self.store.fenced()

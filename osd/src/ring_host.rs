@@ -133,7 +133,7 @@ async fn send_all(sender: &SessionSender, requests: Vec<MonitorRequest>) -> std:
 async fn report(ring: Ring, sender: SessionSender, link: Rc<RefCell<MonitorLink>>, osds: Osds) {
     while !sender.is_closed() {
         for osd in osds.all() {
-            let figures = osd.report().await;
+            let figures = osd.report();
             let request = link.borrow().report(figures);
             if let Some(request) = request {
                 // It fails with the session.

@@ -239,6 +239,7 @@ impl TierDriver {
     pub async fn evict_loop(&self, is_stopping: impl Fn() -> bool) {
         let Some(tier) = &self.tier else { return };
         while !is_stopping() {
+            self.changed(&self.store.take_background_changes());
             let usage = self.store.usage();
             let plan = {
                 let mut tier = tier.borrow_mut();
@@ -328,7 +329,8 @@ impl TierDriver {
         self.stirred.notify_all();
     }
 
-    fn changed(&self, changes: &[HotChange]) {
+    /// What objects hold on the hot device now.
+    pub fn changed(&self, changes: &[HotChange]) {
         if let Some(tier) = &self.tier {
             let now = self.now();
             let mut tier = tier.borrow_mut();

@@ -6,8 +6,9 @@ use crate::limits;
 use basalt_net::handshake::ServerHandshake;
 use basalt_net::limits::HANDSHAKE_TIMEOUT;
 use basalt_net::{Authenticated, Credentials, EntityName, Service};
+use basalt_ring::uring;
 use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +70,8 @@ async fn admit(hub: &Hub, stream: &TcpStream, address: SocketAddr) -> Result<(),
     };
     let Service::Osd(osd) = authenticated.service else { return Err("it is no monitor that it reached".into()) };
     let core = hub.core_of(osd).ok_or_else(|| format!("osd.{osd} is not on this host"))?;
-    let socket = duplicate(stream).map_err(|error| format!("its socket can't be handed on: {error}"))?;
+    let socket =
+        uring::duplicate(stream.as_raw_fd()).map_err(|error| format!("its socket can't be handed on: {error}"))?;
     tracing::debug!(%address, peer = %authenticated.peer, osd, "session begins");
     let handed = core.orders.try_send(Order::Session { osd, socket, authenticated });
     handed.map_err(|_| format!("the core of osd.{osd} takes no more sessions"))
@@ -82,9 +84,4 @@ async fn authenticate(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, St
     let first = machine.start();
     let lives_here = |service| matches!(service, Service::Osd(osd) if hub.serves(osd));
     handshake::run(stream, first, |bytes| machine.receive(bytes, lives_here)).await
-}
-
-/// Stands in until the ring has it.
-fn duplicate(_stream: &TcpStream) -> std::io::Result<OwnedFd> {
-    Err(std::io::ErrorKind::Unsupported.into())
 }

@@ -23,23 +23,23 @@ impl LogWindow {
         self.entries.len()
     }
 
-    /// Takes out what need not be kept, and returns the first version to keep, if that removes anything. Trims a batch at a time; an entry
-    /// whose client may still ask again holds itself and what is behind it, up to a bound.
+    /// Takes out what need not be kept, a batch at most, and returns the first version to keep, if that removes anything. An entry whose
+    /// client may still ask again holds itself and what is behind it, up to a bound.
     pub fn trim(&mut self, requests: &RequestTable) -> Option<u64> {
         if self.entries.len() < limits::LOG_ENTRIES_KEPT + limits::LOG_TRIM_BATCH {
             return None;
         }
-        let mut trimmed = false;
-        while self.entries.len() > limits::LOG_ENTRIES_KEPT {
+        let mut trimmed = 0;
+        while trimmed < limits::LOG_TRIM_BATCH {
             let Some((_, request)) = self.entries.front() else { break };
             if self.entries.len() <= limits::LOG_ENTRIES_MAX && !requests.is_completed(*request) {
                 break;
             }
             requests.trimmed(*request);
             self.entries.pop_front();
-            trimmed = true;
+            trimmed += 1;
         }
-        if trimmed { self.entries.front().map(|(version, _)| *version) } else { None }
+        if trimmed > 0 { self.entries.front().map(|(version, _)| *version) } else { None }
     }
 }
 
@@ -84,6 +84,12 @@ mod tests {
         assert!(matches!(table.claim(RequestId { client: 99, sequence: 1 }, 0), Claim::Applied(_)));
         version += 1;
         assert!(write(&mut window, &table, 1, version, version).is_some());
-        assert_eq!(window.len(), limits::LOG_ENTRIES_KEPT);
+        assert!(matches!(table.claim(RequestId { client: 99, sequence: 1 }, 0), Claim::New(_)));
+        // From here on it shrinks with every write.
+        for _ in 0..limits::LOG_ENTRIES_MAX / limits::LOG_TRIM_BATCH * 2 {
+            version += 1;
+            write(&mut window, &table, 1, version, version);
+        }
+        assert!(window.len() < limits::LOG_ENTRIES_KEPT + limits::LOG_TRIM_BATCH);
     }
 }

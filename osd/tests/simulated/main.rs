@@ -1,0 +1,12 @@
+//! One host in the simulator: the shipped daemon on a real store, a real monitor's core, and peers that speak frames to it.
+
+mod client;
+mod duplicates;
+mod guards;
+mod monitor;
+mod operations;
+mod peer;
+mod pools;
+mod restart;
+mod simulated_cluster;
+mod tiering;
