@@ -11,14 +11,14 @@
 
 use crate::arguments::Dev;
 use crate::mkfs;
-use basalt_cli::{Failure, Result};
+use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::config::{BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection};
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -109,7 +109,7 @@ impl Folder {
             osd: Some(OsdSection {
                 host,
                 public_address: any_port,
-                cluster_address: SocketAddr::from(([127, 0, 1, 1], 0)),
+                cluster_address: with_free_port(SocketAddr::from(([127, 0, 1, 1], 0)))?,
                 memory_target: MEMORY_TARGET,
                 max_object_size: OBJECT_SIZE_MAX_DEFAULT,
                 devices: vec![OsdDevice {
@@ -204,6 +204,13 @@ fn agree(path: &Path, wanted: Option<u64>, option: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The map wants the port of the cluster network before anything listens on it.
+fn with_free_port(address: SocketAddr) -> Result<SocketAddr> {
+    TcpListener::bind(address)
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| Failure::new(errno::of_io(&error), format!("no port is free on {}: {error}", address.ip())))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {
