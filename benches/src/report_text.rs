@@ -109,10 +109,11 @@ fn direction(text: &mut String, label: &str, report: &DirectionReport) {
     let values: Vec<String> =
         PERCENTILES.iter().map(|percent| (report.clat.percentile(*percent) / divisor).to_string()).collect();
     let width = values.iter().map(String::len).max().unwrap_or(0).max(4);
-    for (percents, values) in PERCENTILES.chunks(4).zip(values.chunks(4)) {
+    let last = PERCENTILES.len().div_ceil(4) - 1;
+    for (line, (percents, values)) in PERCENTILES.chunks(4).zip(values.chunks(4)).enumerate() {
         let entries: Vec<String> =
             percents.iter().zip(values).map(|(percent, value)| format!("{percent:5.2}th=[{value:>width$}]")).collect();
-        let _ = writeln!(text, "     | {}", entries.join(", "));
+        let _ = writeln!(text, "     | {}{}", entries.join(", "), if line < last { "," } else { "" });
     }
 }
 

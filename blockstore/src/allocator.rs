@@ -365,7 +365,6 @@ impl Allocator {
 
     /// Blocks that the next checkpoint will not refer to any more.
     pub fn free(&mut self, run: Run) {
-        debug_assert!(run.blocks > 0);
         assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);

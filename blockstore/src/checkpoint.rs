@@ -97,8 +97,9 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     };
     superblock.write(&inner.ring, inner.device(side)).await?;
     *inner.superblock.borrow_mut() = superblock;
+    inner.log.borrow_mut().release(replay_lsn);
 
-    // Movers that began before the freeze may still write to blocks freed by it.
+    // Movers that began before the freeze may still write to blocks freed by it. They may wait for the log, so it was released first.
     inner.movers_gone(moment.movers).await;
     let discards: Vec<_> = {
         let mut state = inner.state.borrow_mut();
@@ -125,7 +126,6 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         hot.release();
     }
     drop(state);
-    inner.log.borrow_mut().release(replay_lsn);
     inner.space_freed.notify_all();
     metrics::counter!("basalt_store_checkpoints").increment(1);
     Ok(())
@@ -164,7 +164,12 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
                 device: inner.device(inner.index_side()).path().display().to_string(),
             });
         };
-        child.pointer.set(Some(NodePointer { block: run.at, blocks: node.blocks(), crc: 0, generation: tree.generation }));
+        child.pointer.set(Some(NodePointer {
+            block: run.at,
+            blocks: node.blocks(),
+            crc: 0,
+            generation: tree.generation,
+        }));
     }
     let base_pages = state.base.freeze();
     let hot_pages = state.hot.as_mut().map(|hot| hot.freeze()).unwrap_or_default();

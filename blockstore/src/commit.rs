@@ -111,7 +111,8 @@ impl Log {
 
     /// Whether a transaction of so many bytes may gather now.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.closed.is_empty() && (self.gathering.transactions == 0 || self.gathering.body.len() + bytes <= self.body_bytes_max())
+        self.closed.is_empty()
+            && (self.gathering.transactions == 0 || self.gathering.body.len() + bytes <= self.body_bytes_max())
     }
 
     /// Adds a transaction to the gathering group; its data is on the way already.

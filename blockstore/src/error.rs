@@ -7,7 +7,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// A block of an object does not match its checksum: data lost on this device, to be repaired from another replica.
-    #[error("object {object} at byte {offset}: checksum mismatch on {device} at byte {address} (found {found:#010x}, expected {expected:#010x})")]
+    #[error(
+        "object {object} at byte {offset}: checksum mismatch on {device} at byte {address} (found {found:#010x}, expected {expected:#010x})"
+    )]
     Checksum { object: String, offset: u64, device: String, address: u64, found: u32, expected: u32 },
     /// The store's own structures are damaged.
     #[error("{what} on {device} at byte {address} is damaged: {why}")]
@@ -43,13 +45,13 @@ impl Error {
         match self {
             Error::Checksum { .. } | Error::Corrupt { .. } | Error::Unreadable { .. } | Error::Fenced(_) => 5, // EIO
             Error::Device { errno, .. } => *errno,
-            Error::NoSpace { .. } => 28,  // ENOSPC
-            Error::NotFound => 2,         // ENOENT
-            Error::NoXattr => 61,         // ENODATA
-            Error::Invalid(_) => 22,      // EINVAL
-            Error::TooLarge(_) => 27,     // EFBIG
-            Error::Refused(_) => 22,      // EINVAL
-            Error::Busy(_) => 16,         // EBUSY
+            Error::NoSpace { .. } => 28, // ENOSPC
+            Error::NotFound => 2,        // ENOENT
+            Error::NoXattr => 61,        // ENODATA
+            Error::Invalid(_) => 22,     // EINVAL
+            Error::TooLarge(_) => 27,    // EFBIG
+            Error::Refused(_) => 22,     // EINVAL
+            Error::Busy(_) => 16,        // EBUSY
         }
     }
 

@@ -70,7 +70,8 @@ impl Drop for Claim<'_> {
 
 /// Returns the bytes flushed and what each object holds now.
 pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) -> Result<(u64, Vec<HotChange>)> {
-    let claimed: Vec<ObjectId> = objects.iter().copied().filter(|object| inner.flushing.borrow_mut().insert(*object)).collect();
+    let claimed: Vec<ObjectId> =
+        objects.iter().copied().filter(|object| inner.flushing.borrow_mut().insert(*object)).collect();
     let claim = Claim { inner, objects: claimed };
     let mover = inner.movers();
     let started_ns = inner.ring.unix_time().0;
@@ -116,8 +117,19 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
     let mut shortage = None;
     for (index, unit) in units.iter_mut().enumerate() {
         let (from, to) = (unit.block, unit.block + unit.extent.blocks());
-        let below = match inner.index(|state| state.extents(unit.object, Layer::Base, from, to)).await {
-            Ok(below) => below,
+        // The unit may have been overwritten since it was planned, even on base: then what is below is not its to write. From here on
+        // it may still be, but then the blocks below are freed, and not reused before this flush is over.
+        let below = inner.index(|state| {
+            let now = state.extents(unit.object, Layer::Hot, from, to)?;
+            let same = matches!(now.as_slice(), [(block, extent)] if *block == from && *extent == unit.extent);
+            Ok(if same { Some(state.extents(unit.object, Layer::Base, from, to)?) } else { None })
+        });
+        let below = match below.await {
+            Ok(Some(below)) => below,
+            Ok(None) => {
+                unit.failed.set(true);
+                continue;
+            }
             Err(error) => {
                 unit.failed.set(true);
                 shortage = Some(error);
@@ -153,7 +165,9 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
         }
         for (start, end) in gaps {
             let mut at = start;
-            for run in state.base.allocate(u64::from(end - start), EXTENT_BLOCKS_MAX).expect("there is room for all of it") {
+            for run in
+                state.base.allocate(u64::from(end - start), EXTENT_BLOCKS_MAX).expect("there is room for all of it")
+            {
                 state.base.reserve(run);
                 parts.push(part(at, at + run.blocks, run.at, true));
                 at += run.blocks;

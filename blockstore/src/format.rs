@@ -13,7 +13,8 @@ use crate::wal::Side;
 use basalt_ring::{BLOCK, Device, Ring};
 
 pub(crate) async fn format(ring: &Ring, devices: &Devices, options: FormatOptions) -> Result<()> {
-    let layout = Layout::new(devices.base.info().size, devices.hot.as_ref().map(|hot| hot.info().size), options.wal_bytes)?;
+    let layout =
+        Layout::new(devices.base.info().size, devices.hot.as_ref().map(|hot| hot.info().size), options.wal_bytes)?;
     for device in [Some(&devices.base), devices.hot.as_ref()].into_iter().flatten() {
         let path = device.path().display();
         if BLOCK_BYTES % u64::from(device.info().sector_size.max(1)) != 0 {
@@ -58,7 +59,9 @@ pub(crate) async fn format(ring: &Ring, devices: &Devices, options: FormatOption
     let root = Node::empty_leaf(generation);
     let bytes = root.encode();
     let own = allocators[0].as_mut().ok_or_else(|| Error::Invalid("no device for the index".to_owned()))?;
-    let run = own.allocate_node(root.blocks()).ok_or_else(|| Error::Refused("the device is too small for an index".to_owned()))?;
+    let run = own
+        .allocate_node(root.blocks())
+        .ok_or_else(|| Error::Refused("the device is too small for an index".to_owned()))?;
     let mut root = NodePointer { block: run.at, blocks: root.blocks(), crc: 0, generation };
     root.crc = node_checksum(&options.store_id, &root, &bytes);
     put(ring, index, root.block, &bytes).await?;

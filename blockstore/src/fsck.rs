@@ -120,7 +120,8 @@ async fn check_superblocks(ring: &Ring, device: &Device, report: &mut Report) ->
     if copies.newest.is_some() {
         for (copy, whole) in copies.whole.into_iter().enumerate().filter(|(_, whole)| !whole) {
             debug_assert!(!whole);
-            let message = format!("copy {copy} on {} is damaged; the next checkpoint writes it anew", device.path().display());
+            let message =
+                format!("copy {copy} on {} is damaged; the next checkpoint writes it anew", device.path().display());
             report.fault(FaultKind::SuperblockCopy, message);
         }
     }
@@ -199,7 +200,8 @@ impl<'a> Walk<'a> {
     fn reach(&mut self, side: Side, run: Run, what: impl FnOnce() -> String) {
         if self.reached[side.index()].add(run) {
             let path = self.device(side).path().display().to_string();
-            let message = format!("{}: blocks {}..{} of {path} are used twice, or lie outside", what(), run.at, run.end());
+            let message =
+                format!("{}: blocks {}..{} of {path} are used twice, or lie outside", what(), run.at, run.end());
             self.report.fault(FaultKind::DoubleUse, message);
         }
     }
@@ -323,12 +325,20 @@ impl<'a> Walk<'a> {
             let mut leak: Option<Run> = None;
             let mut missing: Option<Run> = None;
             for block in first..=end {
-                let (is_reached, is_used) =
-                    if block < end { (reached.contains(block), allocator.is_used(block) && !freed.contains(&block)) } else { (false, false) };
+                let (is_reached, is_used) = if block < end {
+                    (reached.contains(block), allocator.is_used(block) && !freed.contains(&block))
+                } else {
+                    (false, false)
+                };
                 used[reached.side.index()] += u64::from(is_reached);
                 for (at, kind, open, text) in [
                     (is_used && !is_reached, FaultKind::Leak, &mut leak, "are allocated, but nothing refers to them"),
-                    (is_reached && !is_used, FaultKind::DoubleUse, &mut missing, "are in use, but free in the allocation map"),
+                    (
+                        is_reached && !is_used,
+                        FaultKind::DoubleUse,
+                        &mut missing,
+                        "are in use, but free in the allocation map",
+                    ),
                 ] {
                     match (at, &mut *open) {
                         (true, Some(run)) => run.blocks += 1,
@@ -391,7 +401,9 @@ impl<'a> Walk<'a> {
                 }
             }
             let (summary_pool, summary) = found.summary.unwrap_or((pool, HotSummary::default()));
-            if summary_pool != pool || (summary.dirty_blocks, summary.clean_blocks) != (sums.dirty_blocks, sums.clean_blocks) {
+            if summary_pool != pool
+                || (summary.dirty_blocks, summary.clean_blocks) != (sums.dirty_blocks, sums.clean_blocks)
+            {
                 fault(format!(
                     "object {name}: its hot summary says {} dirty and {} clean blocks, its extents {} and {}",
                     summary.dirty_blocks, summary.clean_blocks, sums.dirty_blocks, sums.clean_blocks
@@ -419,11 +431,12 @@ impl<'a> Walk<'a> {
         let objects = std::mem::take(&mut self.objects);
         for found in objects.values() {
             let Some((object, _)) = &found.record else { continue };
-            let hidden = |block: u32| {
-                found.hot.range(..=block).next_back().is_some_and(|(at, extent)| {
-                    extent.state == ExtentState::HotDirty && block < at + extent.blocks()
-                })
-            };
+            let hidden =
+                |block: u32| {
+                    found.hot.range(..=block).next_back().is_some_and(|(at, extent)| {
+                        extent.state == ExtentState::HotDirty && block < at + extent.blocks()
+                    })
+                };
             for (side, extents) in [(Side::Base, &found.base), (Side::Hot, &found.hot)] {
                 for (block, extent) in extents {
                     self.check_extent(side, object, *block, extent, &hidden).await;
@@ -432,7 +445,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn check_extent(&mut self, side: Side, object: &ObjectKey, first: u32, extent: &Extent, hidden: &dyn Fn(u32) -> bool) {
+    async fn check_extent(
+        &mut self,
+        side: Side,
+        object: &ObjectKey,
+        first: u32,
+        extent: &Extent,
+        hidden: &dyn Fn(u32) -> bool,
+    ) {
         let device = self.device(side).clone();
         let length = extent.checksums.len() * BLOCK;
         let (outcome, buffer) = device.read(extent.address * BLOCK_BYTES, self.ring.buffer(length)).await;

@@ -14,8 +14,12 @@ use basalt_ring::BLOCK;
 use std::rc::Rc;
 
 /// Returns the bytes promoted and what the object holds now.
-pub(crate) async fn promote(inner: &Rc<Inner>, object: &ObjectKey, offset: u64, length: u64) -> Result<(u64, HotChange)> {
-    inner.wait_for(object).await?;
+pub(crate) async fn promote(
+    inner: &Rc<Inner>,
+    object: &ObjectKey,
+    offset: u64,
+    length: u64,
+) -> Result<(u64, HotChange)> {
     let record = inner.record(object).await?.ok_or(Error::NotFound)?;
     let (id, pool) = (record.id, object.pool);
     let end = blocks_of(offset.saturating_add(length).min(record.size));
@@ -25,14 +29,19 @@ pub(crate) async fn promote(inner: &Rc<Inner>, object: &ObjectKey, offset: u64, 
     while at < end {
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
         let pieces = inner.index(|state| read::plan(state, id, at, to)).await?;
-        let (buffer, _) = inner.read_blocks(id, &read::display(object), at, to).await?;
+        let (buffer, _) = inner.read_blocks(object, id, at, to).await?;
         let data = buffer.freeze();
+        // Named, so that readers wait for the copy that is on its way.
         let commit = inner
-            .transact(16 << 10, &[], |state, now_ns| {
+            .transact(16 << 10, std::slice::from_ref(object), |state, now_ns| {
                 state.reach_extents(id, at, to)?;
                 state.tree.reach(&key::hot_summary(pool, id))?;
                 let unchanged = state.tree.contains(&key::object(object))? && read::plan(state, id, at, to)? == pieces;
-                let wanted: u64 = if unchanged { pieces.iter().filter_map(on_base).map(|piece| u64::from(piece.blocks)).sum() } else { 0 };
+                let wanted: u64 = if unchanged {
+                    pieces.iter().filter_map(on_base).map(|piece| u64::from(piece.blocks)).sum()
+                } else {
+                    0
+                };
                 let room = state.hot.as_ref().is_some_and(|hot| hot.data_free_blocks() >= wanted);
                 let mut writes = Vec::new();
                 let mut change = Change::new(state, now_ns);
@@ -68,4 +77,3 @@ pub(crate) async fn promote(inner: &Rc<Inner>, object: &ObjectKey, offset: u64, 
 fn on_base(piece: &Piece) -> Option<&Piece> {
     matches!(piece.source, Source::Device { side: Side::Base, .. }).then_some(piece)
 }
-

@@ -9,12 +9,11 @@ use crate::index::{Layer, Missing, key};
 use crate::limits::{BLOCK_BYTES, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::record::ObjectRecord;
-use crate::state::{State, blocks_of, nonsense};
+use crate::state::{State, blocks_of};
 use crate::store::{Inner, ReadData};
 use crate::wal::Side;
 use basalt_ring::local::join_all;
 use basalt_ring::{BLOCK, Buffer};
-use std::rc::Rc;
 
 /// Where some blocks of an object are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +70,8 @@ fn push_hole(pieces: &mut Vec<Piece>, from: u32, to: u32) {
 fn push_extent(pieces: &mut Vec<Piece>, side: Side, block: u32, extent: &crate::record::Extent, start: u32, end: u32) {
     let part = extent.part(start - block, end - block);
     // Neighbours on the device are one read.
-    if let Some(Piece { block: last, blocks, source: Source::Device { side: last_side, address, checksums } }) = pieces.last_mut()
+    if let Some(Piece { block: last, blocks, source: Source::Device { side: last_side, address, checksums } }) =
+        pieces.last_mut()
         && *last_side == side
         && *last + *blocks == start
         && *address + u64::from(*blocks) == part.address
@@ -85,23 +85,52 @@ fn push_extent(pieces: &mut Vec<Piece>, side: Side, block: u32, extent: &crate::
 }
 
 impl Inner {
-    /// The object's record, as of now (not necessarily durable).
+    /// The object's record as of now, not necessarily durable: for writers.
     pub(crate) async fn record(&self, object: &ObjectKey) -> Result<Option<ObjectRecord>> {
-        let key = key::object(object);
-        let found = self.index(|state| state.tree.with(&key, ObjectRecord::decode)).await?;
-        match found {
-            None => Ok(None),
-            Some(Some(record)) => Ok(Some(record)),
-            Some(None) => Err(nonsense("object record", &display(object))),
-        }
+        self.index(|state| record_in(state, object)).await
     }
 
-    /// Whole blocks of an object, verified. The caller has waited for writes in flight.
-    pub(crate) async fn read_blocks(&self, object: ObjectId, name: &str, from: u32, to: u32) -> Result<(Buffer, [u64; 2])> {
-        let mut pieces = self.index(|state| plan(state, object, from, to)).await?;
+    /// Looks something up for a reader of `object`, then waits until what it saw is durable: a reader never sees what a crash could undo,
+    /// and finds data of writes in flight only once it is there.
+    pub(crate) async fn index_durable<T>(
+        &self,
+        object: &ObjectKey,
+        mut f: impl FnMut(&State) -> Result<T, Missing>,
+    ) -> Result<T> {
+        let seen = self.index(|state| {
+            let value = f(state)?;
+            Ok((value, self.pending.borrow().get(object).cloned()))
+        });
+        let (value, group) = seen.await?;
+        if let Some(group) = group {
+            group.durable().await?;
+        }
+        Ok(value)
+    }
+
+    /// Whole blocks of an object, verified; and how many bytes came from base and from hot.
+    pub(crate) async fn read_blocks(
+        &self,
+        object: &ObjectKey,
+        id: ObjectId,
+        from: u32,
+        to: u32,
+    ) -> Result<(Buffer, [u64; 2])> {
+        let pieces = self.index_durable(object, |state| plan(state, id, from, to)).await?;
+        self.read_planned(object, id, pieces).await
+    }
+
+    async fn read_planned(
+        &self,
+        object: &ObjectKey,
+        id: ObjectId,
+        mut pieces: Vec<Piece>,
+    ) -> Result<(Buffer, [u64; 2])> {
+        let from = pieces.first().map_or(0, |piece| piece.block);
+        let to = pieces.last().map_or(0, |piece| piece.block + piece.blocks);
         for _ in 0..READ_RETRIES_MAX {
             let buffer = self.ring.buffer((to - from) as usize * BLOCK);
-            match self.read_pieces(buffer, &pieces, name).await {
+            let error = match self.read_pieces(buffer, &pieces, object).await {
                 Ok(buffer) => {
                     let bytes = |wanted: Side| {
                         let on = |piece: &&Piece| matches!(piece.source, Source::Device { side, .. } if side == wanted);
@@ -109,30 +138,29 @@ impl Inner {
                     };
                     return Ok((buffer, [bytes(Side::Base), bytes(Side::Hot)]));
                 }
-                Err(error) => {
-                    let again = self.index(|state| plan(state, object, from, to)).await?;
-                    if again == pieces {
-                        if matches!(error, Error::Checksum { .. }) {
-                            self.count_checksum_error(&error);
-                        }
-                        return Err(error);
-                    }
-                    pieces = again;
+                Err(error) => error,
+            };
+            let again = self.index_durable(object, |state| plan(state, id, from, to)).await?;
+            if again == pieces {
+                if matches!(error, Error::Checksum { .. }) {
+                    self.count_checksum_error(&error);
                 }
+                return Err(error);
             }
+            pieces = again;
         }
-        Err(Error::Busy(format!("object {name} changed too often while it was read; read it again")))
+        Err(Error::Busy(format!("object {} changed too often while it was read; read it again", display(object))))
     }
 
-    async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], name: &str) -> Result<Buffer> {
+    async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
         if let [piece] = pieces {
-            return self.read_piece(buffer, piece, name).await;
+            return self.read_piece(buffer, piece, object).await;
         }
         let mut reads = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let rest = buffer.split_off(piece.blocks as usize * BLOCK);
             let window = std::mem::replace(&mut buffer, rest);
-            reads.push(self.read_piece(window, piece, name));
+            reads.push(self.read_piece(window, piece, object));
         }
         let mut whole: Option<Buffer> = None;
         let mut failure = None;
@@ -154,7 +182,7 @@ impl Inner {
         }
     }
 
-    async fn read_piece(&self, mut window: Buffer, piece: &Piece, name: &str) -> Result<Buffer> {
+    async fn read_piece(&self, mut window: Buffer, piece: &Piece, object: &ObjectKey) -> Result<Buffer> {
         let Source::Device { side, address, checksums } = &piece.source else {
             window.fill(0);
             return Ok(window);
@@ -164,7 +192,7 @@ impl Inner {
         let path = || device.path().display().to_string();
         let offset = |index: usize| (u64::from(piece.block) + index as u64) * BLOCK_BYTES;
         outcome.map_err(|error| Error::Unreadable {
-            object: name.to_owned(),
+            object: display(object),
             offset: offset(0),
             device: path(),
             address: address * BLOCK_BYTES,
@@ -173,7 +201,7 @@ impl Inner {
         for (index, (found, expected)) in block_checksums(&window).zip(checksums).enumerate() {
             if found != *expected {
                 return Err(Error::Checksum {
-                    object: name.to_owned(),
+                    object: display(object),
                     offset: offset(index),
                     device: path(),
                     address: (address + index as u64) * BLOCK_BYTES,
@@ -185,21 +213,28 @@ impl Inner {
         Ok(window)
     }
 
-    pub(crate) async fn read_object(self: &Rc<Self>, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
-        self.wait_for(object).await?;
-        let record = self.record(object).await?.ok_or(Error::NotFound)?;
-        let end = offset.saturating_add(length).min(record.size);
-        if offset >= end {
-            let mut empty = self.ring.buffer(0);
-            empty.truncate(0);
-            return Ok(ReadData { data: empty.freeze(), base_bytes: 0, hot_bytes: 0 });
+    pub(crate) async fn read_object(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
+        let found = self.index_durable(object, |state| {
+            let Some(record) = record_in(state, object)? else { return Ok(None) };
+            let end = offset.saturating_add(length).min(record.size);
+            let from = (offset.min(end) / BLOCK_BYTES) as u32;
+            let pieces = if offset < end { plan(state, record.id, from, blocks_of(end))? } else { Vec::new() };
+            Ok(Some((record.id, from, end, pieces)))
+        });
+        let (id, from, end, pieces) = found.await?.ok_or(Error::NotFound)?;
+        if pieces.is_empty() {
+            return Ok(ReadData { data: self.ring.buffer(0).freeze(), base_bytes: 0, hot_bytes: 0 });
         }
-        let from = (offset / BLOCK_BYTES) as u32;
-        let (buffer, [base_bytes, hot_bytes]) = self.read_blocks(record.id, &display(object), from, blocks_of(end)).await?;
+        let (buffer, [base_bytes, hot_bytes]) = self.read_planned(object, id, pieces).await?;
         let start = (offset - u64::from(from) * BLOCK_BYTES) as usize;
         let data = buffer.freeze().slice(start..start + (end - offset) as usize);
         Ok(ReadData { data, base_bytes, hot_bytes })
     }
+}
+
+/// The object's record. One that cannot be decoded, although its node's checksum fits, is none.
+pub(crate) fn record_in(state: &State, object: &ObjectKey) -> Result<Option<ObjectRecord>, Missing> {
+    state.tree.with(&key::object(object), ObjectRecord::decode).map(Option::flatten)
 }
 
 /// An object's name for messages.

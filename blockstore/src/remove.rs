@@ -31,7 +31,8 @@ pub(crate) fn entries(state: &State, prefix: &[u8], bytes_max: usize) -> Result<
 /// Removes what an object has besides its record, as much as one transaction should; what is left is noted for the reaper. Returns
 /// whether nothing is left.
 pub(crate) fn remove_content(change: &mut Change, pool: u32, object: ObjectId) -> bool {
-    let keys = entries(change.state, &key::content(object), REMOVE_BYTES_MAX).unwrap_or_else(|_| unreachable!("reached before"));
+    let keys = entries(change.state, &key::content(object), REMOVE_BYTES_MAX)
+        .unwrap_or_else(|_| unreachable!("reached before"));
     for key in keys {
         remove_entry(change, pool, key);
     }
@@ -52,7 +53,8 @@ pub(crate) fn remove_content(change: &mut Change, pool: u32, object: ObjectId) -
 
 /// Removes all omap pairs.
 pub(crate) fn clear_omap(change: &mut Change, pool: u32, object: ObjectId) {
-    let keys = entries(change.state, &key::omap(object, &[]), usize::MAX).unwrap_or_else(|_| unreachable!("reached before"));
+    let keys =
+        entries(change.state, &key::omap(object, &[]), usize::MAX).unwrap_or_else(|_| unreachable!("reached before"));
     for key in keys {
         remove_entry(change, pool, key);
     }

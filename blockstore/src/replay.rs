@@ -59,7 +59,9 @@ pub(crate) async fn identify(ring: &Ring, devices: &Devices) -> Result<Superbloc
         (None, Role::BaseBesideHot) => {
             return refused(format!("the store on {base_path} has a hot device, which holds its index; name it too"));
         }
-        (_, Role::Hot) => return refused(format!("{base_path} is the hot device of osd.{}; give it as hot, not as base", base.osd)),
+        (_, Role::Hot) => {
+            return refused(format!("{base_path} is the hot device of osd.{}; give it as hot, not as base", base.osd));
+        }
         (Some(hot), Role::BaseAlone) => {
             return refused(format!("the store on {base_path} has no hot device; leave {} out", path(hot)));
         }
@@ -79,7 +81,9 @@ pub(crate) async fn identify(ring: &Ring, devices: &Devices) -> Result<Superbloc
             on_hot
         }
     };
-    for (device, blocks) in [(Some(&devices.base), chosen.layout.base_blocks), (devices.hot.as_ref(), chosen.layout.hot_blocks)] {
+    for (device, blocks) in
+        [(Some(&devices.base), chosen.layout.base_blocks), (devices.hot.as_ref(), chosen.layout.hot_blocks)]
+    {
         if let Some(device) = device
             && device.info().size / BLOCK_BYTES < blocks
         {
@@ -109,7 +113,12 @@ struct Opener<'a> {
 }
 
 /// Reads the node that is missing.
-pub(crate) async fn read_node(ring: &Ring, device: &Device, pointer: &NodePointer, store_id: &[u8; 16]) -> Result<Node> {
+pub(crate) async fn read_node(
+    ring: &Ring,
+    device: &Device,
+    pointer: &NodePointer,
+    store_id: &[u8; 16],
+) -> Result<Node> {
     let corrupt = |why: String| Error::Corrupt {
         what: "an index node",
         device: path(device),
@@ -154,7 +163,9 @@ impl Opener<'_> {
         loop {
             let mut usage = BTreeMap::new();
             let scanned = state.tree.scan(&prefix, key::prefix_end(&prefix).as_deref(), |key, value| {
-                if let (Some(pool), Some(figures)) = (key::parse_pool_usage(key), Usage::decode(&mut Reader::new(value))) {
+                if let (Some(pool), Some(figures)) =
+                    (key::parse_pool_usage(key), Usage::decode(&mut Reader::new(value)))
+                {
                     usage.insert(pool, figures);
                 }
                 true
@@ -264,7 +275,8 @@ impl Opener<'_> {
         let record = if blocks == 1 {
             block
         } else {
-            let (outcome, record) = device.read(at * BLOCK_BYTES, self.ring.buffer(header.blocks as usize * BLOCK)).await;
+            let (outcome, record) =
+                device.read(at * BLOCK_BYTES, self.ring.buffer(header.blocks as usize * BLOCK)).await;
             outcome.map_err(|e| Error::device("read of the WAL", device, &e))?;
             record
         };
@@ -274,7 +286,11 @@ impl Opener<'_> {
         }
         match Entry::decode_all(body, header.transactions) {
             Some(entries) => Ok(Some((header, entries))),
-            None => Err(self.corrupt("a WAL record", at, "its checksum fits but its transactions cannot be decoded".to_owned())),
+            None => Err(self.corrupt(
+                "a WAL record",
+                at,
+                "its checksum fits but its transactions cannot be decoded".to_owned(),
+            )),
         }
     }
 
@@ -329,9 +345,9 @@ impl Opener<'_> {
     async fn apply(&self, state: &mut State, lsn: u64, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             let at = self.layout.wal_at + lsn % self.layout.wal_blocks;
-            state
-                .replay_space(&entry)
-                .map_err(|why| self.corrupt("a WAL record", at, format!("it contradicts the allocation maps: {why}")))?;
+            state.replay_space(&entry).map_err(|why| {
+                self.corrupt("a WAL record", at, format!("it contradicts the allocation maps: {why}"))
+            })?;
             let mut done = 0;
             while let Err(missing) = state.replay_mutations(&entry, &mut done) {
                 self.load(state, missing).await?;

@@ -2,7 +2,6 @@
 //! writes down for the log, so that replay is the same.
 
 use crate::allocator::{Allocator, Run};
-use crate::error::Error;
 use crate::index::{Key, Layer, Missing, Tree, key};
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
 use crate::object::{HotChange, ObjectId};
@@ -255,9 +254,4 @@ impl<'a> Change<'a> {
 /// Blocks that hold so many bytes.
 pub(crate) fn blocks_of(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(BLOCK_BYTES)).expect("object sizes are limited")
-}
-
-/// The error for an index entry that passed its checksum and still makes no sense.
-pub(crate) fn nonsense(what: &'static str, object: &str) -> Error {
-    Error::Corrupt { what, device: "the index".to_owned(), address: 0, why: format!("the entry of {object} cannot be decoded") }
 }

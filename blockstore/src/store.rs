@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::index::{Missing, key};
 use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
+use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Opened};
 use crate::state::State;
@@ -187,15 +188,6 @@ impl Inner {
         Ok(())
     }
 
-    /// Waits until what is in flight for an object is durable.
-    pub async fn wait_for(&self, object: &ObjectKey) -> Result<()> {
-        let group = self.pending.borrow().get(object).cloned();
-        match group {
-            Some(group) => group.durable().await,
-            None => Ok(()),
-        }
-    }
-
     /// Waits until everything applied so far is durable.
     pub async fn barrier(&self) -> Result<()> {
         let group = self.log.borrow().last_group();
@@ -297,7 +289,8 @@ impl Store {
 
     /// Opens and replays. Time is bounded by the WAL's size.
     pub async fn open(ring: &Ring, devices: Devices, options: OpenOptions) -> Result<Store> {
-        let Opened { superblock, state, next_lsn, replayed } = replay::open(ring, &devices, options.index_cache_bytes).await?;
+        let Opened { superblock, state, next_lsn, replayed } =
+            replay::open(ring, &devices, options.index_cache_bytes).await?;
         let path = devices.base.path().display();
         if let Some(osd) = options.expect_osd.filter(|osd| *osd != superblock.osd) {
             return Err(Error::Refused(format!("{path} holds the store of osd.{}, not of osd.{osd}", superblock.osd)));
@@ -379,8 +372,8 @@ impl Store {
     /// Like all reads, sees only durable state: waits for a change of the object that is in flight.
     pub async fn stat(&self, object: &ObjectKey) -> Result<Option<ObjectInfo>> {
         self.check_fence()?;
-        self.inner.wait_for(object).await?;
-        Ok(self.inner.record(object).await?.map(|record| record.info()))
+        let record = self.inner.index_durable(object, |state| record_in(state, object)).await?;
+        Ok(record.map(|record| record.info()))
     }
 
     /// Bytes `[offset, offset+length)` cut at the object's end, holes as zeros. `NotFound` if there is no such object.
@@ -389,57 +382,40 @@ impl Store {
         self.inner.read_object(object, offset, length).await
     }
 
-    /// The object's number, after waiting for changes in flight.
-    async fn id(&self, object: &ObjectKey) -> Result<ObjectId> {
-        self.stat(object).await?.map(|info| info.id).ok_or(Error::NotFound)
+    /// Looks something up in an object that exists.
+    async fn of_object<T>(&self, object: &ObjectKey, f: impl Fn(&State, ObjectId) -> Result<T, Missing>) -> Result<T> {
+        self.check_fence()?;
+        let found = self.inner.index_durable(object, |state| match record_in(state, object)? {
+            Some(record) => f(state, record.id).map(Some),
+            None => Ok(None),
+        });
+        found.await?.ok_or(Error::NotFound)
     }
 
     pub async fn get_xattr(&self, object: &ObjectKey, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        let key = key::xattr(self.id(object).await?, name);
-        self.inner.index(|state| state.tree.get(&key)).await
+        self.of_object(object, |state, id| state.tree.get(&key::xattr(id, name))).await
     }
 
     pub async fn list_xattrs(&self, object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let prefix = key::xattr(self.id(object).await?, &[]);
-        Ok(self.pairs(&prefix, &prefix, &[], usize::MAX).await?.0)
-    }
-
-    /// Pairs under `prefix` with keys after `after` that start with `within`; keys come without the prefix.
-    async fn pairs(&self, prefix: &[u8], after: &[u8], within: &[u8], max: usize) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
-        let low = [prefix, within].concat();
-        let end = key::prefix_end(&low);
-        let from = if after >= low.as_slice() { after } else { low.as_slice() };
-        self.inner
-            .index(|state| {
-                let mut pairs = Vec::new();
-                let mut more = false;
-                state.tree.scan(from, end.as_deref(), |key, value| {
-                    if key == after {
-                        return true;
-                    }
-                    if pairs.len() == max {
-                        more = true;
-                        return false;
-                    }
-                    pairs.push((key[prefix.len()..].to_vec(), value.to_vec()));
-                    true
-                })?;
-                Ok((pairs, more))
-            })
-            .await
+        let listed = self.of_object(object, |state, id| {
+            let prefix = key::xattr(id, &[]);
+            pairs(state, &prefix, &prefix, &[], usize::MAX)
+        });
+        Ok(listed.await?.0)
     }
 
     /// Those of `keys` that exist.
-    pub async fn get_omap(&self, object: &ObjectKey, keys: &[Vec<u8>]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let id = self.id(object).await?;
-        let mut pairs = Vec::new();
-        for name in keys {
-            let key = key::omap(id, name);
-            if let Some(value) = self.inner.index(|state| state.tree.get(&key)).await? {
-                pairs.push((name.clone(), value));
+    pub async fn get_omap(&self, object: &ObjectKey, keys: &[Vec<u8>]) -> Result<Pairs> {
+        self.of_object(object, |state, id| {
+            let mut pairs = Vec::new();
+            for name in keys {
+                if let Some(value) = state.tree.get(&key::omap(id, name))? {
+                    pairs.push((name.clone(), value));
+                }
             }
-        }
-        Ok(pairs)
+            Ok(pairs)
+        })
+        .await
     }
 
     /// Pairs after `after` (exclusive) with keys that start with `prefix`, at most `max`; and whether there are more.
@@ -449,18 +425,24 @@ impl Store {
         after: &[u8],
         prefix: &[u8],
         max: usize,
-    ) -> Result<(Vec<(Vec<u8>, Vec<u8>)>, bool)> {
-        let id = self.id(object).await?;
-        self.pairs(&key::omap(id, &[]), &key::omap(id, after), prefix, max).await
+    ) -> Result<(Pairs, bool)> {
+        self.of_object(object, |state, id| pairs(state, &key::omap(id, &[]), &key::omap(id, after), prefix, max)).await
     }
 
     /// Names after `after` (exclusive) that start with `prefix`, in byte order; and whether there are more.
-    pub async fn list(&self, pool: u32, pg: u32, after: &[u8], prefix: &[u8], max: usize) -> Result<(Vec<Vec<u8>>, bool)> {
+    pub async fn list(
+        &self,
+        pool: u32,
+        pg: u32,
+        after: &[u8],
+        prefix: &[u8],
+        max: usize,
+    ) -> Result<(Vec<Vec<u8>>, bool)> {
         self.check_fence()?;
-        self.inner.barrier().await?;
         let all = key::objects_of(pool, pg);
         let after = [all.as_slice(), after].concat();
-        let (pairs, more) = self.pairs(&all, &after, prefix, max).await?;
+        let (pairs, more) = self.inner.index(|state| pairs(state, &all, &after, prefix, max)).await?;
+        self.inner.barrier().await?;
         Ok((pairs.into_iter().map(|(name, _)| name).collect(), more))
     }
 
@@ -535,7 +517,7 @@ impl Store {
         self.check_fence()?;
         let prefix = key::hot_summaries();
         let after = key::hot_summary(after.0, after.1);
-        let (pairs, more) = self.pairs(&prefix, &after, &[], max).await?;
+        let (pairs, more) = self.inner.index(|state| pairs(state, &prefix, &after, &[], max)).await?;
         let change = |(name, value): (Vec<u8>, Vec<u8>)| {
             let key = [prefix.as_slice(), &name].concat();
             let (pool, object) = key::parse_hot_summary(&key)?;
@@ -591,4 +573,27 @@ impl Store {
         }
         outcome
     }
+}
+
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Pairs under `prefix` with keys after `after` that start with `prefix` and `within`; the keys come without `prefix`. And whether there are
+/// more than `max`.
+fn pairs(state: &State, prefix: &[u8], after: &[u8], within: &[u8], max: usize) -> Result<(Pairs, bool), Missing> {
+    let low = [prefix, within].concat();
+    let end = key::prefix_end(&low);
+    let from = if after >= low.as_slice() { after } else { low.as_slice() };
+    let mut pairs = Vec::new();
+    let mut more = false;
+    state.tree.scan(from, end.as_deref(), |key, value| {
+        if key == after {
+            return true;
+        }
+        more = pairs.len() == max;
+        if !more {
+            pairs.push((key[prefix.len()..].to_vec(), value.to_vec()));
+        }
+        !more
+    })?;
+    Ok((pairs, more))
 }

@@ -76,9 +76,7 @@ impl Superblock {
         body.put(&[0; 7]);
         body.put_u32(self.osd);
         let l = &self.layout;
-        for field in
-            [l.base_blocks, l.hot_blocks, l.own_pages_at, l.base_pages_at, l.wal_at, l.wal_blocks, l.data_at]
-        {
+        for field in [l.base_blocks, l.hot_blocks, l.own_pages_at, l.base_pages_at, l.wal_at, l.wal_blocks, l.data_at] {
             body.put_u64(field);
         }
         body.put_u64(self.replay_lsn);
@@ -116,7 +114,9 @@ impl Superblock {
         let _compatible = reader.u64()?;
         let read_only = reader.u64()?;
         let incompatible = reader.u64()?;
-        if version != FORMAT_VERSION || incompatible & !FEATURES_INCOMPATIBLE != 0 || read_only & !FEATURES_READ_ONLY != 0
+        if version != FORMAT_VERSION
+            || incompatible & !FEATURES_INCOMPATIBLE != 0
+            || read_only & !FEATURES_READ_ONLY != 0
         {
             return Some(Err(format!(
                 "format version {version} with features {incompatible:#x}/{read_only:#x} is not known to this version (it knows format {FORMAT_VERSION}); use a newer basaltd"
@@ -216,7 +216,9 @@ pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
     }
     result.newest = found
         .iter()
-        .filter(|one| found.iter().filter(|other| other.sequence == one.sequence && other.store_id == one.store_id).count() >= 2)
+        .filter(|one| {
+            found.iter().filter(|other| other.sequence == one.sequence && other.store_id == one.store_id).count() >= 2
+        })
         .max_by_key(|one| one.sequence)
         .cloned();
     result.without_quorum = result.newest.is_none() && !found.is_empty();

@@ -55,7 +55,9 @@ impl Transaction {
     }
 
     fn index(&self, object: &ObjectKey) -> usize {
-        self.objects.binary_search(object).unwrap_or_else(|_| panic!("{} is not part of the transaction", display(object)))
+        self.objects
+            .binary_search(object)
+            .unwrap_or_else(|_| panic!("{} is not part of the transaction", display(object)))
     }
 
     fn push(&mut self, object: &ObjectKey, step: Step) {
@@ -123,7 +125,14 @@ impl Transaction {
     }
 
     /// Bytes beyond the source's end are zeros. `NotFound` at [`Transaction::prepare`] if there is no source.
-    pub fn clone_range(&mut self, source: &ObjectKey, source_offset: u64, object: &ObjectKey, offset: u64, length: u64) {
+    pub fn clone_range(
+        &mut self,
+        source: &ObjectKey,
+        source_offset: u64,
+        object: &ObjectKey,
+        offset: u64,
+        length: u64,
+    ) {
         let source = self.index(source);
         self.push(object, Step::CloneRange { source, source_offset, offset, length });
     }
@@ -273,7 +282,9 @@ impl Staged {
     /// An upper bound for the log.
     fn log_bytes(&self) -> usize {
         let name = self.object.name.len() + 128;
-        let data = self.data_blocks() as usize * 8 + self.pieces.len() * 512 + self.data_blocks() as usize / EXTENT_BLOCKS_MAX as usize * 128;
+        let data = self.data_blocks() as usize * 8
+            + self.pieces.len() * 512
+            + self.data_blocks() as usize / EXTENT_BLOCKS_MAX as usize * 128;
         // Splitting what lies at the edges rewrites at most two extents a layer and piece.
         let edges = self.pieces.len() * 4 * (EXTENT_BLOCKS_MAX as usize * 4 + 64);
         let pairs = |map: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| -> usize {
@@ -356,7 +367,8 @@ async fn stage(inner: &Rc<Inner>, staged: &mut [Staged], index: usize, step: Ste
         }
         Step::ClearOmap => {
             if let Some(record) = object.record.filter(|_| !object.fresh) {
-                let keys = inner.index(|state| crate::remove::entries(state, &key::omap(record.id, &[]), usize::MAX)).await?;
+                let keys =
+                    inner.index(|state| crate::remove::entries(state, &key::omap(record.id, &[]), usize::MAX)).await?;
                 object.cleared_bytes = keys.iter().map(|key| key.len() + 16).sum();
             }
             object.omap.clear();
@@ -393,9 +405,7 @@ async fn block(inner: &Rc<Inner>, object: &Staged, block: u32) -> Result<Buffer>
         Some(None) => buffer.fill(0),
         None => match object.record {
             Some(record) if !object.fresh && block < blocks_of(record.size) => {
-                // Data of a transaction in flight may not be readable yet.
-                inner.wait_for(&object.object).await?;
-                buffer = inner.read_blocks(record.id, &display(&object.object), block, block + 1).await?.0;
+                buffer = inner.read_blocks(&object.object, record.id, block, block + 1).await?.0;
             }
             _ => buffer.fill(0),
         },
@@ -645,7 +655,9 @@ impl Prepared {
     fn log_bytes(&self) -> usize {
         let removed = self.staged.iter().filter(|object| object.fresh).count();
         let log: usize = self.log.iter().map(|(.., entry)| entry.len() + 64).sum();
-        self.staged.iter().map(Staged::log_bytes).sum::<usize>() + log + self.trims.len() * TRIM_ENTRIES_MAX * 32
+        self.staged.iter().map(Staged::log_bytes).sum::<usize>()
+            + log
+            + self.trims.len() * TRIM_ENTRIES_MAX * 32
             + removed * 2 * REMOVE_BYTES_MAX
     }
 

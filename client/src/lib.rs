@@ -27,5 +27,5 @@ pub use client::{Client, ClientConfig};
 pub use error::{Error, Result, errno_name};
 pub use listing::NamePager;
 pub use operation::ObjectOperations;
-pub use outcome::{Outcome, Pairs, Stat};
+pub use outcome::{Outcome, Pair, Pairs, Stat};
 pub use pool::Pool;

@@ -4,8 +4,10 @@ use crate::error::{Error, Result};
 use basalt_net::message::object::{ObjectReply, OperationResult};
 use basalt_ring::{Buffer, Ring, Slice};
 
-/// Pairs of a key and a value, in byte order of the keys.
-pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+/// In byte order of the keys.
+pub type Pairs = Vec<Pair>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -85,7 +87,7 @@ impl Outcome {
     }
 
     /// The pairs, and whether there are more behind them.
-    pub fn pairs(&self, index: usize) -> Result<(&[(Vec<u8>, Vec<u8>)], bool)> {
+    pub fn pairs(&self, index: usize) -> Result<(&[Pair], bool)> {
         match self.results.get(index) {
             Some(OperationResult::Pairs { pairs, more }) => Ok((pairs, *more)),
             _ => Err(self.unexpected(index, "pairs")),

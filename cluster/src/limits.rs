@@ -46,6 +46,9 @@ pub const FULL_RATIO: f64 = 0.95;
 /// A tier is near full this far between its full ratio and its target; Ceph's constant.
 pub const TIER_NEAR_FULL_OF_REST: f64 = 0.66;
 
+/// A tick this late says that the monitor itself stood still, and the silence of OSDs meanwhile says nothing.
+pub const TICK_LATE_MAX: Duration = Duration::from_secs(5);
+
 /// Maps of older epochs that the store keeps.
 pub const MAPS_KEPT: u32 = 500;
 
@@ -75,6 +78,8 @@ pub const ARGUMENT_BYTES_MAX: usize = 4096;
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
+const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());
+const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
 // The largest map that can be decided can also be sent.

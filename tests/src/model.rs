@@ -54,7 +54,8 @@ impl Model {
             }
             Step::CloneRange { source, source_offset, offset, length } => {
                 let Some(from) = self.objects.get(source) else { return false };
-                let mut data: Vec<u8> = from.data.iter().skip(*source_offset as usize).take(*length as usize).copied().collect();
+                let mut data: Vec<u8> =
+                    from.data.iter().skip(*source_offset as usize).take(*length as usize).copied().collect();
                 data.resize(*length as usize, 0);
                 return self.step(name, &Step::Write { offset: *offset, data });
             }

@@ -29,7 +29,14 @@ pub struct SimulatedStore {
 }
 
 fn info(size: u64) -> DeviceInfo {
-    DeviceInfo { kind: DeviceKind::Block, size, sector_size: 512, rotational: false, volatile_cache: true, discard: true }
+    DeviceInfo {
+        kind: DeviceKind::Block,
+        size,
+        sector_size: 512,
+        rotational: false,
+        volatile_cache: true,
+        discard: true,
+    }
 }
 
 impl SimulatedStore {
@@ -67,13 +74,19 @@ impl SimulatedStore {
 /// Opens the devices of a simulated store.
 pub async fn devices(ring: &Ring, hot: bool) -> Devices {
     let options = DeviceOptions { write: true, exclusive: true, ..DeviceOptions::default() };
-    let open = async |path: &str| ring.open_device(Path::new(path), options.clone()).await.expect("a simulated disk opens");
+    let open =
+        async |path: &str| ring.open_device(Path::new(path), options.clone()).await.expect("a simulated disk opens");
     Devices { base: open("/sim/base").await, hot: if hot { Some(open("/sim/hot").await) } else { None } }
 }
 
 pub async fn format(ring: &Ring, shape: Shape, seed: u64) -> Result<()> {
-    let options =
-        FormatOptions { osd: 0, store_id: store_id_from(seed), fsid: [1; 16], wal_bytes: Some(shape.wal_bytes), force: false };
+    let options = FormatOptions {
+        osd: 0,
+        store_id: store_id_from(seed),
+        fsid: [1; 16],
+        wal_bytes: Some(shape.wal_bytes),
+        force: false,
+    };
     Store::format(ring, &devices(ring, shape.hot_bytes > 0).await, options).await
 }
 

@@ -85,7 +85,12 @@ impl History {
     }
 }
 
-async fn submit(ring: &Ring, store: &Store, history: &Rc<RefCell<History>>, random: &mut Random) -> Option<(usize, Commit)> {
+async fn submit(
+    ring: &Ring,
+    store: &Store,
+    history: &Rc<RefCell<History>>,
+    random: &mut Random,
+) -> Option<(usize, Commit)> {
     let object = key(random);
     let steps: Vec<Step> = (0..1 + random.below(3)).map(|_| step(random)).collect();
     let mut transaction = store.begin(&model::objects_of(&object, &steps)).await;
@@ -161,7 +166,14 @@ async fn work(ring: Ring, store: Store, history: Rc<RefCell<History>>, mut rando
                 let object = key(&mut random);
                 let expected = history.borrow().newest().objects.get(&object).map(|object| object.data.clone());
                 let found = store.read(&object, 0, u64::MAX).await.map(|read| read.data.to_vec());
-                assert_eq!(found.ok(), expected, "{object:?}");
+                match found {
+                    Ok(found) => assert!(
+                        Some(&found) == expected.as_ref(),
+                        "{object:?}: {} bytes differ from the model",
+                        found.len()
+                    ),
+                    Err(error) => assert!(expected.is_none() && error.errno() == 2, "{object:?}: {error}"),
+                }
             }
             _ => {
                 for task in in_flight.drain(..) {
@@ -208,7 +220,8 @@ fn run(seed: u64, shape: Shape) {
                 task.await;
                 store.close().await.expect("close");
             });
-            history.borrow_mut().durable = history.borrow().states.len() - 1;
+            let mut history = history.borrow_mut();
+            history.durable = history.states.len() - 1;
             sim.restart();
         }
         let ring = sim.ring();

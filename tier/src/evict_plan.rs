@@ -1,6 +1,8 @@
 //! What to evict next: clean copies only, when a pool is past its full ratio or the slice short of its reserve.
 
-use crate::limits::{EVICT_OBJECTS_IN_FLIGHT_MAX, EVICT_PLAN_BYTES_MAX, EVICT_PLAN_OBJECTS_MAX, EVICT_SCAN_MAX};
+use crate::limits::{
+    EVICT_OBJECTS_IN_FLIGHT_MAX, EVICT_PLAN_BYTES_MAX, EVICT_PLAN_OBJECTS_MAX, EVICT_RETRY, EVICT_SCAN_MAX,
+};
 use crate::tier::Tier;
 use crate::{ObjectId, PoolId};
 use std::collections::BTreeMap;
@@ -32,8 +34,12 @@ impl Tier {
         let mut plan = EvictPlan::default();
         let evicting: u64 = self.pools.values().map(|pool| pool.evicting_bytes).sum();
         // The pools furthest over their targets give first.
-        let mut ids: Vec<PoolId> =
-            self.pools.values().filter(|pool| pool.clean.len() > 0).map(|pool| pool.id).collect();
+        let mut ids: Vec<PoolId> = self
+            .pools
+            .values()
+            .filter(|pool| pool.clean.len() > 0 && pool.evict_from <= now)
+            .map(|pool| pool.id)
+            .collect();
         ids.sort_by(|a, b| self.pools[b].hot_ratio().total_cmp(&self.pools[a].hot_ratio()));
         for &id in &ids {
             let pool = &self.pools[&id];
@@ -127,6 +133,8 @@ impl Tier {
             }
             if ok {
                 self.ghosts.insert(id, object);
+            } else {
+                pool.evict_from = now.saturating_add(EVICT_RETRY);
             }
             if let Some(index) = self.objects.find(pool.slot, object) {
                 self.objects[index].evicting = false;

@@ -17,6 +17,8 @@ pub const EVICT_OBJECTS_IN_FLIGHT_MAX: usize = 1024;
 pub const EVICT_PLAN_OBJECTS_MAX: usize = 128;
 pub const EVICT_PLAN_BYTES_MAX: u64 = 64 << 20;
 pub const EVICT_SCAN_MAX: usize = 1024;
+/// A pool whose eviction failed is left alone for this long, so that whoever asks in a loop does not spin.
+pub const EVICT_RETRY: u64 = SECOND;
 
 /// Flushing and evicting go this far below the ratio that started them, so that they do not flap (Ceph's agent uses the same).
 pub const HYSTERESIS: f64 = 0.02;

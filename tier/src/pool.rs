@@ -38,6 +38,8 @@ pub struct Pool {
     pub flushing: bool,
     pub evicting: bool,
     pub draining: bool,
+    /// No evictions before this, because one failed.
+    pub evict_from: u64,
 
     pub controller: FlushController,
     pub throttle: Throttle,
@@ -67,6 +69,7 @@ impl Pool {
             flushing: false,
             evicting: false,
             draining: false,
+            evict_from: 0,
             controller: FlushController::default(),
             throttle: Throttle::default(),
             hit_sets: HitSets::new(now, &PoolSettings::default()),

@@ -115,8 +115,11 @@ fn a_slice_short_of_its_reserve_evicts_whatever_the_ratios_say() {
     assert_eq!(plan.bytes, 9 * MIB, "reserve 10 MiB and a quarter, less 4 MiB free, in whole objects");
     assert!(tier.next_evict(0).objects.is_empty(), "what is on its way is counted");
     tier.evict_finished(0, &plan.objects, 0, false);
+    assert!(tier.next_evict(SECOND / 2).objects.is_empty(), "after a failure there is a pause");
     tier.hot_space(4 * MIB, 8 * MIB);
-    assert!(tier.next_evict(0).objects.is_empty(), "and what the next checkpoint frees");
+    assert!(tier.next_evict(2 * SECOND).objects.is_empty(), "what the next checkpoint frees is counted, too");
+    tier.hot_space(4 * MIB, 0);
+    assert_eq!(tier.next_evict(2 * SECOND).bytes, 9 * MIB, "and then it is tried again");
 }
 
 #[test]

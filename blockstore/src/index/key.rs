@@ -63,7 +63,11 @@ pub(crate) fn parse_object(key: &[u8]) -> Option<ObjectKey> {
     let (&kind, rest) = key.split_first()?;
     let (pool, rest) = rest.split_first_chunk::<4>()?;
     let (pg, name) = rest.split_first_chunk::<4>()?;
-    (kind == OBJECT).then(|| ObjectKey { pool: u32::from_be_bytes(*pool), pg: u32::from_be_bytes(*pg), name: name.to_vec() })
+    (kind == OBJECT).then(|| ObjectKey {
+        pool: u32::from_be_bytes(*pool),
+        pg: u32::from_be_bytes(*pg),
+        name: name.to_vec(),
+    })
 }
 
 /// Everything of an object but its record.
@@ -92,10 +96,13 @@ pub(crate) fn extent(object: ObjectId, layer: Layer, block: u32) -> Key {
 }
 
 pub(crate) fn extents(object: ObjectId, layer: Layer) -> Key {
-    of_object(object, match layer {
-        Layer::Base => BASE_EXTENT,
-        Layer::Hot => HOT_EXTENT,
-    })
+    of_object(
+        object,
+        match layer {
+            Layer::Base => BASE_EXTENT,
+            Layer::Hot => HOT_EXTENT,
+        },
+    )
 }
 
 pub(crate) fn xattr(object: ObjectId, name: &[u8]) -> Key {

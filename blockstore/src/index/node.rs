@@ -209,7 +209,8 @@ impl Node {
         if found != pointer.crc {
             return Err(format!("checksum {found:#010x} where its parent expects {:#010x}", pointer.crc));
         }
-        Node::parse(bytes, pointer.generation).ok_or_else(|| "its entries do not make a node although the checksum fits".to_owned())
+        Node::parse(bytes, pointer.generation)
+            .ok_or_else(|| "its entries do not make a node although the checksum fits".to_owned())
     }
 
     fn parse(bytes: &[u8], generation: u64) -> Option<Node> {
@@ -247,6 +248,7 @@ impl Node {
             }
             children.push((key, Child::on_disk(pointer)));
         }
-        (entries.is_empty() && !children.is_empty()).then(|| Node { generation, body: Body::Inner(Inner::new(level, children)) })
+        (entries.is_empty() && !children.is_empty())
+            .then(|| Node { generation, body: Body::Inner(Inner::new(level, children)) })
     }
 }

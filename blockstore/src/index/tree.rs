@@ -47,7 +47,13 @@ impl Tree {
 
     /// The tree whose root the checkpoint of generation `generation - 1` wrote.
     pub fn open(root: NodePointer, generation: u64, cache_bytes: usize) -> Tree {
-        Tree { root: Child::on_disk(root), generation, dirty_nodes: 0, freed: Vec::new(), cache: Cache::new(cache_bytes) }
+        Tree {
+            root: Child::on_disk(root),
+            generation,
+            dirty_nodes: 0,
+            freed: Vec::new(),
+            cache: Cache::new(cache_bytes),
+        }
     }
 
     pub fn root(&self) -> Rc<Child> {
@@ -120,7 +126,12 @@ impl Tree {
     }
 
     /// Calls `f` for each entry in `[from, end)`, in order, until it says false. It may have been called before a [`Missing`] comes back.
-    pub fn scan(&self, from: &[u8], end: Option<&[u8]>, mut f: impl FnMut(&[u8], &[u8]) -> bool) -> Result<(), Missing> {
+    pub fn scan(
+        &self,
+        from: &[u8],
+        end: Option<&[u8]>,
+        mut f: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Missing> {
         self.scan_below(&self.root, from, end, &mut f).map(drop)
     }
 
@@ -412,7 +423,13 @@ mod tests {
 
     fn contents(tree: &Tree) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut entries = Vec::new();
-        assert!(tree.scan(&[], None, |k, v| { entries.push((k.to_vec(), v.to_vec())); true }).is_ok());
+        assert!(
+            tree.scan(&[], None, |k, v| {
+                entries.push((k.to_vec(), v.to_vec()));
+                true
+            })
+            .is_ok()
+        );
         entries
     }
 
@@ -421,7 +438,12 @@ mod tests {
         for (child, node) in &frozen.nodes {
             let block = *next_block;
             *next_block += u64::from(node.blocks());
-            child.pointer.set(Some(NodePointer { block, blocks: node.blocks(), crc: 0, generation: frozen.generation }));
+            child.pointer.set(Some(NodePointer {
+                block,
+                blocks: node.blocks(),
+                crc: 0,
+                generation: frozen.generation,
+            }));
             let bytes = node.encode();
             let crc = Node::checksum(&[7; 16], block, frozen.generation, &bytes);
             let pointer = NodePointer { block, blocks: node.blocks(), crc, generation: frozen.generation };

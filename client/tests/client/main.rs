@@ -4,6 +4,7 @@
 mod cluster;
 mod exactly_once;
 mod failures;
+mod loopback;
 mod objects;
 mod osd;
 mod striping;

@@ -70,6 +70,7 @@ pub struct MonitorCore {
     /// The epoch that each subscriber has been sent.
     subscribers: BTreeMap<SessionId, u32>,
     pub(super) started: Duration,
+    ticked: Duration,
 }
 
 impl MonitorCore {
@@ -105,6 +106,7 @@ impl MonitorCore {
             booted: BTreeMap::new(),
             subscribers: BTreeMap::new(),
             started: now.monotonic,
+            ticked: now.monotonic,
         };
         Ok((core, actions))
     }
@@ -151,6 +153,11 @@ impl MonitorCore {
                 return vec![refuse(session, 0, refusal)];
             }
         };
+        if self.booted.get(&id) == Some(&session) && self.map.osd(id).is_some_and(|known| is_same_boot(known, &osd)) {
+            // Said again before it saw the map that has it up: nothing to decide.
+            self.heard.insert(id, now.monotonic);
+            return Vec::new();
+        }
         tracing::info!(osd = id, host = %osd.host, address = %osd.public_address, "boot");
         let mut map = self.map.clone();
         match map.osd_mut(id) {
@@ -267,6 +274,14 @@ impl MonitorCore {
     }
 
     fn tick(&mut self, now: Now) -> Vec<Action> {
+        let away = now.monotonic.saturating_sub(self.ticked);
+        self.ticked = now.monotonic;
+        if away > limits::TICK_LATE_MAX {
+            // Reports may wait in the sockets of a monitor that was stopped, or whose disk hung: they are read before anyone is judged.
+            tracing::warn!(?away, "the monitor stood still");
+            self.heard.values_mut().for_each(|heard| *heard = (*heard + away).min(now.monotonic));
+            return Vec::new();
+        }
         if self.map.flags.contains(MapFlags::NODOWN) {
             return Vec::new();
         }
@@ -338,6 +353,17 @@ impl MonitorCore {
         }
         actions
     }
+}
+
+/// Whether an OSD that is up has booted as it did before: all but the times is the same.
+fn is_same_boot(known: &Osd, booted: &Osd) -> bool {
+    let as_known = Osd {
+        up_since_epoch: known.up_since_epoch,
+        up_since_unix_s: known.up_since_unix_s,
+        in_since_unix_s: known.in_since_unix_s,
+        ..booted.clone()
+    };
+    as_known == *known
 }
 
 fn pairs_by_id<'a>(

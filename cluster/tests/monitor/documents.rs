@@ -308,8 +308,7 @@ fn an_answer_too_long_to_send_is_refused_with_its_size() {
         harness.command(AdminCommand::PoolCreate { name: "one more".into(), pg_num: Some(1), rule: None, size: None });
     assert_eq!(refused.errno, libc::ERANGE, "{}", refused.message);
     // Every member is down: the health names some groups, and counts the others.
-    harness.pass(Duration::from_secs(60));
-    harness.handle(basalt_cluster::monitor::core::Event::Tick);
+    harness.tick_for(60);
     let health = harness.json(AdminCommand::HealthDetail);
     let detail = health["checks"]["PG_AVAILABILITY"]["detail"].as_array().unwrap();
     assert_eq!(detail.len(), 51);

@@ -53,6 +53,16 @@ impl Harness {
         self.now.unix += time;
     }
 
+    /// As time passes in a monitor that runs: with a tick each second. What the ticks decided.
+    pub fn tick_for(&mut self, seconds: u64) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for _ in 0..seconds {
+            self.pass(Duration::from_secs(1));
+            actions.extend(self.handle(Event::Tick));
+        }
+        actions
+    }
+
     pub fn handle(&mut self, event: Event) -> Vec<Action> {
         let actions = self.core.handle(self.now, event);
         for action in &actions {

@@ -2,6 +2,7 @@
 
 use super::harness::{ADMIN, Harness, boot, report, session_of};
 use basalt_cluster::monitor::core::{Action, Event, SessionId};
+use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::*;
 use std::time::Duration;
 
@@ -56,26 +57,66 @@ fn a_silent_osd_goes_down_after_its_grace_and_its_groups_with_it() {
 #[test]
 fn an_osd_that_hung_and_reports_again_is_up_again() {
     let mut harness = Harness::with_osds(1, 0);
-    harness.pass(30 * SECOND);
-    harness.handle(Event::Tick);
+    harness.tick_for(30);
     assert!(!harness.map().osd(0).unwrap().is_up);
     // Someone else's session proves nothing about the process that booted.
     harness.request(SessionId(77), MonitorRequest::Report(report(0)));
     assert!(!harness.map().osd(0).unwrap().is_up);
     harness.request(session_of(0), MonitorRequest::Report(report(0)));
     assert!(harness.map().osd(0).unwrap().is_up);
-    harness.pass(19 * SECOND);
-    assert!(harness.handle(Event::Tick).is_empty());
+    assert!(harness.tick_for(19).is_empty());
 }
 
 #[test]
 fn after_a_restart_of_the_monitor_every_osd_has_its_whole_grace() {
     let harness = Harness::with_osds(1, 0);
     let mut harness = Harness::restored(harness.stored);
-    harness.pass(20 * SECOND);
+    assert!(harness.tick_for(20).is_empty());
+    assert!(!harness.tick_for(1).is_empty());
+}
+
+#[test]
+fn a_monitor_that_stood_still_itself_blames_no_osd_for_its_silence() {
+    let mut harness = Harness::with_osds(2, 0);
+    harness.tick_for(10);
+    harness.pass(100 * SECOND);
     assert!(harness.handle(Event::Tick).is_empty());
-    harness.pass(SECOND);
-    assert!(!harness.handle(Event::Tick).is_empty());
+    harness.request(session_of(0), MonitorRequest::Report(report(0)));
+    // Ten seconds of osd.1's silence were seen before, so ten more are left to it.
+    assert!(harness.tick_for(10).is_empty());
+    harness.tick_for(1);
+    assert!(harness.map().osd(0).unwrap().is_up && !harness.map().osd(1).unwrap().is_up);
+}
+
+#[test]
+fn a_boot_said_twice_is_decided_once() {
+    let mut harness = Harness::with_osds(1, 0);
+    let epoch = harness.map().epoch();
+    assert!(harness.request(session_of(0), MonitorRequest::Boot(boot(0))).is_empty());
+    assert_eq!(harness.map().epoch(), epoch);
+    // On another session it is another process, which has lost all that the one before had in memory.
+    harness.request(SessionId(50), MonitorRequest::Boot(boot(0)));
+    assert_eq!(harness.map().osd(0).unwrap().up_since_epoch, epoch + 1);
+    harness.request(SessionId(50), MonitorRequest::Boot(OsdBoot { public_address: "127.0.0.1:9".into(), ..boot(0) }));
+    assert_eq!(harness.map().osd(0).unwrap().public_address, "127.0.0.1:9");
+}
+
+#[test]
+fn of_a_pool_with_fewer_copies_the_primarys_stays() {
+    let mut harness = Harness::with_osds(3, 0);
+    harness.create_pool("data", 4, 3);
+    let mut map = harness.map().clone();
+    for group in &mut map.pool_mut(1).unwrap().pgs {
+        group.in_sync = vec![0, 1, 2];
+        group.primary = Some(2);
+    }
+    let newest_map = Some((map.epoch(), map.encode()));
+    let mut harness = Harness::restored(Stored { newest_map, ..harness.stored });
+    let set = AdminCommand::PoolSet { name: "data".into(), variable: "size".into(), value: "2".into() };
+    assert_eq!(harness.command(set).message, "set pool 1 size to 2");
+    for (pg, _, group) in harness.map().pgs() {
+        assert_eq!((group.primary, &group.in_sync[..]), (Some(2), &[2, 0][..]), "{pg}");
+    }
 }
 
 #[test]

@@ -190,7 +190,7 @@ proptest! {
     #[test]
     fn a_flipped_bit_never_ends_in_a_session_on_both_ends(position in 0usize..400, bit in 0u8..8) {
         let flip = |at: usize, byte: u8| if at == position { byte ^ (1 << bit) } else { byte };
-        let run = run(credentials("client.admin", 7), credentials("osd.3", 7), Service::Osd(3), true, |at, byte| flip(at, byte));
+        let run = run(credentials("client.admin", 7), credentials("osd.3", 7), Service::Osd(3), true, flip);
         prop_assume!(position < run.wire.len());
         let both = matches!((&run.client, &run.server), (Some(Ok(_)), Some(Ok(_))));
         prop_assert!(!both, "byte {} of {}", position, run.wire.len());

@@ -325,7 +325,12 @@ impl DiskState {
 
     pub(super) fn take_events(&self) -> Vec<DiskEvent> {
         let recording = self.inner.borrow().recording.clone();
-        recording.map(|(_, recording)| recording.take()).unwrap_or_default().into_iter().map(|(_, event)| event).collect()
+        recording
+            .map(|(_, recording)| recording.take())
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(_, event)| event)
+            .collect()
     }
 
     pub(super) fn fail_range(&self, offset: u64, length: u64, errno: i32) {
