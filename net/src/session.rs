@@ -175,6 +175,7 @@ impl Session {
             match self.shared.ring.timeout(QUIET_AFTER, self.inbox.receive()).await {
                 Ok(received) => received?,
                 Err(_) => {
+                    self.inbox.calm_down();
                     let _ = self.shared.push_sign(FrameKind::PING);
                     self.inbox.receive().await?
                 }
