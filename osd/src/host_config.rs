@@ -86,6 +86,13 @@ impl HostConfig {
         if self.monitors.is_empty() {
             return refuse("no monitor is configured; name at least one address".into());
         }
+        for (name, address) in [("public_address", self.public_address), ("cluster_address", self.cluster_address)] {
+            if address.ip().is_unspecified() {
+                return refuse(format!(
+                    "{name} is {address}, which others can't reach; name one of this host's addresses"
+                ));
+            }
+        }
         if !(self.full_ratio > 0.0 && self.full_ratio <= 1.0) {
             return refuse(format!("full_ratio is {}, and must be above 0 and at most 1", self.full_ratio));
         }

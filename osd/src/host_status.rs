@@ -19,6 +19,8 @@ pub enum Phase {
 
 pub struct HostStatus {
     osds: Mutex<BTreeMap<u32, Phase>>,
+    /// The monitor's last one, to tell those who wait in vain.
+    refusal: Mutex<Option<String>>,
     changed: Condvar,
 }
 
@@ -34,7 +36,11 @@ pub enum Waited {
 
 impl HostStatus {
     pub fn new(osds: impl Iterator<Item = u32>) -> HostStatus {
-        HostStatus { osds: Mutex::new(osds.map(|osd| (osd, Phase::Opening)).collect()), changed: Condvar::new() }
+        HostStatus {
+            osds: Mutex::new(osds.map(|osd| (osd, Phase::Opening)).collect()),
+            refusal: Mutex::default(),
+            changed: Condvar::new(),
+        }
     }
 
     pub fn opened(&self, osd: u32) {
@@ -64,6 +70,11 @@ impl HostStatus {
             }
         }
         self.changed.notify_all();
+    }
+
+    /// The monitor refused something.
+    pub fn refused(&self, reason: String) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     pub fn is_open(&self, osd: u32) -> bool {
@@ -97,7 +108,9 @@ impl HostStatus {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Waited::TimedOut(missing.join(", "));
+                let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let refusal = refusal.map(|reason| format!("the monitor said: {reason}"));
+                return Waited::TimedOut(missing.into_iter().chain(refusal).collect::<Vec<_>>().join(", "));
             }
             osds = self.changed.wait_timeout(osds, left).unwrap_or_else(PoisonError::into_inner).0;
         }

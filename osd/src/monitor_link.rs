@@ -11,14 +11,18 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// How an OSD that is up introduces itself.
+/// How an OSD that is up introduces itself. Where the cluster address leaves the port open it is the public one's.
 pub fn boot(config: &HostConfig, public_address: SocketAddr, opened: Opened) -> OsdBoot {
+    let mut cluster_address = config.cluster_address;
+    if cluster_address.port() == 0 {
+        cluster_address.set_port(public_address.port());
+    }
     OsdBoot {
         osd: opened.osd,
         store_id: opened.store_id,
         host: config.host.clone(),
         public_address: public_address.to_string(),
-        cluster_address: config.cluster_address.to_string(),
+        cluster_address: cluster_address.to_string(),
         base_bytes: opened.base_bytes,
         hot_bytes: opened.hot_bytes,
         rotational: opened.rotational,
@@ -38,6 +42,8 @@ pub struct Consequences {
     /// A newer map, for every OSD.
     pub map: Option<Arc<Map>>,
     pub requests: Vec<MonitorRequest>,
+    /// The monitor's reason to refuse a boot or a report.
+    pub refusal: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,13 +75,19 @@ impl MonitorLink {
         self.boots.remove(&osd);
     }
 
-    /// What to send of an OSD's figures: nothing before the map knows it as up, as the monitor could make nothing of it.
+    /// What to send of an OSD's figures: nothing before the map knows it, as the monitor could make nothing of it.
     pub fn report(&self, report: OsdReport) -> Option<MonitorRequest> {
-        self.is_up(report.osd).then_some(MonitorRequest::Report(report))
+        let known = self.map.as_ref().and_then(|map| map.osd(report.osd)).is_some_and(|osd| osd.exists);
+        known.then_some(MonitorRequest::Report(report))
     }
 
     pub fn receive(&mut self, fsid: [u8; 16], reply: MonitorReply) -> Result<Consequences, LinkError> {
-        let MonitorReply::Map { map, .. } = reply else { return Ok(Consequences::default()) };
+        let map = match reply {
+            MonitorReply::Map { map, .. } => map,
+            MonitorReply::Command { reply, .. } => {
+                return Ok(Consequences { refusal: Some(reply.message), ..Consequences::default() });
+            }
+        };
         let map = Arc::new(Map::decode(&map)?);
         if map.fsid != fsid {
             return Err(LinkError::OtherCluster);
@@ -86,7 +98,7 @@ impl MonitorLink {
         self.map = Some(map.clone());
         let requests =
             self.boots.values().filter(|boot| !self.is_up(boot.osd)).cloned().map(MonitorRequest::Boot).collect();
-        Ok(Consequences { map: Some(map), requests })
+        Ok(Consequences { map: Some(map), requests, refusal: None })
     }
 
     /// Whether the newest map has the OSD up as it booted.
@@ -160,6 +172,17 @@ mod tests {
         // The map that the subscription brings does not have the OSD yet.
         let again = exchange(&mut core, &mut link, MonitorRequest::Subscribe { have_epoch: 0 });
         assert_eq!(again, vec![MonitorRequest::Boot(boot(3))]);
+    }
+
+    #[test]
+    fn a_refused_boot_says_why() {
+        let (mut core, _) = MonitorCore::restore("a".into(), FSID, Stored::default(), NOW).unwrap();
+        let mut link = MonitorLink::default();
+        let request = link.opened(OsdBoot { base_bytes: 0, ..boot(3) });
+        let actions = core.handle(NOW, Event::Request { session: SessionId(1), request });
+        let [Action::Reply { reply, .. }] = actions.as_slice() else { panic!("{actions:?}") };
+        let refusal = link.receive(FSID, reply.clone()).unwrap().refusal.unwrap();
+        assert!(refusal.contains("osd.3"), "{refusal}");
     }
 
     #[test]

@@ -110,6 +110,9 @@ async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<Monito
         };
         match consequences {
             Ok(consequences) => {
+                if let Some(refusal) = consequences.refusal {
+                    tracing::warn!(refusal, "the monitor refused what this host told it");
+                }
                 if let Some(map) = &consequences.map {
                     osds.apply_map(map);
                 }

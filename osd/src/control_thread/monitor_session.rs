@@ -99,6 +99,10 @@ async fn read(hub: &Hub, stream: &TcpStream, heard: &Cell<Instant>) -> Result<()
             _ => {
                 let reply: MonitorReply = frame.message()?;
                 let consequences = hub.link.borrow_mut().receive(hub.config.fsid.0, reply)?;
+                if let Some(refusal) = consequences.refusal {
+                    tracing::warn!(refusal, "the monitor refused what this host told it");
+                    hub.status.refused(refusal);
+                }
                 if let Some(map) = consequences.map {
                     tracing::debug!(epoch = map.epoch(), "new map");
                     hub.hand_out(&map);

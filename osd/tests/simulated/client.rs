@@ -38,7 +38,7 @@ fn a_client_stores_lists_and_removes_objects() {
         assert_eq!(names, (0..40).map(|index| format!("object {index:02}")).collect::<Vec<_>>());
         pool.remove(b"object 07").await.expect("a removal");
         assert_eq!(pool.stat(b"object 07").await.expect_err("it is gone").errno(), libc::ENOENT);
-        let read = pool.read(b"object 39", 0, u64::MAX).await.expect("a read");
+        let read = pool.read(b"object 39", 0, 1 << 20).await.expect("a read");
         assert_eq!(*read, vec![39; 39_000]);
     });
 }
