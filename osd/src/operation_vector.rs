@@ -42,6 +42,8 @@ pub struct Summary {
     pub only_frees: bool,
     /// Bytes of payload.
     pub written_bytes: u64,
+    /// Bytes of data that will be written, be they payload or cloned.
+    pub placed_bytes: u64,
     /// The range of the data it writes, for the tier: from the lowest offset to the highest end.
     pub written: Option<Range<u64>>,
     /// Objects that `CloneRange` takes from, without repeats.
@@ -88,6 +90,7 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
                 .at(index)
         })?;
         summary.written_bytes += payload_bytes;
+        summary.placed_bytes += payload_bytes;
         match operation {
             Operation::Write { .. } | Operation::WriteFull { .. } => {
                 if let Some((offset, length)) = range {
@@ -95,7 +98,8 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
                     summary.written = Some(before.start.min(offset)..before.end.max(offset + length));
                 }
             }
-            Operation::CloneRange { source, .. } => {
+            Operation::CloneRange { source, length, .. } => {
+                summary.placed_bytes += length;
                 if source.is_empty() || source.len() > limits::OBJECT_NAME_BYTES_MAX {
                     return Err(Refusal::new(
                         libc::EINVAL,
