@@ -12,7 +12,7 @@ use basalt_net::message::monitor::{AdminCommand, CommandReply};
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
 use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_ring::Ring;
-use basalt_ring::local::Semaphore;
+use basalt_ring::local::{Either, Semaphore, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -86,7 +86,8 @@ impl Inner {
 }
 
 impl Client {
-    /// Reaches a monitor and waits for the first map, at most `operation_timeout`.
+    /// Reaches a monitor and waits for the first map, at most `operation_timeout`. Fails at once where waiting is in vain: EACCES if the monitors
+    /// have another key, EINVAL if they belong to another cluster, EPROTO if they are of another version.
     pub async fn connect(ring: &Ring, config: ClientConfig) -> Result<Client> {
         if config.monitors.is_empty() {
             return Err(Error::new(EINVAL, "no monitor is configured; at least one address is needed"));
@@ -111,8 +112,10 @@ impl Client {
                 config,
             }),
         };
-        client.wait_for_epoch(1).await?;
-        Ok(client)
+        match select(client.wait_for_epoch(1), client.inner.monitor.refused()).await {
+            Either::First(has_map) => has_map.map(|()| client.clone()),
+            Either::Second(refusal) => Err(refusal),
+        }
     }
 
     /// The pool of this name; asks the monitor for its newest map before it says ENOENT.
@@ -188,7 +191,7 @@ impl Client {
         }
         let issued = self.inner.ids.issue();
         let request = OsdCommandRequest { request: issued.id(), command };
-        match retry::run(&self.inner, Request::Command { osd, request }).await? {
+        match retry::run(&self.inner, Request::Command { osd, request }, 0).await? {
             Answer::Command(reply) => Ok(reply),
             _ => Err(Error::protocol(format_args!("osd.{osd}"), "another kind of reply")),
         }

@@ -140,10 +140,9 @@ impl Groups {
 }
 
 async fn ask(client: Client, pool: u32, pg: u32, after: Vec<u8>, prefix: Vec<u8>, max: u32) -> Result<ListReply> {
-    let _slot = client.inner.slots.acquire(1).await;
     let issued = client.inner.ids.issue();
     let request = ListRequest { request: issued.id(), epoch: 0, pool, pg, after: after.clone(), prefix, max };
-    match retry::run(&client.inner, Request::List(request)).await? {
+    match retry::run(&client.inner, Request::List(request), 0).await? {
         Answer::List(reply) if reply.errno == 0 => {
             let in_order =
                 reply.names.is_sorted_by(|a, b| a < b) && reply.names.first().is_none_or(|first| *first > after);

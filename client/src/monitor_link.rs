@@ -1,11 +1,11 @@
 //! The session with a monitor: maps come in, commands go out. One monitor after the other is tried, for ever.
 
 use crate::cluster_view::ClusterView;
-use crate::error::{ENOTCONN, Error, Result};
+use crate::error::{EACCES, EINVAL, ENOTCONN, EPROTO, Error, Result};
 use crate::limits::{DEAD_AFTER, PING_AFTER, WATCH_INTERVAL};
 use crate::retry::Backoff;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
-use basalt_net::{Credentials, FrameKind, Service, Session, SessionSender, session};
+use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
 use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
@@ -32,6 +32,8 @@ struct Shared {
     waiting: RefCell<HashMap<u64, OnceSender<CommandReply>>>,
     last_tag: Cell<u64>,
     obstacle: RefCell<String>,
+    /// Every monitor refused us for good, none ever took us.
+    refusal: RefCell<Option<Error>>,
 }
 
 /// Where a command stands when its session broke.
@@ -61,6 +63,7 @@ impl MonitorLink {
             waiting: RefCell::default(),
             last_tag: Cell::default(),
             obstacle: RefCell::new("no monitor was reached yet".into()),
+            refusal: RefCell::default(),
         });
         let task = ring.spawn(keep_connected(shared.clone()));
         MonitorLink { shared, task }
@@ -69,6 +72,17 @@ impl MonitorLink {
     /// What keeps the link from a monitor, or last did.
     pub fn obstacle(&self) -> String {
         self.shared.obstacle.borrow().clone()
+    }
+
+    /// Ends when every monitor has refused this client for a reason that time does not mend.
+    pub async fn refused(&self) -> Error {
+        loop {
+            let changed = self.shared.changed.wait();
+            if let Some(refusal) = &*self.shared.refusal.borrow() {
+                return refusal.clone();
+            }
+            changed.await;
+        }
     }
 
     /// Waits for a session, then sends the command and waits for its reply.
@@ -138,21 +152,47 @@ impl Shared {
 
 async fn keep_connected(shared: Rc<Shared>) {
     let mut backoff = Backoff::default();
+    let mut refused_in_a_row = 0;
     for monitor in shared.monitors.iter().cycle() {
         let connecting = session::connect(&shared.ring, *monitor, &shared.credentials, Service::Monitor);
         match shared.ring.timeout(shared.connect_timeout, connecting).await {
             Ok(Ok(mut session)) => {
+                refused_in_a_row = 0;
                 backoff = Backoff::default();
                 let obstacle = serve(&shared, &mut session).await;
                 *shared.sender.borrow_mut() = None;
                 shared.waiting.borrow_mut().clear();
                 shared.set_obstacle(obstacle);
             }
-            Ok(Err(error)) => shared.set_obstacle(error.to_string()),
+            Ok(Err(error)) => {
+                match refusal(&error) {
+                    Some(refusal) => {
+                        refused_in_a_row += 1;
+                        if refused_in_a_row >= shared.monitors.len() {
+                            *shared.refusal.borrow_mut() = Some(refusal);
+                            shared.changed.notify_all();
+                        }
+                    }
+                    None => refused_in_a_row = 0,
+                }
+                shared.set_obstacle(error.to_string());
+            }
             Err(_) => shared.set_obstacle(format!("no session with {monitor} within {:?}", shared.connect_timeout)),
         }
         shared.ring.sleep(backoff.next(&shared.ring)).await;
     }
+}
+
+/// What time does not mend.
+fn refusal(error: &SessionError) -> Option<Error> {
+    let SessionError::Handshake { source, .. } = error else { return None };
+    let errno = match source {
+        HandshakeError::WrongKey { .. } | HandshakeError::Rejected { .. } => EACCES,
+        HandshakeError::WrongCluster { .. } => EINVAL,
+        HandshakeError::Version { .. } => EPROTO,
+        _ => return None,
+    };
+    Some(Error::new(errno, error.to_string()))
 }
 
 /// Until the session ends; returns why.

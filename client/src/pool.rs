@@ -46,8 +46,6 @@ impl Pool {
         check_name(name)?;
         let bytes = operations.check()?;
         let client = &self.client.inner;
-        let _slot = client.slots.acquire(1).await;
-        let _bytes = client.bytes.acquire(bytes).await;
         let issued = client.ids.issue();
         let count = operations.len();
         let request = ObjectRequest {
@@ -59,7 +57,7 @@ impl Pool {
             operations: operations.operations,
             completed_up_to: 0,
         };
-        match retry::run(client, Request::Object(request, operations.payload)).await? {
+        match retry::run(client, Request::Object(request, operations.payload), bytes).await? {
             Answer::Object(reply, payload) if reply.errno == 0 => Outcome::read(&client.ring, reply, payload, count),
             Answer::Object(reply, _) => Err(refusal(reply.errno, reply.message, &self.name, name)),
             _ => Err(Error::protocol("the OSD", "another kind of reply")),

@@ -12,11 +12,16 @@ use basalt_ring::local::{Either, select};
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// The answer, which may carry an errno, or why there is none.
-pub(crate) async fn run(client: &Inner, mut request: Request) -> Result<Answer> {
-    let waits_for = RefCell::new(String::from("its turn"));
+/// The answer, which may carry an errno, or why there is none. `bytes` go out or are asked for.
+pub(crate) async fn run(client: &Inner, mut request: Request, bytes: u64) -> Result<Answer> {
+    let waits_for = RefCell::new(String::from("earlier requests of this client"));
     let limit = client.config.operation_timeout;
-    let answered = client.ring.timeout(limit, until_answered(client, &mut request, &waits_for)).await;
+    let in_turn = async {
+        let _slot = client.slots.acquire(1).await;
+        let _bytes = client.bytes.acquire(bytes).await;
+        until_answered(client, &mut request, &waits_for).await
+    };
+    let answered = client.ring.timeout(limit, in_turn).await;
     answered.unwrap_or_else(|_| {
         let waits_for = waits_for.take();
         Err(Error::new(

@@ -17,9 +17,10 @@ mod put;
 pub use get::get;
 pub use put::{FromReader, Source, put};
 
-use crate::error::{ENOENT, Error, Result};
+use crate::error::{ENOENT, EOPNOTSUPP, Error, Result};
 use crate::limits::STRIPE_JOBS;
 use crate::{ObjectOperations, Pool, Stat};
+use basalt_ring::Slice;
 use head::{Head, Stripes};
 use std::collections::VecDeque;
 
@@ -59,6 +60,32 @@ pub async fn remove(pool: &Pool, name: &[u8]) -> Result<()> {
             }
             // Somebody changed it in between: its pieces may be others now.
             Err(error) if head::is_outdated(Some(&head), &error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Appends to a plain object. EOPNOTSUPP for a striped one, whose head has no bytes of its own.
+pub async fn append(pool: &Pool, name: &[u8], data: Slice) -> Result<u64> {
+    change_plain(pool, name, |guarded| guarded.append(data.clone())).await
+}
+
+/// Cuts or extends a plain object. EOPNOTSUPP for a striped one, whose head has no bytes of its own.
+pub async fn truncate(pool: &Pool, name: &[u8], size: u64) -> Result<u64> {
+    change_plain(pool, name, |guarded| guarded.truncate(size)).await
+}
+
+async fn change_plain(pool: &Pool, name: &[u8], change: impl Fn(ObjectOperations) -> ObjectOperations) -> Result<u64> {
+    loop {
+        let head = Head::find(pool, name).await?;
+        if head.as_ref().is_some_and(|head| head.stripes.is_some()) {
+            let message =
+                format!("object {} is stored in stripes, which can only be put anew as a whole", name.escape_ascii());
+            return Err(Error::new(EOPNOTSUPP, message));
+        }
+        match pool.execute(name, change(head::guard(head.as_ref()))).await {
+            Ok(outcome) => return Ok(outcome.version()),
+            Err(error) if head::is_outdated(head.as_ref(), &error) => {}
             Err(error) => return Err(error),
         }
     }

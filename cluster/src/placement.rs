@@ -1,7 +1,7 @@
 //! Placement group → OSDs, for a group that is made now: highest random weight over the OSDs that are in.
 //!
 //! Each OSD draws a number from the group's id and its own; the draws, stretched by the OSDs' weights, are ordered, and the highest win.
-//! It needs no table, it is the same wherever it is computed, and an OSD that comes or goes moves only its own share.
+//! It needs no table, and an OSD that comes or goes moves only its own share. The monitor computes it and the map records it.
 
 use crate::map::{Osd, PgId};
 
@@ -12,8 +12,14 @@ pub fn choose(pg: PgId, osds: &[Osd], size: u32) -> Vec<u32> {
         .filter(|osd| osd.exists && osd.is_in && osd.weight * osd.reweight > 0.0)
         .map(|osd| (draw(pg, osd), osd.id))
         .collect();
-    drawn.sort_by(|(draw_a, id_a), (draw_b, id_b)| draw_b.total_cmp(draw_a).then(id_a.cmp(id_b)));
-    drawn.truncate(size as usize);
+    let higher_first =
+        |(draw_a, id_a): &(f64, u32), (draw_b, id_b): &(f64, u32)| draw_b.total_cmp(draw_a).then(id_a.cmp(id_b));
+    let size = size as usize;
+    if size < drawn.len() {
+        drawn.select_nth_unstable_by(size, higher_first);
+        drawn.truncate(size);
+    }
+    drawn.sort_unstable_by(higher_first);
     drawn.into_iter().map(|(_, id)| id).collect()
 }
 

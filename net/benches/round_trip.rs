@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 const BYTES: usize = 4096;
 const ROUND: Duration = Duration::from_millis(800);
+const WARM_UP: Duration = Duration::from_millis(100);
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -23,7 +24,7 @@ fn main() {
     for depth in [1, 32] {
         let mut figures = Vec::new();
         for _ in 0..ROUNDS {
-            figures.push((measure(|end| ask_bare(bare, depth, end)), measure(|end| ask_frames(framed, depth, end))));
+            figures.push((ask_bare(bare, depth), ask_frames(framed, depth)));
         }
         // The medians.
         let median = |pick: fn(&(Figure, Figure)) -> f64| {
@@ -49,10 +50,34 @@ struct Figure {
     cpu_us: f64,
 }
 
-fn measure(ask: impl FnOnce(Instant) -> u64) -> Figure {
-    let (start, cpu) = (Instant::now(), cpu_seconds());
-    let count = ask(start + ROUND) as f64;
-    Figure { per_second: count / start.elapsed().as_secs_f64(), cpu_us: (cpu_seconds() - cpu) * 1e6 / count }
+/// Counts round trips from the end of a warm-up on, so that setting up is not measured.
+struct Meter {
+    begun: Instant,
+    start: Option<(Instant, f64)>,
+    count: u64,
+}
+
+impl Meter {
+    fn new() -> Meter {
+        Meter { begun: Instant::now(), start: None, count: 0 }
+    }
+
+    /// The figure, once the time is up.
+    fn count(&mut self, count: u64) -> Option<Figure> {
+        let now = Instant::now();
+        let Some((start, cpu)) = self.start else {
+            if now - self.begun > WARM_UP {
+                self.start = Some((now, cpu_seconds()));
+            }
+            return None;
+        };
+        self.count += count;
+        let took = now - start;
+        (took > ROUND).then(|| Figure {
+            per_second: self.count as f64 / took.as_secs_f64(),
+            cpu_us: (cpu_seconds() - cpu) * 1e6 / self.count as f64,
+        })
+    }
 }
 
 /// Of this process, in user and kernel mode.
@@ -84,18 +109,18 @@ fn serve_bare() -> SocketAddr {
     address
 }
 
-fn ask_bare(address: SocketAddr, depth: usize, end: Instant) -> u64 {
+fn ask_bare(address: SocketAddr, depth: usize) -> Figure {
+    let mut meter = Meter::new();
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     let mut bytes = vec![7; depth * BYTES];
     socket.write_all(&bytes).unwrap();
-    let (mut held, mut count) = (0, 0);
+    let mut held = 0;
     loop {
         held += socket.read(&mut bytes[held..]).unwrap();
         let whole = held / BYTES;
-        count += whole as u64;
-        if Instant::now() > end {
-            return count;
+        if let Some(figure) = meter.count(whole as u64) {
+            return figure;
         }
         socket.write_all(&bytes[..whole * BYTES]).unwrap();
         held -= whole * BYTES;
@@ -137,11 +162,12 @@ fn serve_frames() -> SocketAddr {
     addresses.recv().unwrap()
 }
 
-fn ask_frames(address: SocketAddr, depth: usize, end: Instant) -> u64 {
-    run(UringConfig::default(), async |ring| ask_on(&ring, address, depth, end).await).unwrap()
+fn ask_frames(address: SocketAddr, depth: usize) -> Figure {
+    run(UringConfig::default(), async |ring| ask_on(&ring, address, depth).await).unwrap()
 }
 
-async fn ask_on(ring: &Ring, address: SocketAddr, depth: usize, end: Instant) -> u64 {
+async fn ask_on(ring: &Ring, address: SocketAddr, depth: usize) -> Figure {
+    let mut meter = Meter::new();
     let mut session = session::connect(ring, address, &credentials("client.bench"), Service::Osd(0)).await.unwrap();
     let sender = session.sender();
     let data = ring.buffer(BYTES).freeze();
@@ -164,8 +190,8 @@ async fn ask_on(ring: &Ring, address: SocketAddr, depth: usize, end: Instant) ->
         let reply: ObjectReply = frame.message().unwrap();
         assert_eq!((reply.errno, frame.take_payload().map(|payload| payload.len())), (0, Some(BYTES)));
         answered += 1;
-        if Instant::now() > end {
-            return answered;
+        if let Some(figure) = meter.count(1) {
+            return figure;
         }
     }
 }

@@ -198,7 +198,13 @@ impl Core {
             let found = tasks.get(id.index as usize).is_some_and(|slot| slot.generation == id.generation);
             found.then(|| tasks.remove(id.index as usize))
         };
-        let Some(slot) = slot else { return };
+        let Some(slot) = slot else {
+            // Its group was dropped while it ran; a panic counts all the same.
+            if let Err(End::Panicked(panic)) = end {
+                self.fail(panic);
+            }
+            return;
+        };
         // User code runs in this drop, with nothing borrowed.
         drop(slot.future);
         if let Err(end) = end
@@ -443,6 +449,18 @@ mod tests {
         run(&executor);
         assert!(task.is_finished());
         assert!(executor.core.tasks.borrow().is_empty());
+    }
+
+    #[test]
+    fn a_panic_after_dropping_its_own_group_is_not_lost() {
+        let executor = Rc::new(executor());
+        let inside = executor.clone();
+        let task = executor.spawn(3, async move {
+            inside.drop_group(3);
+            panic!("on purpose");
+        });
+        assert!(catch_unwind(AssertUnwindSafe(|| run(&executor))).is_err());
+        assert!(task.is_finished());
     }
 
     #[test]

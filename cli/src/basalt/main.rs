@@ -1,1 +1,47 @@
-fn main() {}
+//! `basalt`: objects, administration and bench, each command a short life: words, one ring, one client, one answer.
+
+mod administration;
+mod arguments;
+mod connection;
+mod drain;
+mod iostat;
+mod obj;
+mod plain;
+
+use arguments::{Arguments, Command};
+use basalt_cli::command_line::{self, Words};
+use basalt_cli::output::Output;
+use basalt_cli::{Failure, Result};
+use clap::CommandFactory;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    command_line::run(|| match command_line::parse::<Arguments>(std::env::args_os())? {
+        Words::Arguments(arguments) => dispatch(arguments),
+        Words::Print(text) => {
+            let mut output = Output::new(Default::default());
+            output.text(&text)?;
+            output.finish()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    })
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode> {
+    let Arguments { global, status, command } = arguments;
+    let command = match (command, status) {
+        (Some(Command::Status) | None, true) => Command::Status,
+        (Some(_), true) => return Err(Failure::invalid("-s is the command `status` itself: give it alone")),
+        (Some(command), false) => command,
+        (None, false) => {
+            let names: Vec<String> =
+                Arguments::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+            return Err(Failure::invalid(format!("a command is missing: one of {}", names.join(", "))));
+        }
+    };
+    match command {
+        Command::Obj(command) => obj::run(&global, command),
+        Command::Bench { .. } => Err(Failure::new(libc::EOPNOTSUPP, "bench is not wired yet")),
+        command => administration::run(&global, command),
+    }
+}

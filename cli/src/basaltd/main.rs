@@ -1,1 +1,62 @@
-fn main() {}
+//! `basaltd`: the daemons, and the tools for stores at rest.
+
+mod arguments;
+mod dev;
+mod devices;
+mod fsck;
+mod mkfs;
+mod roles;
+mod service;
+mod signals;
+
+use arguments::{Arguments, Command};
+use basalt_cli::command_line::{self, Words};
+use basalt_cli::output::Output;
+use basalt_cli::{Failure, Result};
+use basalt_cluster::Config;
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    command_line::run(|| match command_line::parse::<Arguments>(std::env::args_os())? {
+        Words::Arguments(arguments) => dispatch(arguments),
+        Words::Print(text) => {
+            let mut output = Output::new(Default::default());
+            output.text(&text)?;
+            output.finish()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    })
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode> {
+    log_to_stderr();
+    match arguments.command {
+        Command::Dev(dev) => dev::run(&dev),
+        Command::Mon(role) => roles::monitor(&config(&role.config)?),
+        Command::Osd(role) => roles::osd(&config(&role.config)?),
+        Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
+        Command::Fsck { base, hot, deep } => fsck::run(&base, hot.as_deref(), deep, arguments.format),
+    }
+}
+
+fn config(path: &Path) -> Result<Config> {
+    Config::load(path).map_err(|error| {
+        let failure = Failure::from(error);
+        match failure.errno() {
+            libc::ENOENT => {
+                Failure::new(libc::ENOENT, format!("{}; name the configuration with --config FILE", failure.message()))
+            }
+            _ => failure,
+        }
+    })
+}
+
+/// `BASALT_LOG` takes filters as `RUST_LOG` does elsewhere: `debug`, or `basalt_osd=trace,info`.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("BASALT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call finds a logger in place, which is as good.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).try_init();
+}

@@ -111,12 +111,19 @@ fn the_next_monitor_is_tried_when_one_is_not_there() {
 }
 
 #[test]
-fn the_wrong_key_is_told_to_whoever_connects() {
+fn the_wrong_key_and_the_wrong_cluster_are_told_at_once() {
     let stage = stage(7);
     stage.run(|ring| async move {
-        let config = ClientConfig { key: Key::from_bytes([1; 32]), operation_timeout: 5 * SECOND, ..config() };
+        let config = ClientConfig { key: Key::from_bytes([1; 32]), ..config() };
+        let start = ring.now();
         let error = Client::connect(&ring, config).await.err().unwrap();
+        assert_eq!(error.name(), "EACCES");
         assert!(error.message().contains("key"), "{error}");
+        assert!(ring.now().since(start) < SECOND, "waiting would not help");
+        let config = ClientConfig { fsid: Fsid([1; 16]), ..super::config() };
+        let error = Client::connect(&ring, config).await.err().unwrap();
+        assert_eq!(error.name(), "EINVAL");
+        assert!(error.message().contains(&FSID.to_string()), "{error}");
     });
 }
 

@@ -121,6 +121,23 @@ fn a_put_that_is_killed_leaves_what_was_there_before() {
     });
 }
 
+#[test]
+fn a_plain_object_grows_and_shrinks_and_a_striped_one_says_why_not() {
+    let stage = stage(4);
+    stage.run(|ring| async move {
+        let pool = pool(&ring).await;
+        striped::append(&pool, b"log", slice(&ring, b"one")).await.unwrap();
+        striped::append(&pool, b"log", slice(&ring, b"two")).await.unwrap();
+        striped::truncate(&pool, b"log", 4).await.unwrap();
+        assert_eq!(get(&pool, b"log").await.unwrap(), b"onet");
+        let whole = content(1, 4 * STRIPE_UNIT);
+        striped::put(&pool, b"log", FromReader(&whole[..])).await.unwrap();
+        assert_eq!(errno_name(errno(striped::append(&pool, b"log", slice(&ring, b"x")).await)), "EOPNOTSUPP");
+        assert_eq!(errno_name(errno(striped::truncate(&pool, b"log", 1).await)), "EOPNOTSUPP");
+        assert!(get(&pool, b"log").await.unwrap() == whole);
+    });
+}
+
 /// Two at a time, with readers: whoever wins, the object is one of the two wholes, and no piece is left over.
 #[test]
 fn puts_of_one_name_at_the_same_time_leave_one_whole() {

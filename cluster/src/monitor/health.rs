@@ -121,6 +121,9 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) {
     let (mut unavailable, mut degraded) = (Vec::new(), Vec::new());
     let mut states: BTreeMap<&str, usize> = BTreeMap::new();
     for group in pg_state::all(view.map) {
+        if group.state == pg_state::CLEAN {
+            continue;
+        }
         let members: Vec<String> = group.acting.iter().map(u32::to_string).collect();
         let line = format!("pg {} is {}, acting [{}]", group.id, group.state, members.join(","));
         if !group.state.starts_with("active") {

@@ -2,6 +2,9 @@
 
 use crate::Map;
 use crate::map::{PgId, PlacementGroup, Pool};
+use std::collections::BTreeMap;
+
+pub const CLEAN: &str = "active+clean";
 
 /// `acting` as [`Map::acting`] gives it.
 pub fn name(pool: &Pool, group: &PlacementGroup, acting: &[u32]) -> &'static str {
@@ -11,28 +14,28 @@ pub fn name(pool: &Pool, group: &PlacementGroup, acting: &[u32]) -> &'static str
         0 => "down",
         _ if live < pool.min_size => "undersized+degraded+peered",
         _ if live < pool.size => "active+undersized+degraded",
-        _ => "active+clean",
+        _ => CLEAN,
     }
 }
 
 /// One group as the commands show it.
-pub struct PgView {
+pub struct PgView<'a> {
     pub id: PgId,
     pub state: &'static str,
     pub acting: Vec<u32>,
-    pub in_sync: Vec<u32>,
+    pub in_sync: &'a [u32],
 }
 
-pub fn all(map: &Map) -> impl Iterator<Item = PgView> {
+pub fn all(map: &Map) -> impl Iterator<Item = PgView<'_>> {
     map.pgs().map(|(id, pool, group)| {
         let acting = map.acting(id).unwrap_or_default();
-        PgView { id, state: name(pool, group, &acting), acting, in_sync: group.in_sync.clone() }
+        PgView { id, state: name(pool, group, &acting), acting, in_sync: &group.in_sync }
     })
 }
 
 /// How many groups are in each state, by the state's name.
-pub fn counts(map: &Map) -> std::collections::BTreeMap<&'static str, u64> {
-    let mut counts = std::collections::BTreeMap::new();
+pub fn counts(map: &Map) -> BTreeMap<&'static str, u64> {
+    let mut counts = BTreeMap::new();
     for view in all(map) {
         *counts.entry(view.state).or_insert(0) += 1;
     }

@@ -23,7 +23,8 @@ pub struct ObjectRequest {
     pub pg: u32,
     pub name: Vec<u8>,
     pub operations: Vec<Operation>,
-    /// Everything the client completed up to this sequence may be forgotten for duplicate detection.
+    /// The client is done with every request up to this sequence and sends none of them again: what is known of them for duplicate detection
+    /// may be forgotten. One of them that still arrives is an old copy from a broken session; it is neither applied nor answered.
     pub completed_up_to: u64,
 }
 

@@ -24,8 +24,8 @@ pub(super) struct Inbox {
     /// Kept across calls, so that a caller who gives up waiting loses no bytes.
     receiving: Option<Receiving>,
     sequence: u64,
-    /// The sizes of the last receive into the staging buffer and of the last frame.
-    last_received: usize,
+    /// How much receives into the staging buffer brought of late: the last one's bytes, or three quarters of this before it.
+    lately_received: usize,
     last_frame_bytes: usize,
 }
 
@@ -82,7 +82,7 @@ impl Inbox {
             partial: None,
             receiving: None,
             sequence: 0,
-            last_received: 0,
+            lately_received: 0,
             last_frame_bytes: 0,
         }
     }
@@ -90,6 +90,11 @@ impl Inbox {
     /// Whether the next receive takes a buffer larger than an idle session may hold.
     pub fn is_busy(&self) -> bool {
         self.staging_bytes() > STAGING_IDLE_BYTES
+    }
+
+    /// The session has fallen silent: the receive after this one takes a small buffer.
+    pub fn calm_down(&mut self) {
+        self.lately_received = 0;
     }
 
     /// A frame that can be had without receiving more, waiting for credits if need be. Cancel-safe.
@@ -171,7 +176,7 @@ impl Inbox {
                 self.staged.buffer = Some(rejoin(kept, buffer));
                 if let Ok(received) = result {
                     self.staged.end += received;
-                    self.last_received = received;
+                    self.lately_received = received.max(self.lately_received / 4 * 3);
                 }
             }
             Some(Receiving::Payload { kept, .. }) => {
@@ -214,9 +219,10 @@ impl Inbox {
         Receiving::Staging { operation: Box::pin(async move { socket.receive(room).await }), kept }
     }
 
-    /// Small frames that fill the staging buffer ask for a larger one; long payloads go straight into place and need none.
+    /// Small frames that fill the staging buffer ask for a larger one, and keep it over a few receives that bring less; long payloads go
+    /// straight into place and need none.
     fn staging_bytes(&self) -> usize {
-        if self.last_received >= STAGING_IDLE_BYTES && self.last_frame_bytes < STRAIGHT_RECEIVE_BYTES {
+        if self.lately_received >= STAGING_IDLE_BYTES && self.last_frame_bytes < STRAIGHT_RECEIVE_BYTES {
             STAGING_BUSY_BYTES
         } else {
             STAGING_IDLE_BYTES

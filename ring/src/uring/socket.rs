@@ -407,3 +407,55 @@ impl UringListener {
         self.driver.start_shots(entry, &self.file, Leftover::AcceptedSocket)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Driver;
+    use crate::limits::PROVIDED_BUFFERS;
+    use crate::uring::{UringConfig, run};
+
+    async fn connected(driver: &Rc<Uring>) -> (UringSocket, UringSocket) {
+        let listener = listen(driver, "127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let client = connect(driver, listener.local).await.expect("listening");
+        (listener.accept().await.expect("connected"), client)
+    }
+
+    /// Without this the fallback would hide the loss: bytes would still arrive, one receive at a time.
+    #[test]
+    fn provided_buffers_return_to_the_kernel() {
+        let ended = run(UringConfig::default(), |ring| async move {
+            let Driver::Uring(driver) = ring.driver() else { unreachable!("an io_uring run") };
+            let (server, client) = connected(driver).await;
+            let mut receiving = UringReceive::new();
+            for round in 0..2 * PROVIDED_BUFFERS {
+                client.send(vec![ring.buffer(100).freeze()]).await.0.expect("connected");
+                let received = receiving.next(&server).await.expect("not the end").expect("connected");
+                assert!(matches!(received, Received::Provided(_)), "round {round}");
+            }
+        });
+        ended.expect("io_uring works here");
+    }
+
+    #[test]
+    fn when_all_buffers_are_held_bytes_arrive_all_the_same() {
+        let ended = run(UringConfig::default(), |ring| async move {
+            let Driver::Uring(driver) = ring.driver() else { unreachable!("an io_uring run") };
+            let (server, client) = connected(driver).await;
+            let mut receiving = UringReceive::new();
+            let mut held = Vec::new();
+            for _ in 0..PROVIDED_BUFFERS + 3 {
+                client.send(vec![ring.buffer(100).freeze()]).await.0.expect("connected");
+                held.push(receiving.next(&server).await.expect("not the end").expect("connected"));
+            }
+            assert!(matches!(held.last(), Some(Received::Single(_))));
+            held.clear();
+            for _ in 0..2 {
+                client.send(vec![ring.buffer(100).freeze()]).await.0.expect("connected");
+                held.push(receiving.next(&server).await.expect("not the end").expect("connected"));
+            }
+            assert!(matches!(held.last(), Some(Received::Provided(_))), "back to provided buffers");
+        });
+        ended.expect("io_uring works here");
+    }
+}

@@ -1,0 +1,30 @@
+# Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test bench crash-enumeration clean-data
+
+CARGO ?= cargo
+# Left out, a job file is made up of the options here.
+BENCH ?= --name=randwrite --rw=randwrite --bs=4k --iodepth=32 --size=256M --time_based --runtime=10
+
+help:
+	@echo 'make quickstart         a cluster on files, a real tree stored and compared, a short bench (QUICKSTART_TREE=/usr/share)'
+	@echo 'make test               every test; installs what they need'
+	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
+	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
+	@echo 'make clean-data         removes ./data'
+
+quickstart:
+	@CARGO='$(CARGO)' sh scripts/quickstart.sh
+
+test:
+	@CARGO='$(CARGO)' sh scripts/test.sh
+
+bench:
+	@CARGO='$(CARGO)' sh scripts/bench.sh $(BENCH)
+
+crash-enumeration:
+	$(CARGO) run --release -p basalt-tests --bin crash_enumeration
+
+clean-data:
+	@sh scripts/clean_data.sh

@@ -1,0 +1,140 @@
+//! Commands that the monitor answers: asked in its words, shown in Ceph's.
+
+use crate::arguments::{Application, Command, Global, Osd, Pg, Pool, Tier};
+use crate::connection::with_client;
+use crate::{drain, iostat, plain};
+use basalt_cli::output::Output;
+use basalt_cli::{Failure, Result};
+use basalt_client::Client;
+use basalt_net::message::monitor::{AdminCommand, CommandReply};
+use serde_json::{Value, json};
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+/// The monitor's answer to a command that succeeded.
+pub struct Answer {
+    /// What Ceph prints as plain text, where that is not a table.
+    pub message: String,
+    pub document: Value,
+}
+
+pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
+    let mut output = Output::new(global.format);
+    with_client(global, async |client| match command {
+        Command::Status => show(&client, &mut output, AdminCommand::Status, plain::status::render).await,
+        Command::Health { detail } => health(&client, &mut output, detail.is_some()).await,
+        Command::Df { detail } => {
+            show(&client, &mut output, AdminCommand::Df, |df| plain::space::render(df, detail.is_some())).await
+        }
+        Command::Versions => show(&client, &mut output, AdminCommand::Versions, plain::pretty).await,
+        Command::Iostat(arguments) => iostat::run(&client, &mut output, &arguments).await,
+        Command::Osd(command) => osd(&client, &mut output, command).await,
+        Command::Pg(Pg::Stat) => say(&client, &mut output, AdminCommand::PgStat).await,
+        Command::Pg(Pg::Dump) => show(&client, &mut output, AdminCommand::PgDump, plain::pg::dump).await,
+        Command::Obj(_) | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),
+    })?;
+    output.finish()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
+    match command {
+        Osd::Tree => show(client, output, AdminCommand::OsdTree, plain::osd::tree).await,
+        Osd::Df => show(client, output, AdminCommand::OsdDf, plain::osd::df).await,
+        Osd::Stat => say(client, output, AdminCommand::OsdStat).await,
+        Osd::Ls => say(client, output, AdminCommand::OsdLs).await,
+        Osd::Map { pool, name } => say(client, output, AdminCommand::OsdMap { pool, name: name.into_vec() }).await,
+        Osd::Dump => {
+            let pools = ask(client, AdminCommand::PoolLs { detail: true }).await?;
+            show(client, output, AdminCommand::OsdDump, |dump| plain::osd::dump(dump, &lines(&pools.message))).await
+        }
+        Osd::Pool(command) => say(client, output, pool(command)?).await,
+        Osd::Tier(Tier::Status { pool }) => {
+            show(client, output, AdminCommand::TierStatus { pool }, plain::tier::status).await
+        }
+        Osd::Tier(Tier::Drain { pool, timeout }) => drain::run(client, output, &pool, timeout).await,
+    }
+}
+
+fn pool(command: Pool) -> Result<AdminCommand> {
+    Ok(match command {
+        Pool::Create { name, pg_num, pgp_num, rule, size } => {
+            if pgp_num.is_some() && pgp_num != pg_num {
+                return Err(Failure::invalid("pgp_num differs from pg_num: give the number of placement groups once"));
+            }
+            AdminCommand::PoolCreate { name, pg_num, rule, size }
+        }
+        Pool::Ls { detail } => AdminCommand::PoolLs { detail: detail.is_some() },
+        Pool::Get { name, variable } => AdminCommand::PoolGet { name, variable },
+        Pool::Set { name, variable, value } => AdminCommand::PoolSet { name, variable, value },
+        Pool::Rm { name, again, sure } => AdminCommand::PoolRm { name, again: again.unwrap_or_default(), sure },
+        Pool::Rename { name, to } => AdminCommand::PoolRename { name, to },
+        Pool::SetQuota { name, variable, value } => AdminCommand::PoolSetQuota { name, variable, value },
+        Pool::GetQuota { name } => AdminCommand::PoolGetQuota { name },
+        Pool::Stats { name } => AdminCommand::PoolStats { name },
+        Pool::Application(command) => {
+            let (name, action, application) = match command {
+                Application::Enable { pool, application } => (pool, "enable", application),
+                Application::Disable { pool, application } => (pool, "disable", application),
+                Application::Get { pool } => (pool, "get", String::new()),
+            };
+            AdminCommand::PoolApplication { name, action: action.into(), application }
+        }
+    })
+}
+
+/// Asks the monitor; a refusal is a failure with the monitor's words.
+pub async fn ask(client: &Client, command: AdminCommand) -> Result<Answer> {
+    let CommandReply { errno, message, json } = client.command(command).await?;
+    if errno != 0 {
+        return Err(Failure::new(errno, message));
+    }
+    let document = serde_json::from_str(&json)
+        .map_err(|error| Failure::new(libc::EBADMSG, format!("the monitor's answer is no JSON document: {error}")))?;
+    Ok(Answer { message, document })
+}
+
+/// For answers that are tables to people.
+async fn show(
+    client: &Client,
+    output: &mut Output,
+    command: AdminCommand,
+    plain: impl FnOnce(&Value) -> String,
+) -> Result<()> {
+    let answer = ask(client, command).await?;
+    output.show(&answer.document, plain)
+}
+
+/// For answers that the monitor words itself. Without a document of their own they are one with the message, so that scripts always
+/// get a document.
+async fn say(client: &Client, output: &mut Output, command: AdminCommand) -> Result<()> {
+    let answer = ask(client, command).await?;
+    let document = match answer.document {
+        Value::Null => json!({ "message": answer.message }),
+        document => document,
+    };
+    output.show(&document, |_| lines(&answer.message))
+}
+
+async fn health(client: &Client, output: &mut Output, detail: bool) -> Result<()> {
+    let mut answer = ask(client, AdminCommand::HealthDetail).await?;
+    if !detail {
+        answer.message.truncate(answer.message.find('\n').unwrap_or(answer.message.len()));
+        let checks = answer.document.get_mut("checks").and_then(Value::as_object_mut);
+        for check in checks.into_iter().flat_map(|checks| checks.iter_mut()) {
+            if let Some(check) = check.1.as_object_mut() {
+                check.shift_remove("detail");
+            }
+        }
+    }
+    output.show(&answer.document, |_| lines(&answer.message))
+}
+
+/// The message with its last line ended; nothing for an empty one.
+fn lines(message: &str) -> String {
+    match message {
+        "" => String::new(),
+        message if message.ends_with('\n') => message.to_owned(),
+        message => format!("{message}\n"),
+    }
+}

@@ -1,0 +1,312 @@
+//! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
+
+use basalt_cli::output::Format;
+use basalt_cluster::quantity;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Objects, administration and bench of a Basalt cluster.
+#[derive(Parser, Debug)]
+#[command(name = "basalt", version, about, infer_long_args = false, args_override_self = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    /// The same as the command `status`.
+    #[arg(short = 's', long = "status")]
+    pub status: bool,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What every command takes, anywhere on its line.
+#[derive(Args, Debug, Clone)]
+pub struct Global {
+    /// The cluster's configuration.
+    #[arg(short = 'c', long = "config", global = true, env = "BASALT_CONFIG", default_value = "/etc/basalt/basalt.toml", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The answer on stdout: text for people, or one JSON document.
+    #[arg(short = 'f', long = "format", global = true, value_enum, default_value_t = Format::Plain)]
+    pub format: Format,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Objects: store, read, list, and whole trees of files.
+    #[command(subcommand)]
+    Obj(Obj),
+    /// The cluster at a glance.
+    Status,
+    /// HEALTH_OK, or what is wrong.
+    Health {
+        /// `detail` names every OSD, pool and placement group concerned.
+        #[arg(value_parser = ["detail"])]
+        detail: Option<String>,
+    },
+    /// Space: in all and by pool.
+    Df {
+        /// `detail` for more columns.
+        #[arg(value_parser = ["detail"])]
+        detail: Option<String>,
+    },
+    /// What clients read and write now.
+    Iostat(Iostat),
+    /// The version of each daemon.
+    Versions,
+    /// OSDs, pools and tiers.
+    #[command(subcommand)]
+    Osd(Osd),
+    /// Placement groups.
+    #[command(subcommand)]
+    Pg(Pg),
+    /// Load in fio's language: a job file, or options such as --rw=randwrite --bs=4k.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB_FILE | --OPTION=VALUE")]
+        words: Vec<OsString>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Iostat {
+    /// Shows a line each so many seconds until interrupted; without it, one line for the last second.
+    #[arg(value_parser = quantity::parse_duration, value_name = "SECONDS")]
+    pub period: Option<Duration>,
+    /// Ends after so many lines.
+    #[arg(long)]
+    pub count: Option<u64>,
+}
+
+/// An object of a pool. Names are any bytes.
+#[derive(Args, Debug)]
+pub struct Object {
+    pub pool: String,
+    pub name: OsString,
+}
+
+/// A tree of files, as objects named by their paths below it.
+#[derive(Args, Debug)]
+pub struct Tree {
+    pub pool: String,
+    pub dir: PathBuf,
+    /// Files under way at a time.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: u16,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Obj {
+    /// Stores a file, of any size, as an object.
+    Put {
+        #[command(flatten)]
+        object: Object,
+        /// `-`: stdin.
+        file: PathBuf,
+    },
+    /// Writes an object to a file.
+    Get {
+        #[command(flatten)]
+        object: Object,
+        /// `-`: stdout.
+        file: PathBuf,
+    },
+    /// Removes objects.
+    Rm {
+        pool: String,
+        #[arg(required = true)]
+        names: Vec<OsString>,
+    },
+    /// Names, in byte order.
+    Ls {
+        pool: String,
+        /// Only names that begin so.
+        #[arg(long)]
+        prefix: Option<OsString>,
+        /// Ends each name with a zero byte instead of a line's end.
+        #[arg(short = '0', long)]
+        null: bool,
+    },
+    /// Size and time of the last change.
+    Stat {
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Adds a file to an object's end.
+    Append {
+        #[command(flatten)]
+        object: Object,
+        /// `-`: stdin.
+        file: PathBuf,
+    },
+    /// Cuts an object, or lengthens it with zeros.
+    Truncate {
+        #[command(flatten)]
+        object: Object,
+        #[arg(value_parser = quantity::parse_bytes)]
+        size: u64,
+    },
+    /// Names of an object's extended attributes.
+    Listxattr {
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Writes an extended attribute's bytes to stdout.
+    Getxattr {
+        #[command(flatten)]
+        object: Object,
+        xattr: OsString,
+    },
+    /// Sets an extended attribute; from stdin where VALUE is missing.
+    Setxattr {
+        #[command(flatten)]
+        object: Object,
+        xattr: OsString,
+        #[arg(allow_hyphen_values = true)]
+        value: Option<OsString>,
+    },
+    Rmxattr {
+        #[command(flatten)]
+        object: Object,
+        xattr: OsString,
+    },
+    /// Keys of an object's omap, in byte order.
+    Listomapkeys {
+        #[command(flatten)]
+        object: Object,
+    },
+    /// Writes the bytes behind a key to a file, or to stdout.
+    Getomapval {
+        #[command(flatten)]
+        object: Object,
+        key: OsString,
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Sets a key; from stdin where VALUE is missing.
+    Setomapval {
+        #[command(flatten)]
+        object: Object,
+        key: OsString,
+        #[arg(allow_hyphen_values = true)]
+        value: Option<OsString>,
+    },
+    Rmomapkey {
+        #[command(flatten)]
+        object: Object,
+        key: OsString,
+    },
+    /// Stores a tree of files. Links and special files are passed over, and counted.
+    Import {
+        #[command(flatten)]
+        tree: Tree,
+        /// Adds the name of each stored object to this file once the cluster has acknowledged it: JSON, one name a line.
+        #[arg(long, value_name = "FILE")]
+        acknowledged: Option<PathBuf>,
+        /// Takes only the first files, in order of their names, that are not larger than this together.
+        #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
+        max_bytes: Option<u64>,
+    },
+    /// Writes a pool's objects to files below DIR, never elsewhere: an object whose name is no path below it is refused by name.
+    Export {
+        #[command(flatten)]
+        tree: Tree,
+        #[arg(long)]
+        prefix: Option<OsString>,
+    },
+    /// Reads every object of a tree and compares it with its file; names what differs and exits with 1 if anything does.
+    Verify {
+        #[command(flatten)]
+        tree: Tree,
+        /// As given to import.
+        #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
+        max_bytes: Option<u64>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Osd {
+    /// OSDs in their places.
+    Tree,
+    /// Space by OSD.
+    Df,
+    /// How many OSDs are up and in.
+    Stat,
+    /// The whole map.
+    Dump,
+    /// Ids, one a line.
+    Ls,
+    /// Where an object is.
+    Map { pool: String, name: OsString },
+    #[command(subcommand)]
+    Pool(Pool),
+    #[command(subcommand)]
+    Tier(Tier),
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Pool {
+    Create {
+        name: String,
+        pg_num: Option<u32>,
+        /// Ceph's second count; it must equal the first.
+        #[arg(hide = true)]
+        pgp_num: Option<u32>,
+        #[arg(long)]
+        rule: Option<String>,
+        #[arg(long)]
+        size: Option<u32>,
+    },
+    Ls {
+        #[arg(value_parser = ["detail"])]
+        detail: Option<String>,
+    },
+    /// One variable, or `all`.
+    Get { name: String, variable: String },
+    Set {
+        name: String,
+        variable: String,
+        #[arg(allow_negative_numbers = true)]
+        value: String,
+    },
+    /// Removes a pool with everything in it. Its name twice and the flag, so that no slip can do it.
+    Rm {
+        name: String,
+        again: Option<String>,
+        #[arg(long = "yes-i-really-really-mean-it")]
+        sure: bool,
+    },
+    Rename { name: String, to: String },
+    /// `max_bytes` or `max_objects`; 0 lifts it.
+    SetQuota { name: String, variable: String, value: String },
+    GetQuota { name: String },
+    Stats { name: Option<String> },
+    #[command(subcommand)]
+    Application(Application),
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Application {
+    Enable { pool: String, application: String },
+    Disable { pool: String, application: String },
+    Get { pool: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Tier {
+    /// What is hot, dirty and clean, and how fast it moves.
+    Status { pool: Option<String> },
+    /// Empties the hot tier: flushes all that is dirty, evicts all that is clean, and waits for it. Says what is left, and why, if that
+    /// takes longer than the timeout.
+    Drain {
+        pool: String,
+        #[arg(long, default_value = "10m", value_parser = quantity::parse_duration)]
+        timeout: Duration,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Pg {
+    Stat,
+    Dump,
+}

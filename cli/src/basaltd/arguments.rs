@@ -1,0 +1,94 @@
+//! The words of `basaltd`'s command line.
+
+use basalt_cli::output::Format;
+use basalt_cluster::config::BaseModel;
+use basalt_cluster::quantity;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Basalt's daemons, and what is done to a store that no daemon has open.
+#[derive(Parser, Debug)]
+#[command(name = "basaltd", version, about)]
+pub struct Arguments {
+    /// What mkfs and fsck answer on stdout: text for people, or one JSON document.
+    #[arg(short = 'f', long = "format", global = true, value_enum, default_value_t = Format::Plain)]
+    pub format: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// A whole cluster on this machine, in the foreground; prints `ready` once it takes writes, stops on SIGTERM or SIGINT.
+    Dev(Dev),
+    /// The monitor.
+    Mon(Role),
+    /// All OSDs of this host.
+    Osd(Role),
+    /// Makes an OSD's store on the devices that the configuration gives it.
+    Mkfs {
+        #[command(flatten)]
+        role: Role,
+        /// Which OSD.
+        #[arg(long, value_name = "N")]
+        osd: u32,
+        /// Even where a device holds a filesystem, a partition table or another store. What it holds is lost.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Checks a store that no daemon has open; prints one line a fault and exits with 1 if there is any.
+    Fsck {
+        #[arg(long, value_name = "DEVICE")]
+        base: PathBuf,
+        #[arg(long, value_name = "DEVICE")]
+        hot: Option<PathBuf>,
+        /// Reads all data too, and checks it against its checksums.
+        #[arg(long)]
+        deep: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Role {
+    #[arg(short = 'c', long = "config", env = "BASALT_CONFIG", default_value = "/etc/basalt/basalt.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Dev {
+    /// Everything lives below it: devices as sparse files, basalt.toml, the key, the monitor's store.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Only 1 in this version, and the default for that reason.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub osds: u32,
+    /// Only 1 in this version, and the default for that reason.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub hosts: u32,
+    /// Copies in the pool `data`. Only 1 in this version, and the default for that reason.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub size: u32,
+    /// Size of the base device; 8G when it is made.
+    #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
+    pub base: Option<u64>,
+    /// Size of the hot slice, 0 for none; 1G when it is made.
+    #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
+    pub hot: Option<u64>,
+    /// `hdd` delays the base device as a 7200 rpm disk would; unless given, as at the last start.
+    #[arg(long, value_parser = base_model, value_name = "none|hdd")]
+    pub base_model: Option<BaseModel>,
+    /// Not in this version.
+    #[arg(long, value_name = "ADDR", hide = true)]
+    pub s3: Option<String>,
+    /// Not in this version.
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub nbd: Option<PathBuf>,
+}
+
+fn base_model(word: &str) -> Result<BaseModel, String> {
+    match word {
+        "none" => Ok(BaseModel::None),
+        "hdd" => Ok(BaseModel::Hdd),
+        _ => Err("it is one of none, hdd".to_owned()),
+    }
+}

@@ -1,0 +1,92 @@
+//! One role of a cluster as a process: a monitor, or a host's OSDs.
+
+use crate::service::{Service, StopRequest};
+use crate::signals::{self, Stop};
+use basalt_cli::{Failure, Result, errno};
+use basalt_cluster::Config;
+use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
+use basalt_osd::{Host, HostConfig, Phase};
+use std::process::ExitCode;
+use std::time::Duration;
+
+const HOST_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+pub fn monitor(config: &Config) -> Result<ExitCode> {
+    let stop = signals::listen()?;
+    let monitor = Monitor::bind(MonitorConfig::from_config(config).map_err(monitor_failure)?).map_err(monitor_failure)?;
+    let monitor = start_monitor(monitor)?;
+    let outcome = run_until(stop, monitor_has_ended(&monitor));
+    // What the monitor itself says is nearer to the cause.
+    monitor.stop()?;
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn monitor_has_ended(monitor: &Service) -> Failure {
+    monitor.ended().await;
+    Failure::new(libc::EIO, "the monitor ended although nobody asked it to")
+}
+
+pub fn osd(config: &Config) -> Result<ExitCode> {
+    let stop = signals::listen()?;
+    let host = Host::start(HostConfig::from_config(config).map_err(host_failure)?).map_err(host_failure)?;
+    run_until(stop, host_has_ended(&host))?;
+    host.stop().map_err(host_failure)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves, with the reason, when the host serves nobody any more although nobody asked it to end.
+pub async fn host_has_ended(host: &Host) -> Failure {
+    loop {
+        let phases = host.phases();
+        let failed: Vec<String> = phases
+            .values()
+            .filter_map(|phase| match phase {
+                Phase::Failed(reason) => Some(reason.clone()),
+                _ => None,
+            })
+            .collect();
+        if failed.len() == phases.len() {
+            return Failure::new(libc::EIO, format!("no OSD serves: {}", failed.join("; ")));
+        }
+        if !host.is_running() {
+            return Failure::new(libc::EIO, "a thread of the OSDs has ended by itself; the log above says why");
+        }
+        tokio::time::sleep(HOST_CHECK_INTERVAL).await;
+    }
+}
+
+pub fn host_failure(error: basalt_osd::Error) -> Failure {
+    Failure::new(error.errno(), error.to_string())
+}
+
+/// Serves on a thread of its own.
+pub fn start_monitor(monitor: Monitor) -> Result<Service> {
+    Service::start("monitor", |stop: StopRequest| {
+        tokio_uring::start(async { monitor.run(stop.wanted()).await }).map_err(monitor_failure)
+    })
+}
+
+pub fn monitor_failure(error: MonitorError) -> Failure {
+    let errno = match &error {
+        MonitorError::Listen { source, .. } => errno::of_io(source),
+        MonitorError::Key(key) => return Failure::new(libc::EACCES, key.to_string()),
+        MonitorError::Name { .. } | MonitorError::NoSection { .. } => libc::EINVAL,
+        MonitorError::Store(_) | MonitorError::Restore(_) => libc::EIO,
+    };
+    Failure::new(errno, error.to_string())
+}
+
+/// Waits for a signal, or for the daemon's own end, which is a failure.
+pub fn run_until(stop: Stop, ended: impl Future<Output = Failure>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::new(errno::of_io(&error), format!("cannot wait for signals: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            () = stop.wanted() => Ok(()),
+            failure = ended => Err(failure),
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! How a command begins and ends: its words understood or refused in one line, its failure told in one line, its exit status.
+
+use crate::{Failure, Result};
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::io::Write;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+
+/// Runs a whole command. Whatever goes wrong in it, even a bug, ends as one line on stderr and an exit status.
+pub fn run(command: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
+    panic::set_hook(Box::new(|bug| {
+        let place = bug.location().map_or(String::new(), |location| format!(" at {location}"));
+        let message = bug.payload_as_str().unwrap_or("no message");
+        tell(&Failure::new(
+            libc::ENOTRECOVERABLE,
+            format!("this is a bug in Basalt{place}: {message}; please report it with the command that led to it"),
+        ));
+    }));
+    match panic::catch_unwind(AssertUnwindSafe(command)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(failure)) if failure.is_reader_left() => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            tell(&failure);
+            ExitCode::from(failure.exit_status())
+        }
+        Err(_) => ExitCode::from(Failure::new(libc::ENOTRECOVERABLE, "").exit_status()),
+    }
+}
+
+/// Says on stderr what went wrong. Nobody may be listening there: that is no reason to fail.
+pub fn tell(failure: &Failure) {
+    let _ = writeln!(std::io::stderr().lock(), "{failure}");
+}
+
+/// What the words say, or, for `--help` and `--version`, what to print instead.
+pub enum Words<A> {
+    Arguments(A),
+    Print(String),
+}
+
+/// Understands the words of a command line; the first is the program's name.
+pub fn parse<A: clap::Parser>(words: impl IntoIterator<Item = OsString>) -> Result<Words<A>> {
+    match A::try_parse_from(words) {
+        Ok(arguments) => Ok(Words::Arguments(arguments)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Words::Print(error.render().to_string()))
+        }
+        Err(error) => Err(Failure::invalid(one_line(&error.render().to_string()))),
+    }
+}
+
+/// The paragraphs of a refusal as one line: what is wrong, the nearest right words, the usage.
+fn one_line(text: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for paragraph in text.split("\n\n") {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        let paragraph = words.join(" ");
+        let paragraph = paragraph.trim_start_matches("error: ").trim_start_matches("tip: ");
+        if paragraph.is_empty() || paragraph.starts_with("For more information") {
+            continue;
+        }
+        parts.push(match paragraph.strip_prefix("Usage: ") {
+            Some(usage) => format!("usage: {usage}"),
+            None => paragraph.to_owned(),
+        });
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Parser, Subcommand};
+
+    #[derive(Parser, Debug)]
+    #[command(name = "thing", subcommand_required = true)]
+    struct Thing {
+        #[command(subcommand)]
+        verb: Verb,
+    }
+
+    #[derive(Subcommand, Debug)]
+    enum Verb {
+        Status { pool: String },
+    }
+
+    fn refusal(words: &[&str]) -> String {
+        match parse::<Thing>(words.iter().map(OsString::from)) {
+            Err(failure) => failure.to_string(),
+            Ok(_) => panic!("{words:?} was taken"),
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_in_one_line_with_the_nearest_right_one() {
+        let line = refusal(&["thing", "stauts"]);
+        assert!(line.starts_with("Error EINVAL: unrecognized subcommand 'stauts'"), "{line}");
+        assert!(line.contains("'status'") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn a_missing_argument_is_named() {
+        let line = refusal(&["thing", "status"]);
+        assert!(line.contains("<POOL>") && line.contains("usage: thing status <POOL>"), "{line}");
+    }
+
+    #[test]
+    fn help_is_an_answer_and_no_failure() {
+        assert!(matches!(parse::<Thing>(["thing", "--help"].map(OsString::from)), Ok(Words::Print(_))));
+    }
+}

@@ -1,0 +1,10 @@
+//! `basalt` and `basaltd` as people and scripts run them: the real binaries, a real cluster on files, real sockets.
+
+mod crash;
+mod dev_cluster;
+mod hostile_peers;
+mod objects;
+mod pools;
+mod stopping;
+mod trees;
+mod words;

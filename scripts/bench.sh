@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs `basalt bench` with these arguments on a cluster of its own, as fast as the machine's disk is.
+set -eu
+
+. scripts/dev_cluster.sh
+
+"${CARGO:-cargo}" build --release --quiet -p basalt-cli
+start_cluster data/bench --base 8G --hot 0
+target/release/basalt bench --pool=data "$@"
+target/release/basalt status

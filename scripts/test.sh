@@ -1,0 +1,36 @@
+#!/bin/sh
+# Installs what the tests need, where that is missing and can be installed, and runs every test.
+set -eu
+
+cargo=${CARGO:-cargo}
+
+# A command that the tests need, and the Debian package that brings it.
+needed='cc:gcc kill:procps flock:util-linux'
+
+missing=''
+for pair in $needed; do
+    if ! command -v "${pair%%:*}" >/dev/null; then
+        missing="$missing ${pair##*:}"
+    fi
+done
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+        echo "installing$missing"
+        apt-get update -qq
+        # One word a package.
+        # shellcheck disable=SC2086
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
+    else
+        echo "missing, and not installed because this needs root and apt-get:$missing" >&2
+        exit 1
+    fi
+fi
+
+if ! "$cargo" nextest --version >/dev/null 2>&1; then
+    echo 'installing cargo-nextest'
+    "$cargo" install --quiet --locked cargo-nextest || echo 'cargo-nextest cannot be installed: running cargo test instead'
+fi
+if "$cargo" nextest --version >/dev/null 2>&1; then
+    exec "$cargo" nextest run --workspace --no-fail-fast
+fi
+exec "$cargo" test --workspace --no-fail-fast
