@@ -235,7 +235,7 @@ impl Yardstick {
         json!({ "round_trip_ns": { "mean": self.round_trip.mean() }, "cases": cases })
     }
 
-    /// Where the raw measurements ran, for messages of callers that made the file.
+    /// A file for the raw measurements, to be removed afterwards.
     pub fn default_file(directory: &Path) -> PathBuf {
         directory.join("basalt-yardstick.raw")
     }

@@ -37,6 +37,12 @@ pub const SEND_SLICES_MAX: usize = 1024;
 pub const SEND_BYTES_MAX: usize = 1 << 20;
 /// Headers and messages are encoded into chunks of this size, shared by neighbouring frames.
 pub const ENCODE_CHUNK_BYTES: usize = 4 << 10;
+/// A vector for archiving messages that grew beyond this is not kept for the next, in bytes.
+pub const SCRATCH_BYTES_MAX: usize = 4 << 10;
+/// A busy session that hears nothing for so long asks for a sign of life, and gives its large staging buffer back when that comes.
+pub const QUIET_AFTER: Duration = Duration::from_secs(1);
+/// How long a session that was closed here tries to tell its peer why.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 const _: () = {
     assert!(2 * HANDSHAKE_MESSAGE_BYTES_MAX <= HANDSHAKE_BYTES_MAX);

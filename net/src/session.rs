@@ -17,9 +17,9 @@ pub use received::ReceivedFrame;
 
 use crate::frame;
 use crate::handshake::Authenticated;
-use crate::limits::{RECEIVE_CREDIT_BYTES, SEND_CREDIT_BYTES};
+use crate::limits::{QUIET_AFTER, RECEIVE_CREDIT_BYTES, SEND_CREDIT_BYTES};
 use crate::{EntityName, FrameKind, Message, Service};
-use basalt_ring::local::{Event, Permit, Semaphore};
+use basalt_ring::local::{Either, Event, Permit, Semaphore, select};
 use basalt_ring::{Instant, Ring, Slice, Socket};
 use inbox::Inbox;
 use outbox::Outbox;
@@ -27,9 +27,6 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-
-/// A busy session that hears nothing for so long asks for a sign of life, and gives its large staging buffer back when that comes.
-const QUIET_AFTER: Duration = Duration::from_secs(1);
 
 /// What the session's owner, its senders and its sending task share.
 struct Shared {
@@ -262,6 +259,25 @@ impl SessionSender {
     /// Asks the peer for a sign of life; see [`SessionSender::last_received`].
     pub fn ping(&self) -> Result<(), SessionError> {
         self.shared.push_sign(FrameKind::PING)
+    }
+
+    /// Until the session ends: asks a peer that is silent for `ping_after` for a sign of life, and ends the session when there is none for
+    /// `dead_after`. For the owner to spawn, who must wait in [`Session::receive`] more often than that.
+    pub async fn keep_alive(self, ping_after: Duration, dead_after: Duration) {
+        let ring = self.shared.ring.clone();
+        loop {
+            match select(self.closed(), ring.sleep(ping_after / 2)).await {
+                Either::First(_) => return,
+                Either::Second(()) => {}
+            }
+            let silence = ring.now().since(self.last_received());
+            if silence >= dead_after {
+                self.close(&format!("no sign of life for {} s", silence.as_secs()));
+            } else if silence >= ping_after {
+                // A session that has just ended is noticed above.
+                let _ = self.ping();
+            }
+        }
     }
 
     /// When the last bytes came in from the peer. Only a task that waits in [`Session::receive`] notices any.

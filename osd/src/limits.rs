@@ -31,6 +31,9 @@ pub const SESSION_PING_AFTER: Duration = Duration::from_secs(15);
 pub const SESSION_SILENCE_MAX: Duration = Duration::from_secs(60);
 pub const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long the last replies of a session may take to leave when the OSD stops.
+pub const SESSION_FAREWELL_MAX: Duration = Duration::from_secs(5);
+
 /// How long a request waits for a map that its client already has.
 pub const MAP_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a request waits while the cluster is paused; the client asks again.
@@ -90,8 +93,9 @@ const _: () = {
     // One entry always stays: it carries the placement group's version over a restart.
     assert!(LOG_ENTRIES_KEPT >= 1 && LOG_TRIM_BATCH >= 1);
     assert!(LOG_ENTRIES_KEPT + LOG_TRIM_BATCH < LOG_ENTRIES_MAX);
-    assert!(OSDS_PER_HOST_MAX * 2 + 1 <= MONITOR_REQUESTS_MAX && OSDS_PER_HOST_MAX < CORE_MAILBOX_MAX);
+    assert!(OSDS_PER_HOST_MAX * 2 < MONITOR_REQUESTS_MAX && OSDS_PER_HOST_MAX < CORE_MAILBOX_MAX);
     assert!(MONITOR_PING_INTERVAL.as_millis() * 3 <= MONITOR_SILENCE_MAX.as_millis());
     assert!(SESSION_CHECK_INTERVAL.as_millis() * 2 <= SESSION_PING_AFTER.as_millis());
+    assert!(SESSION_FAREWELL_MAX.as_millis() * 2 <= STOP_WAIT_MAX.as_millis());
     assert!(SESSION_PING_AFTER.as_millis() * 2 <= SESSION_SILENCE_MAX.as_millis());
 };

@@ -83,15 +83,19 @@ impl Osd {
             background: RefCell::default(),
             fence_told: Cell::new(false),
         });
-        let spawn = |work: fn(Rc<Osd>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>| ring.spawn(work(osd.clone()));
-        *osd.background.borrow_mut() = vec![
-            spawn(|osd| Box::pin(async move { osd.tier.learn(|| osd.is_stopping()).await })),
-            spawn(|osd| Box::pin(async move { osd.tier.flush_loop(|| osd.is_stopping()).await })),
-            spawn(|osd| Box::pin(async move { osd.tier.evict_loop(|| osd.is_stopping()).await })),
-            spawn(|osd| Box::pin(async move { pool_removal::run(&osd).await })),
-            spawn(|osd| Box::pin(async move { osd.watch().await })),
-        ];
+        *osd.background.borrow_mut() = osd.begin_background();
         osd
+    }
+
+    fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
+        let [learner, flusher, evicter, remover, watcher] = std::array::from_fn(|_| self.clone());
+        vec![
+            self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
+            self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
+            self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
+            self.ring.spawn(async move { pool_removal::run(&remover).await }),
+            self.ring.spawn(async move { watcher.watch().await }),
+        ]
     }
 
     pub fn id(&self) -> u32 {
@@ -171,6 +175,9 @@ impl Osd {
             return Err(Refusal::new(libc::EIO, format!("osd.{} is out of service: {reason}", self.id)));
         }
         loop {
+            if self.is_stopping() {
+                return Err(Refusal::new(libc::EAGAIN, format!("osd.{} is being stopped", self.id)));
+            }
             let changed = self.map_change();
             let verdict = match self.map.borrow().as_ref() {
                 Some(map) => placement::judge(map, self.id, claim),
@@ -279,28 +286,37 @@ impl Osd {
         }
     }
 
-    /// Ends the sessions, lets running requests end, then checkpoints and closes the store.
+    /// Resolves when this OSD is to stop, also if it was told before.
+    pub(crate) fn stop_begins(&self) -> impl Future<Output = ()> + use<> {
+        let begun = self.is_stopping();
+        let event = self.stop_begun.wait();
+        async move {
+            if !begun {
+                event.await;
+            }
+        }
+    }
+
+    /// Takes no more requests, lets those that were begun end and be answered, then checkpoints and closes the store.
     pub async fn stop(&self) -> basalt_blockstore::Result<()> {
         self.stopping.set(true);
         self.stop_begun.notify_all();
-        self.tier.stir();
         self.map_changed.notify_all();
-        self.sessions.close_all("this OSD is being stopped");
+        self.tier.stir();
         let quiet = async {
             loop {
                 let ended = self.request_ended.wait();
                 if self.requests_running.get() == 0 {
-                    return;
+                    break;
                 }
                 ended.await;
             }
+            self.sessions.all_ended().await;
         };
         if self.ring.timeout(limits::STOP_WAIT_MAX, quiet).await.is_err() {
-            tracing::warn!(
-                osd = self.id,
-                requests = self.requests_running.get(),
-                "stopped with requests still running"
-            );
+            let (requests, sessions) = (self.requests_running.get(), self.sessions.len());
+            tracing::warn!(osd = self.id, requests, sessions, "stopped although not all requests have ended");
+            self.sessions.close_all("this OSD is being stopped");
         }
         let background = std::mem::take(&mut *self.background.borrow_mut());
         for task in background {

@@ -45,6 +45,13 @@ impl Pg {
         &self.requests
     }
 
+    /// To be called while holding `order`.
+    fn next_version(&self) -> u64 {
+        let version = self.version.get() + 1;
+        self.version.set(version);
+        version
+    }
+
     /// Takes the entry of a version into account; the first version that the log is to keep, if anything is to be trimmed.
     fn note_logged(&self, version: u64, entry: &LogEntry) -> Option<u64> {
         let mut log = self.log.borrow_mut();

@@ -31,6 +31,11 @@ impl SessionCredits {
         self.requests.acquire(1).await
     }
 
+    /// Resolves once no request of the session is being worked on.
+    pub async fn all_requests_ended(&self) {
+        drop(self.requests.acquire(limits::SESSION_REQUESTS_MAX).await);
+    }
+
     /// A write's payload, which is in memory already. The reader waits here, so what it holds beyond the bound is one frame.
     pub async fn written(&self, bytes: usize) -> Option<Permit> {
         if bytes == 0 { None } else { Some(self.osd_payload_bytes.acquire(bytes as u64).await) }

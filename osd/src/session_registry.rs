@@ -3,19 +3,27 @@
 use crate::limits;
 use basalt_net::SessionSender;
 use basalt_ring::Instant;
+use basalt_ring::local::Event;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct SessionRegistry {
     inner: Rc<Inner>,
 }
 
-#[derive(Default)]
 struct Inner {
     sessions: RefCell<BTreeMap<u64, SessionSender>>,
     next: Cell<u64>,
+    left: Event,
+}
+
+impl Default for SessionRegistry {
+    fn default() -> SessionRegistry {
+        let inner = Inner { sessions: RefCell::default(), next: Cell::new(0), left: Event::new() };
+        SessionRegistry { inner: Rc::new(inner) }
+    }
 }
 
 impl SessionRegistry {
@@ -49,6 +57,17 @@ impl SessionRegistry {
         }
     }
 
+    /// Resolves once there is none.
+    pub async fn all_ended(&self) {
+        loop {
+            let left = self.inner.left.wait();
+            if self.len() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
     pub fn close_all(&self, reason: &str) {
         self.senders().iter().for_each(|sender| sender.close(reason));
     }
@@ -67,5 +86,6 @@ pub struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.inner.sessions.borrow_mut().remove(&self.id);
+        self.registry.inner.left.notify_all();
     }
 }

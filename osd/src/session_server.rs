@@ -1,6 +1,7 @@
 //! One session: its requests come in one after another, are worked on side by side, and are answered as they end.
 
 use crate::command;
+use crate::limits;
 use crate::operation_vector;
 use crate::osd::Osd;
 use crate::pg::placement::Claim;
@@ -14,7 +15,8 @@ use basalt_cluster::PgId;
 use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest, RequestId};
 use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
 use basalt_ring::Slice;
-use basalt_ring::local::Permit;
+use basalt_ring::local::{Either, Permit, select};
+use std::pin::pin;
 use std::rc::Rc;
 
 /// Serves a session until it ends. What was begun goes on when the session is gone: the client may ask again for the answer.
@@ -25,20 +27,21 @@ pub async fn serve(osd: &Rc<Osd>, mut session: Session) {
         sender.close("this OSD has too many sessions");
         return;
     };
-    if osd.is_stopping() {
-        sender.close("this OSD is being stopped");
-        return;
-    }
     let server = Rc::new(Server { osd: osd.clone(), sender, credits: SessionCredits::new(osd.payload_bytes()) });
-    while let Some(frame) = session.receive().await {
-        let outcome = match frame {
+    let mut stop = pin!(osd.stop_begins());
+    loop {
+        let frame = match select(stop.as_mut(), session.receive()).await {
+            Either::First(()) => return server.farewell().await,
+            Either::Second(None) => return,
+            Either::Second(Some(frame)) => frame,
+        };
+        let begun = match frame {
             Ok(frame) => server.clone().begin(frame).await.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(reason) = outcome {
+        if let Err(reason) = begun {
             tracing::info!(osd = osd.id(), peer = %session.peer(), address = %session.peer_address(), reason, "session ended");
-            server.sender.close(&reason);
-            return;
+            return server.sender.close(&reason);
         }
     }
 }
@@ -59,6 +62,14 @@ struct Holding {
 }
 
 impl Server {
+    /// Ends the session once what was begun is answered. The client asks elsewhere or later for the rest.
+    async fn farewell(&self) {
+        self.credits.all_requests_ended().await;
+        // A peer that does not read its replies is not waited for.
+        let _ = self.osd.ring().timeout(limits::SESSION_FAREWELL_MAX, self.sender.flush()).await;
+        self.sender.close("this OSD is being stopped");
+    }
+
     /// Starts a request's task. An error ends the session: the peer does not speak as it should.
     async fn begin(self: Rc<Self>, mut frame: ReceivedFrame) -> Result<(), FrameError> {
         match frame.kind() {

@@ -35,10 +35,12 @@ impl Slice {
         self.free < length.saturating_add(self.reserve / 8)
     }
 
-    /// 0 while half the reserve is free, 1 when nothing is.
+    /// 0 while half the reserve is free, 1 when nothing is. What a checkpoint will free counts as free: slowing writes to what base
+    /// sustains would not bring it sooner.
     pub fn pressure(&self) -> f64 {
         let half = (self.reserve / 2) as f64;
-        if half == 0.0 { 0.0 } else { (1.0 - self.free as f64 / half).max(0.0) }
+        let free = self.free.saturating_add(self.reclaimable) as f64;
+        if half == 0.0 { 0.0 } else { (1.0 - free / half).max(0.0) }
     }
 }
 

@@ -345,3 +345,12 @@ fn promotion_leaves_half_the_reserve_to_writes() {
     tier.hot_space(6 * MIB, 0);
     assert!(tier.admit_promotion(0, POOL, 1, MIB));
 }
+
+#[test]
+fn writes_are_slowed_when_the_slice_runs_out_but_not_for_a_checkpoint() {
+    let mut tier = tier(160 * MIB, PoolSettings::writeback());
+    tier.hot_space(2 * MIB, 100 * MIB);
+    assert_eq!(tier.write_delay(0, POOL, MIB), std::time::Duration::ZERO);
+    tier.hot_space(2 * MIB, 0);
+    assert!(tier.write_delay(0, POOL, MIB) > std::time::Duration::ZERO);
+}

@@ -3,19 +3,13 @@
 use super::{CloseReason, Shared};
 use crate::FrameKind;
 use crate::frame::{self, Encoder, FrameError, FrameHeader};
-use crate::limits::{REASON_BYTES_MAX, SEND_BYTES_MAX, SEND_SLICES_MAX};
+use crate::limits::{FAREWELL_TIMEOUT, REASON_BYTES_MAX, SCRATCH_BYTES_MAX, SEND_BYTES_MAX, SEND_SLICES_MAX};
 use basalt_ring::local::Permit;
 use basalt_ring::{Ring, Slice, Socket};
 use rkyv::util::AlignedVec;
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
-
-/// How long a closing session tries to tell its peer why.
-const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// A scratch vector that grew beyond this is not kept.
-const SCRATCH_BYTES_MAX: usize = 4 << 10;
 
 #[derive(Default)]
 pub(super) struct Outbox {

@@ -139,6 +139,31 @@ fn senders_learn_why_the_session_ended() {
     }
 }
 
+/// A peer behind a broken link sends no reset; a quiet one that lives is not taken for it.
+#[test]
+fn a_dead_peer_is_told_from_a_quiet_one() {
+    let Stage { world, server, client } = stage(7);
+    let ring = server.ring();
+    let ended = server.ring().spawn(async move {
+        let mut session = accept(&ring).await;
+        ring.spawn(session.sender().keep_alive(Duration::from_secs(4), Duration::from_secs(16)));
+        (session.receive().await.is_none(), ring.now())
+    });
+    let ring = client.ring();
+    client.ring().spawn(async move {
+        let mut session = connect(&ring).await;
+        assert!(session.receive().await.is_none());
+    });
+    world.run_for(Duration::from_secs(100));
+    assert!(!ended.is_finished(), "it answers pings");
+    let (from, to) = ("10.0.0.2".parse().unwrap(), "10.0.0.1".parse().unwrap());
+    world.cut(from, to);
+    let (is_orderly, at) = world.block_on(ended);
+    assert!(is_orderly);
+    let seconds = at.0 / 1_000_000_000;
+    assert!((112..125).contains(&seconds), "{seconds}");
+}
+
 #[test]
 fn a_session_dropped_at_one_end_ends_at_the_other() {
     let Stage { world, server, client } = stage(6);

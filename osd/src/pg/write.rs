@@ -31,25 +31,37 @@ pub async fn write(
         }
     };
     osd.capacity().check_write(key.pool, summary)?;
-
-    let mut transaction = osd.store().begin(&keys(key, summary)).await;
-    let read = match judge_and_read(osd, &mut transaction, key, request, summary).await {
-        Ok(read) => read,
+    let keys = keys(key, summary);
+    match apply(osd, pg, key, &keys, request, summary, payload).await {
+        Ok(applied) => Ok(ticket.applied(applied)),
         Err(refusal) => {
-            // What the guard saw may not be durable yet, and the refusal tells of it: after a crash it must still be true.
-            drop(transaction);
-            osd.store().stat(key).await?;
-            return Err(refusal);
+            // The refusal tells of the objects' state, which may not be durable yet: after a crash it must still be true.
+            for key in &keys {
+                osd.store().stat(key).await?;
+            }
+            Err(refusal)
         }
-    };
+    }
+}
+
+async fn apply(
+    osd: &Osd,
+    pg: &Pg,
+    key: &ObjectKey,
+    keys: &[ObjectKey],
+    request: &ObjectRequest,
+    summary: &Summary,
+    payload: Option<Slice>,
+) -> Result<Applied, Refusal> {
+    let mut transaction = osd.store().begin(keys).await;
+    let read = judge_and_read(osd, &mut transaction, key, request, summary).await?;
     let placement = osd.tier().place(&mut transaction, key, summary).await?;
     let exists = stage(&mut transaction, key, &request.operations, payload).await?;
     let mut prepared = transaction.prepare(placement).await?;
 
     // From here to the end of `submit` nobody else of this group gets in between, so its log is in the order of its versions.
     let order = pg.order.acquire(1).await;
-    let version = pg.version.get() + 1;
-    pg.version.set(version);
+    let version = pg.next_version();
     prepared.set_version(version, osd.ring().unix_time().0);
     let entry =
         LogEntry { request: request.request, name: key.name.clone(), exists, results: read.results, data: read.data };
@@ -62,8 +74,7 @@ pub async fn write(
 
     osd.tier().written(key.pool, summary, placement, commit.hot_changes());
     commit.durable().await?;
-    let version = if exists { version } else { 0 };
-    Ok(ticket.applied(Applied { version, results: entry.results, data: entry.data }))
+    Ok(Applied { version: if exists { version } else { 0 }, results: entry.results, data: entry.data })
 }
 
 /// The right to apply the request, or the answer that it has already.

@@ -49,16 +49,17 @@ fn a_client_notices_crashes_only_by_waiting() {
     for seed in 42..46 {
         let cluster = Rc::new(SimulatedCluster::new(seed, ClusterOptions::default()));
         let ring = cluster.client.ring();
-        let writing = cluster.world.block_on(async {
+        let (client, pool) = cluster.world.block_on(async {
             let client = connect(&cluster).await;
             let pool = client.pool("data").await.expect("the pool");
-            ring.spawn(async move {
-                for byte in 0..60_u8 {
-                    pool.append(b"log", slice(&client, &[byte])).await.expect("an append");
-                    client.ring().sleep(Duration::from_millis(50)).await;
-                }
-                pool.read(b"log", 0, 1000).await.expect("a read").to_vec()
-            })
+            (client, pool)
+        });
+        let writing = ring.spawn(async move {
+            for byte in 0..60_u8 {
+                pool.append(b"log", slice(&client, &[byte])).await.expect("an append");
+                client.ring().sleep(Duration::from_millis(50)).await;
+            }
+            pool.read(b"log", 0, 1000).await.expect("a read").to_vec()
         });
         for round in 0..4 {
             cluster.world.run_for(Duration::from_micros(300_000 + (seed * 7919 + round * 104_729) % 100_000));

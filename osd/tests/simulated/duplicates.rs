@@ -110,7 +110,7 @@ fn a_copy_stuck_in_a_dead_connection_is_not_taken_for_a_new_request() {
         if let Some((reply, _)) = sending.await {
             assert!(reply.errno == 0 || reply.errno == libc::EALREADY, "{reply:?}");
         }
-        let third = live.exchange(&request, &[b'a']).await.expect("an answer").0;
+        let third = live.exchange(&request, b"a").await.expect("an answer").0;
         assert_eq!(third.errno, libc::EALREADY);
         assert_eq!(live.read_all(POOL, b"o").await, Ok(b"ab".to_vec()));
     });

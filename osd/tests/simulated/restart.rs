@@ -2,6 +2,8 @@
 
 use crate::simulated_cluster::{ClusterOptions, POOL, SimulatedCluster};
 use basalt_net::message::object::Operation;
+use std::rc::Rc;
+use std::time::Duration;
 
 #[test]
 fn a_clean_stop_loses_nothing_and_forgets_no_request() {
@@ -27,6 +29,44 @@ fn a_clean_stop_loses_nothing_and_forgets_no_request() {
     });
 }
 
+#[test]
+fn what_was_begun_before_a_stop_is_answered() {
+    for seed in 0..5 {
+        let cluster = SimulatedCluster::new(seed, ClusterOptions::default());
+        cluster.world.block_on(async {
+            let ring = cluster.client.ring();
+            let peer = Rc::new(cluster.peer().await);
+            let writes: Vec<_> = (0..50_u8)
+                .map(|index| {
+                    let peer = peer.clone();
+                    let request = peer.request(POOL, &[index], vec![Operation::WriteFull { length: 1 }]);
+                    ring.spawn(async move { peer.exchange(&request, &[index]).await.map(|(reply, _)| reply.errno) })
+                })
+                .collect();
+            // Long enough for the requests to arrive, too short for the disk to be done with them.
+            ring.sleep(Duration::from_micros(600)).await;
+            cluster.stop_host().await;
+            let mut answers = Vec::new();
+            for write in writes {
+                answers.push(write.await);
+            }
+            assert!(answers.contains(&Some(0)), "seed {seed}: {answers:?}");
+            cluster.start_host().await;
+            let peer = cluster.peer().await;
+            for (index, answer) in (0..50_u8).zip(answers) {
+                let read = peer.read_all(POOL, &[index]).await;
+                match answer {
+                    Some(0) => assert_eq!(read, Ok(vec![index]), "seed {seed}"),
+                    Some(libc::EAGAIN) | None => {
+                        assert_eq!(read, Err(libc::ENOENT), "seed {seed}: done, and not answered")
+                    }
+                    Some(other) => panic!("seed {seed}: errno {other}"),
+                }
+            }
+        });
+    }
+}
+
 /// Many appends in flight when the power goes: what was answered is there once; what was not is there once or not at all, and sent
 /// again it is there once.
 #[test]
@@ -34,9 +74,9 @@ fn a_crash_leaves_every_answered_write_and_no_write_twice() {
     for seed in 0..10 {
         let cluster = SimulatedCluster::new(seed, ClusterOptions::default());
         let ring = cluster.client.ring();
-        let answered = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let answered = Rc::new(std::cell::RefCell::new(Vec::new()));
         let requests = cluster.world.block_on(async {
-            let peer = std::rc::Rc::new(cluster.peer_named(7).await);
+            let peer = Rc::new(cluster.peer_named(7).await);
             let mut requests = Vec::new();
             for byte in 0..30_u8 {
                 let name = [b'o', byte % 5];
@@ -50,7 +90,7 @@ fn a_crash_leaves_every_answered_write_and_no_write_twice() {
                     }
                 });
             }
-            let pause = std::time::Duration::from_micros(ring.random_u64() % 4000);
+            let pause = Duration::from_micros(ring.random_u64() % 4000);
             ring.sleep(pause).await;
             requests
         });

@@ -96,6 +96,7 @@ fn more_than_the_tier_holds_can_be_written_and_read() {
 fn reads_that_return_are_promoted() {
     let cluster = SimulatedCluster::new(24, TIERED);
     cluster.world.block_on(async {
+        cluster.set("cache_mode", "none").await;
         let peer = cluster.peer().await;
         write_objects(&peer, 8, 64 << 10).await;
         assert_eq!(report(&cluster).hot_bytes, 0, "a pool without a tier has nothing hot");
