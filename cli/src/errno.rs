@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn the_numbers_that_scripts_test_for_have_their_names() {
-        for (errno, expected) in [(1, "EPERM"), (2, "ENOENT"), (13, "EACCES"), (16, "EBUSY"), (22, "EINVAL"), (34, "ERANGE")] {
+        for (errno, expected) in
+            [(1, "EPERM"), (2, "ENOENT"), (13, "EACCES"), (16, "EBUSY"), (22, "EINVAL"), (34, "ERANGE")]
+        {
             assert_eq!(name(errno), expected);
         }
         assert_eq!(name(4095), "E4095");

@@ -58,7 +58,8 @@ impl Output {
             Format::JsonPretty => serde_json::to_string_pretty(document),
             Format::Plain | Format::Json => serde_json::to_string(document),
         };
-        let text = text.map_err(|error| Failure::new(libc::EIO, format!("the answer cannot be written as JSON: {error}")))?;
+        let text =
+            text.map_err(|error| Failure::new(libc::EIO, format!("the answer cannot be written as JSON: {error}")))?;
         self.line(&text)
     }
 

@@ -26,11 +26,8 @@ impl Table {
     }
 
     fn build(columns: &[(&str, Align)], heading_follows: bool) -> Table {
-        let mut table = Table {
-            grid: Grid::new(),
-            columns: columns.iter().map(|(_, align)| *align).collect(),
-            heading_follows,
-        };
+        let mut table =
+            Table { grid: Grid::new(), columns: columns.iter().map(|(_, align)| *align).collect(), heading_follows };
         table.grid.load_style(presets::NOTHING);
         table.grid.set_header(columns.iter().map(|(heading, align)| {
             let align = if table.heading_follows { *align } else { Align::Left };

@@ -24,7 +24,14 @@ pub struct Arguments {
 #[derive(Args, Debug, Clone)]
 pub struct Global {
     /// The cluster's configuration.
-    #[arg(short = 'c', long = "config", global = true, env = "BASALT_CONFIG", default_value = "/etc/basalt/basalt.toml", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        global = true,
+        env = "BASALT_CONFIG",
+        default_value = "/etc/basalt/basalt.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     /// The answer on stdout: text for people, or one JSON document.
     #[arg(short = 'f', long = "format", global = true, value_enum, default_value_t = Format::Plain)]
@@ -60,8 +67,11 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
-    /// Load in fio's language: a job file, or options such as --rw=randwrite --bs=4k.
-    #[command(disable_help_flag = true)]
+    /// Load in fio's language, on a pool or a raw device.
+    ///
+    /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
+    /// --time_based. --filename=PATH instead of --pool measures a raw device through the same ring. --output-format=json prints what
+    /// fio prints.
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB_FILE | --OPTION=VALUE")]
         words: Vec<OsString>,
@@ -262,7 +272,10 @@ pub enum Pool {
         detail: Option<String>,
     },
     /// One variable, or `all`.
-    Get { name: String, variable: String },
+    Get {
+        name: String,
+        variable: String,
+    },
     Set {
         name: String,
         variable: String,
@@ -276,11 +289,22 @@ pub enum Pool {
         #[arg(long = "yes-i-really-really-mean-it")]
         sure: bool,
     },
-    Rename { name: String, to: String },
+    Rename {
+        name: String,
+        to: String,
+    },
     /// `max_bytes` or `max_objects`; 0 lifts it.
-    SetQuota { name: String, variable: String, value: String },
-    GetQuota { name: String },
-    Stats { name: Option<String> },
+    SetQuota {
+        name: String,
+        variable: String,
+        value: String,
+    },
+    GetQuota {
+        name: String,
+    },
+    Stats {
+        name: Option<String>,
+    },
     #[command(subcommand)]
     Application(Application),
 }

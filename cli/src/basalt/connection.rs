@@ -48,7 +48,9 @@ where
     uring::run(UringConfig::default(), work).map_err(|error| {
         Failure::new(
             basalt_cli::errno::of_io(&error),
-            format!("io_uring cannot be set up: {error}; Linux 5.19 or newer is needed, and kernel.io_uring_disabled = 0"),
+            format!(
+                "io_uring cannot be set up: {error}; Linux 5.19 or newer is needed, and kernel.io_uring_disabled = 0"
+            ),
         )
     })?
 }

@@ -111,14 +111,18 @@ mod tests {
             "3": { "drain": null },
         });
         let left = left_of(0, 2, &status);
-        assert_eq!((left.dirty_bytes, left.clean_bytes, left.reason.as_str()), (8192, 0, "2 objects wait to be flushed"));
+        assert_eq!(
+            (left.dirty_bytes, left.clean_bytes, left.reason.as_str()),
+            (8192, 0, "2 objects wait to be flushed")
+        );
         assert_eq!(left_of(0, 3, &status).dirty_bytes, 0);
         assert_eq!(left_of(0, 4, &status).dirty_bytes, 0);
     }
 
     #[test]
     fn what_is_left_is_told_with_its_place_and_the_reason() {
-        let left = [Left { osd: 3, dirty_bytes: 1 << 20, clean_bytes: 0, reason: "7 objects wait to be flushed".into() }];
+        let left =
+            [Left { osd: 3, dirty_bytes: 1 << 20, clean_bytes: 0, reason: "7 objects wait to be flushed".into() }];
         assert_eq!(
             what_is_left("data", Duration::from_secs(10), 2 << 20, &left),
             "after 10s pool 'data' still has 1 MiB dirty and 0 B clean in the hot tier (osd.3: 7 objects wait to be flushed); \

@@ -2,6 +2,7 @@
 
 mod administration;
 mod arguments;
+mod bench;
 mod connection;
 mod drain;
 mod iostat;
@@ -41,7 +42,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     };
     match command {
         Command::Obj(command) => obj::run(&global, command),
-        Command::Bench { .. } => Err(Failure::new(libc::EOPNOTSUPP, "bench is not wired yet")),
+        Command::Bench { words } => bench::run(&global, words),
         command => administration::run(&global, command),
     }
 }

@@ -50,7 +50,13 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct Role {
-    #[arg(short = 'c', long = "config", env = "BASALT_CONFIG", default_value = "/etc/basalt/basalt.toml", value_name = "FILE")]
+    #[arg(
+        short = 'c',
+        long = "config",
+        env = "BASALT_CONFIG",
+        default_value = "/etc/basalt/basalt.toml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
 }
 

@@ -11,7 +11,7 @@ use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
-use basalt_osd::{Host, HostConfig};
+use basalt_osd::Host;
 use folder::Folder;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -41,8 +41,7 @@ pub fn run(dev: &Dev) -> Result<ExitCode> {
 }
 
 fn serve(dev: &Dev, config: &Config, stop: &Stop, monitor: &Service) -> Result<()> {
-    let host_config = HostConfig::from_config(config).map_err(roles::host_failure)?;
-    let host = Host::start(host_config).map_err(roles::host_failure)?;
+    let host = roles::start_host(config)?;
     let outcome = serve_until_stopped(dev, config, stop, monitor, &host);
     let stopped = host.stop().map_err(roles::host_failure);
     outcome.and(stopped)
@@ -73,12 +72,16 @@ fn serve_until_stopped(dev: &Dev, config: &Config, stop: &Stop, monitor: &Servic
 fn refuse_what_is_not_here_yet(dev: &Dev) -> Result<()> {
     for (option, value) in [("--osds", dev.osds), ("--hosts", dev.hosts), ("--size", dev.size)] {
         if value != 1 {
-            return Err(Failure::invalid(format!("{option} {value} is not possible in this version: only {option} 1 is")));
+            return Err(Failure::invalid(format!(
+                "{option} {value} is not possible in this version: only {option} 1 is"
+            )));
         }
     }
     for (option, given) in [("--s3", dev.s3.is_some()), ("--nbd", dev.nbd.is_some())] {
         if given {
-            return Err(Failure::invalid(format!("{option} is not possible in this version: objects are served to `basalt` only")));
+            return Err(Failure::invalid(format!(
+                "{option} is not possible in this version: objects are served to `basalt` only"
+            )));
         }
     }
     Ok(())

@@ -18,7 +18,10 @@ pub fn run(config: &Config, osd: u32, force: bool, format: Format) -> Result<Exi
         let known = if ids.is_empty() { "no OSD".to_owned() } else { ids.join(", ") };
         Failure::new(
             libc::ENOENT,
-            format!("{} describes {known}, but not osd.{osd}: add an [[osd.device]] with id = {osd}", config.path.display()),
+            format!(
+                "{} describes {known}, but not osd.{osd}: add an [[osd.device]] with id = {osd}",
+                config.path.display()
+            ),
         )
     })?;
     let store_id = make(config.fsid, device, &device.base, device.hot.as_deref(), force)?;

@@ -1,5 +1,6 @@
 //! One role of a cluster as a process: a monitor, or a host's OSDs.
 
+use crate::devices;
 use crate::service::{Service, StopRequest};
 use crate::signals::{self, Stop};
 use basalt_cli::{Failure, Result, errno};
@@ -13,7 +14,8 @@ const HOST_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub fn monitor(config: &Config) -> Result<ExitCode> {
     let stop = signals::listen()?;
-    let monitor = Monitor::bind(MonitorConfig::from_config(config).map_err(monitor_failure)?).map_err(monitor_failure)?;
+    let monitor =
+        Monitor::bind(MonitorConfig::from_config(config).map_err(monitor_failure)?).map_err(monitor_failure)?;
     let monitor = start_monitor(monitor)?;
     let outcome = run_until(stop, monitor_has_ended(&monitor));
     // What the monitor itself says is nearer to the cause.
@@ -29,10 +31,18 @@ pub async fn monitor_has_ended(monitor: &Service) -> Failure {
 
 pub fn osd(config: &Config) -> Result<ExitCode> {
     let stop = signals::listen()?;
-    let host = Host::start(HostConfig::from_config(config).map_err(host_failure)?).map_err(host_failure)?;
+    let host = start_host(config)?;
     run_until(stop, host_has_ended(&host))?;
     host.stop().map_err(host_failure)?;
     Ok(ExitCode::SUCCESS)
+}
+
+pub fn start_host(config: &Config) -> Result<Host> {
+    let host = HostConfig::from_config(config).map_err(host_failure)?;
+    for osd in &host.osds {
+        std::iter::once(&osd.base).chain(&osd.hot).for_each(|path| devices::wait_until_free(path));
+    }
+    Host::start(host).map_err(host_failure)
 }
 
 /// Resolves, with the reason, when the host serves nobody any more although nobody asked it to end.

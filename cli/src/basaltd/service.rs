@@ -32,7 +32,9 @@ impl Service {
                 let _end = end;
                 body(StopRequest(stop_request))
             })
-            .map_err(|error| Failure::new(errno::of_io(&error), format!("cannot start the {name}'s thread: {error}")))?;
+            .map_err(|error| {
+                Failure::new(errno::of_io(&error), format!("cannot start the {name}'s thread: {error}"))
+            })?;
         Ok(Service { name, stop, ended, thread })
     }
 
@@ -46,7 +48,10 @@ impl Service {
         let _ = self.stop.send(true);
         match self.thread.join() {
             Ok(outcome) => outcome,
-            Err(_) => Err(Failure::new(libc::ENOTRECOVERABLE, format!("the {} ended by a bug; see the line above", self.name))),
+            Err(_) => Err(Failure::new(
+                libc::ENOTRECOVERABLE,
+                format!("the {} ended by a bug; see the line above", self.name),
+            )),
         }
     }
 }

@@ -21,7 +21,8 @@ impl Stop {
 
 /// Takes the two signals over from now on. A second signal ends the process at once: the stores survive that.
 pub fn listen() -> Result<Stop> {
-    let failed = |error: std::io::Error| Failure::new(errno::of_io(&error), format!("cannot listen for signals: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::new(errno::of_io(&error), format!("cannot listen for signals: {error}"));
     let (sender, receiver) = watch::channel(false);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let (mut terminate, mut interrupt) = {

@@ -94,7 +94,10 @@ fn no_acknowledged_object_is_lost_when_the_daemon_is_killed() {
                 stored.get(name).map(Vec::len),
             );
         }
-        assert!(found.keys().all(|name| wanted.contains_key(name)), "round {round} (seed {seed}): there are objects nobody stored");
+        assert!(
+            found.keys().all(|name| wanted.contains_key(name)),
+            "round {round} (seed {seed}): there are objects nobody stored"
+        );
         stored = found;
     }
     assert!(acknowledged_in_all > 0, "nothing was ever acknowledged: the test tests nothing");

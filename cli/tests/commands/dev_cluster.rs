@@ -83,14 +83,18 @@ impl DevCluster {
         daemon.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: &str) {
+    fn signal(&self, signal: &str) {
         let sent = Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// A clean stop.
     pub fn stop(&mut self) -> ExitStatus {
-        self.signal("TERM");
+        self.stop_by("TERM")
+    }
+
+    pub fn stop_by(&mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
         let mut daemon = self.daemon.take().unwrap();
         let begun = Instant::now();
         loop {
@@ -99,7 +103,7 @@ impl DevCluster {
             }
             if begun.elapsed() > STOP_TIMEOUT {
                 daemon.kill().unwrap();
-                panic!("SIGTERM did not stop the daemon; its log:\n{}", self.log());
+                panic!("SIG{signal} did not stop the daemon; its log:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -121,13 +125,8 @@ impl DevCluster {
     }
 
     pub fn run_with_stdin<S: AsRef<OsStr>>(&self, words: &[S], stdin: &[u8]) -> Answer {
-        let mut child = self
-            .command(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            self.command(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut pipe = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -141,7 +140,8 @@ impl DevCluster {
     /// Runs `basalt`, which must succeed, and returns its stdout.
     pub fn must<S: AsRef<OsStr>>(&self, words: &[S]) -> Vec<u8> {
         let answer = self.run(words);
-        let shown: Vec<_> = words.iter().map(|word| word.as_ref().to_string_lossy().chars().take(80).collect::<String>()).collect();
+        let shown: Vec<_> =
+            words.iter().map(|word| word.as_ref().to_string_lossy().chars().take(80).collect::<String>()).collect();
         assert_eq!(answer.status, 0, "{shown:?} failed: {}\nthe daemon's log:\n{}", answer.stderr, self.log());
         answer.stdout
     }

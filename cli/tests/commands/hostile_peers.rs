@@ -7,13 +7,17 @@ use std::time::Duration;
 
 fn addresses(cluster: &DevCluster) -> Vec<SocketAddr> {
     let text = std::fs::read_to_string(cluster.config()).unwrap();
-    let configured: Vec<SocketAddr> =
-        text.split('"').filter_map(|word| word.parse().ok()).filter(|address: &SocketAddr| address.port() != 0).collect();
+    let configured: Vec<SocketAddr> = text
+        .split('"')
+        .filter_map(|word| word.parse().ok())
+        .filter(|address: &SocketAddr| address.port() != 0)
+        .collect();
     let dump = cluster.must_json(&["osd", "dump"]);
     let osd = &dump["osds"][0];
     let announced = [&osd["public_addr"], &osd["cluster_addr"]];
     let announced = announced.into_iter().filter_map(|address| address.as_str()?.parse().ok());
-    let mut all: Vec<SocketAddr> = configured.into_iter().chain(announced).filter(|address| address.port() != 0).collect();
+    let mut all: Vec<SocketAddr> =
+        configured.into_iter().chain(announced).filter(|address| address.port() != 0).collect();
     all.sort();
     all.dedup();
     all

@@ -13,7 +13,9 @@ fn words<'a>(words: &[&'a str], name: &'a OsStr) -> Vec<&'a OsStr> {
 #[test]
 fn what_was_put_is_got_whatever_its_size() {
     let cluster = DevCluster::start();
-    for (index, size) in [0, 1, 4095, 4096, 4097, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 300 << 20].into_iter().enumerate() {
+    for (index, size) in
+        [0, 1, 4095, 4096, 4097, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 300 << 20].into_iter().enumerate()
+    {
         let bytes = noise(index as u64, size);
         let name = format!("size-{size}");
         let put = cluster.put(&name, &bytes);
@@ -146,8 +148,12 @@ fn xattrs_and_omap_keep_bytes() {
 fn a_reader_that_leaves_early_is_no_error() {
     let cluster = DevCluster::start();
     assert_eq!(cluster.put("large", &noise(1, 40 << 20)).status, 0);
-    let mut child =
-        cluster.command(&["obj", "get", "data", "large", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = cluster
+        .command(&["obj", "get", "data", "large", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

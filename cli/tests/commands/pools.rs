@@ -14,7 +14,11 @@ fn a_pool_lives_and_dies_in_the_words_of_ceph() {
     says(&cluster, &["osd", "pool", "create", "low", "8"], "pool 'low' already exists");
     let id = cluster.must_json(&["osd", "pool", "get", "low", "size"])["pool_id"].clone();
     says(&cluster, &["osd", "pool", "set", "low", "size", "1"], &format!("set pool {id} size to 1"));
-    says(&cluster, &["osd", "pool", "set-quota", "low", "max_bytes", "10G"], "set-quota max_bytes = 10737418240 for pool low");
+    says(
+        &cluster,
+        &["osd", "pool", "set-quota", "low", "max_bytes", "10G"],
+        "set-quota max_bytes = 10737418240 for pool low",
+    );
     says(
         &cluster,
         &["osd", "pool", "get-quota", "low"],
@@ -57,7 +61,11 @@ fn tier_settings_are_kept_over_a_restart() {
         ("cache_min_flush_age", "600"),
         ("min_read_recency_for_promote", "2"),
     ] {
-        says(&cluster, &["osd", "pool", "set", "data", variable, value], &format!("set pool {id} {variable} to {value}"));
+        says(
+            &cluster,
+            &["osd", "pool", "set", "data", variable, value],
+            &format!("set pool {id} {variable} to {value}"),
+        );
     }
     assert_eq!(cluster.stop().code(), Some(0));
     cluster.start_again();
@@ -104,7 +112,18 @@ fn the_cluster_shows_itself_in_text_and_json() {
     let pretty = String::from_utf8(cluster.must(&["osd", "tree", "-f", "json-pretty"])).unwrap();
     assert!(pretty.contains("\n  \"nodes\": ["), "{pretty}");
     let tier = cluster.must_json(&["osd", "tier", "status", "data"]);
-    for key in ["target_bytes", "hot_bytes", "dirty_bytes", "clean_bytes", "dirty_objects", "flush_rate", "evict_rate", "promote_rate", "hit_ratio", "mode"] {
+    for key in [
+        "target_bytes",
+        "hot_bytes",
+        "dirty_bytes",
+        "clean_bytes",
+        "dirty_objects",
+        "flush_rate",
+        "evict_rate",
+        "promote_rate",
+        "hit_ratio",
+        "mode",
+    ] {
         assert!(tier[0].get(key).is_some(), "{key} is missing in {tier}");
     }
 }

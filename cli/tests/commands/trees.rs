@@ -6,10 +6,16 @@ use std::fs;
 use std::path::Path;
 
 fn make_tree(root: &Path) {
-    for (index, (name, size)) in
-        [("a", 0), ("b c", 1), ("sub/one", 5000), ("sub/deep/er/two", 70_000), ("sub/large", (5 << 20) + 3), ("\u{1f4be}\n", 12)]
-            .into_iter()
-            .enumerate()
+    for (index, (name, size)) in [
+        ("a", 0),
+        ("b c", 1),
+        ("sub/one", 5000),
+        ("sub/deep/er/two", 70_000),
+        ("sub/large", (5 << 20) + 3),
+        ("\u{1f4be}\n", 12),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -53,7 +59,9 @@ fn verify_names_every_difference() {
     let answer = cluster.run(&["obj", "verify", "data", tree.to_str().unwrap()]);
     let text = String::from_utf8(answer.stdout).unwrap();
     assert_eq!(answer.status, 1, "{text}{}", answer.stderr);
-    for expected in ["'a': ", "'new': there is no such object", "'sub/large': other bytes from byte 4500000 on", "'sub/one': "] {
+    for expected in
+        ["'a': ", "'new': there is no such object", "'sub/large': other bytes from byte 4500000 on", "'sub/one': "]
+    {
         assert!(text.contains(&format!("differs: {expected}")), "{expected}: {text}");
     }
     assert!(text.ends_with("4 differ\n"), "{text}");
@@ -70,7 +78,15 @@ fn an_export_never_leaves_its_folder() {
     std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
     std::os::unix::fs::symlink(outside.join("kept"), inside.join("leaf")).unwrap();
     let absolute = outside.join("absolute");
-    for name in ["../outside/dots", "x/../../outside/dots", absolute.to_str().unwrap(), "link/through", "leaf", "fine", "dir//empty"] {
+    for name in [
+        "../outside/dots",
+        "x/../../outside/dots",
+        absolute.to_str().unwrap(),
+        "link/through",
+        "leaf",
+        "fine",
+        "dir//empty",
+    ] {
         assert_eq!(cluster.put(name, name.as_bytes()).status, 0, "{name}");
     }
     let answer = cluster.run(&["obj", "export", "data", inside.to_str().unwrap()]);

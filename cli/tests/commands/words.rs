@@ -39,7 +39,11 @@ fn missing_surplus_and_malformed_words_are_refused() {
         &["osd", "tier", "drain", "data", "--timeout", "soon"],
     ] {
         let answer = refused(words);
-        assert!(answer.status == 22 || words == ["osd", "pool", "create", "p", "8", "16"], "{words:?}: {}", answer.stderr);
+        assert!(
+            answer.status == 22 || words == ["osd", "pool", "create", "p", "8", "16"],
+            "{words:?}: {}",
+            answer.stderr
+        );
         assert!(answer.stderr.starts_with("Error "), "{words:?}: {}", answer.stderr);
         assert_eq!(answer.stderr.lines().count(), 1, "{words:?}: {}", answer.stderr);
     }
@@ -49,7 +53,11 @@ fn missing_surplus_and_malformed_words_are_refused() {
 fn a_configuration_that_is_not_there_is_enoent_and_says_how_to_name_one() {
     let answer = refused(&["status"]);
     answer.assert_fails(2, "ENOENT");
-    assert!(answer.stderr.contains("/nonexistent/basalt.toml") && answer.stderr.contains("BASALT_CONFIG"), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("/nonexistent/basalt.toml") && answer.stderr.contains("BASALT_CONFIG"),
+        "{}",
+        answer.stderr
+    );
 }
 
 #[test]
@@ -107,5 +115,7 @@ fn a_device_that_cannot_be_one_is_refused_in_words() {
     fsck(&small).assert_fails(22, "EINVAL");
     fsck(dir.path()).assert_fails(21, "EISDIR");
     let answer = fsck(&empty);
-    assert!(answer.status != 0 && answer.stderr.starts_with("Error "), "{}", answer.stderr);
+    let text = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(answer.status, 1, "{text}{}", answer.stderr);
+    assert!(text.starts_with("unusable: ") && text.ends_with("compared\n"), "{text}");
 }

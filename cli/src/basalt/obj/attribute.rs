@@ -30,7 +30,13 @@ pub async fn get_xattr(pool: &Pool, object: &Object, xattr: &OsStr, output: &mut
     output.bytes(&value)
 }
 
-pub async fn set_xattr(pool: &Pool, object: &Object, xattr: &OsStr, value: Option<&OsStr>, output: &mut Output) -> Result<()> {
+pub async fn set_xattr(
+    pool: &Pool,
+    object: &Object,
+    xattr: &OsStr,
+    value: Option<&OsStr>,
+    output: &mut Output,
+) -> Result<()> {
     let value = given_or_stdin(value)?;
     of_object(pool, name_of(object), pool.set_xattr(name_of(object), xattr.as_bytes(), &value).await)?;
     report(output, pool, name_of(object), json!({ "xattr": name_text::json(xattr.as_bytes()) }))
@@ -73,7 +79,13 @@ pub async fn get_omap(pool: &Pool, object: &Object, key: &OsStr, file: &Path, ou
     output.bytes(&value)
 }
 
-pub async fn set_omap(pool: &Pool, object: &Object, key: &OsStr, value: Option<&OsStr>, output: &mut Output) -> Result<()> {
+pub async fn set_omap(
+    pool: &Pool,
+    object: &Object,
+    key: &OsStr,
+    value: Option<&OsStr>,
+    output: &mut Output,
+) -> Result<()> {
     let pairs = vec![(key.as_bytes().to_vec(), given_or_stdin(value)?)];
     of_object(pool, name_of(object), pool.set_omap(name_of(object), pairs).await)?;
     report(output, pool, name_of(object), json!({ "key": name_text::json(key.as_bytes()) }))
@@ -103,7 +115,10 @@ fn given_or_stdin(value: Option<&OsStr>) -> Result<Vec<u8>> {
     let read = std::io::stdin().lock().take(VALUE_BYTES_MAX + 1).read_to_end(&mut bytes);
     read.map_err(|error| Failure::new(basalt_cli::errno::of_io(&error), format!("cannot read stdin: {error}")))?;
     if bytes.len() as u64 > VALUE_BYTES_MAX {
-        return Err(Failure::new(libc::E2BIG, format!("the value on stdin is larger than {} MiB", VALUE_BYTES_MAX >> 20)));
+        return Err(Failure::new(
+            libc::E2BIG,
+            format!("the value on stdin is larger than {} MiB", VALUE_BYTES_MAX >> 20),
+        ));
     }
     Ok(bytes)
 }

@@ -63,7 +63,8 @@ pub async fn run(ring: &Ring, pool: Pool, tree: &Tree, prefix: &[u8], output: &m
     }
     if output.format().is_json() {
         let mut document = progress.json();
-        let refused: Vec<_> = refused.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
+        let refused: Vec<_> =
+            refused.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
         if let Some(document) = document.as_object_mut() {
             document.insert("refused".into(), refused.into());
         }
@@ -128,11 +129,18 @@ fn relative_path(name: &[u8]) -> std::result::Result<PathBuf, String> {
     let mut path = PathBuf::new();
     for part in name.split(|byte| *byte == b'/') {
         match part {
-            b"" => return Err("its name has an empty part or begins or ends with '/', which is no path below a folder".into()),
+            b"" => {
+                return Err(
+                    "its name has an empty part or begins or ends with '/', which is no path below a folder".into()
+                );
+            }
             b"." | b".." => return Err("its name has a part '.' or '..', which would lead elsewhere".into()),
             part if part.contains(&0) => return Err("its name has a zero byte, which no path can have".into()),
             part if part.len() > PART_BYTES_MAX => {
-                return Err(format!("a part of its name has {} bytes; a path's part has at most {PART_BYTES_MAX}", part.len()));
+                return Err(format!(
+                    "a part of its name has {} bytes; a path's part has at most {PART_BYTES_MAX}",
+                    part.len()
+                ));
             }
             part => path.push(OsStr::from_bytes(part)),
         }

@@ -35,12 +35,12 @@ pub async fn run(
     let acknowledged = match acknowledged {
         None => None,
         Some(path) => {
-            let file = OpenOptions::new().append(true).create(true).open(path).map_err(|error| Failure::file(path, &error))?;
+            let file =
+                OpenOptions::new().append(true).create(true).open(path).map_err(|error| Failure::file(path, &error))?;
             Some(RefCell::new(file))
         }
     };
-    let import =
-        Rc::new(Import { pool: pool.clone(), progress: Rc::clone(&progress), acknowledged });
+    let import = Rc::new(Import { pool: pool.clone(), progress: Rc::clone(&progress), acknowledged });
     let outcome = jobs::run(ring, tree.jobs, files, move |file| {
         let import = Rc::clone(&import);
         async move { import.store(file).await }
@@ -55,7 +55,8 @@ pub async fn run(
     }
     if output.format().is_json() {
         let mut document = progress.json();
-        let refused: Vec<_> = refused.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
+        let refused: Vec<_> =
+            refused.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
         if let Some(document) = document.as_object_mut() {
             document.insert("refused".into(), refused.into());
         }
@@ -96,10 +97,9 @@ impl Import {
         if let Some(acknowledged) = &self.acknowledged {
             // One write a line: whoever reads the file after a crash sees whole lines.
             let line = format!("{}\n", name_text::json(&file.name));
-            acknowledged
-                .borrow_mut()
-                .write_all(line.as_bytes())
-                .map_err(|error| Failure::new(basalt_cli::errno::of_io(&error), format!("cannot note what was acknowledged: {error}")))?;
+            acknowledged.borrow_mut().write_all(line.as_bytes()).map_err(|error| {
+                Failure::new(basalt_cli::errno::of_io(&error), format!("cannot note what was acknowledged: {error}"))
+            })?;
         }
         self.progress.done(source.bytes);
         Ok(())

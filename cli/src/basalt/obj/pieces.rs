@@ -66,7 +66,9 @@ impl Pieces {
                 Origin::File { file, name } => match file.read(room) {
                     Ok(count) => count,
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(Failure::new(errno::of_io(&error), format!("cannot read {name}: {error}"))),
+                    Err(error) => {
+                        return Err(Failure::new(errno::of_io(&error), format!("cannot read {name}: {error}")));
+                    }
                 },
                 Origin::Pipe(pipe) => pipe.read(room).await?,
             };
@@ -107,7 +109,9 @@ impl Pipe {
                     }
                 }
             })
-            .map_err(|error| Failure::new(errno::of_io(&error), format!("cannot start a thread to read stdin: {error}")))?;
+            .map_err(|error| {
+                Failure::new(errno::of_io(&error), format!("cannot start a thread to read stdin: {error}"))
+            })?;
         for _ in 0..READ_AHEAD {
             // The thread lives until this end is dropped.
             let _ = demand.send(());
@@ -120,7 +124,9 @@ impl Pipe {
         if self.used == self.piece.len() {
             self.piece = match self.pieces.receive().await {
                 Some(Ok(piece)) => piece,
-                Some(Err(error)) => return Err(Failure::new(errno::of_io(&error), format!("cannot read stdin: {error}"))),
+                Some(Err(error)) => {
+                    return Err(Failure::new(errno::of_io(&error), format!("cannot read stdin: {error}")));
+                }
                 None => return Err(Failure::new(libc::EIO, "the thread that reads stdin has ended")),
             };
             self.used = 0;

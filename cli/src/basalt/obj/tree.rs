@@ -33,7 +33,9 @@ pub struct Progress {
 impl Progress {
     pub fn new(verb: &'static str, format: Format) -> Rc<Progress> {
         let bar = if format.shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {binary_bytes} ({binary_bytes_per_sec}) {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {prefix} {binary_bytes} ({binary_bytes_per_sec}) {msg}")
+        {
             bar.set_style(style);
         }
         bar.set_prefix(verb);
@@ -87,10 +89,17 @@ impl Progress {
 
 /// The regular files below `dir`. Links are not followed. Files that would make the whole larger than `max_bytes` are passed over,
 /// so that the same tree gives the same files again.
-pub fn walk(dir: &Path, max_bytes: Option<u64>, progress: &Rc<Progress>) -> Result<impl Iterator<Item = TreeFile> + use<>> {
+pub fn walk(
+    dir: &Path,
+    max_bytes: Option<u64>,
+    progress: &Rc<Progress>,
+) -> Result<impl Iterator<Item = TreeFile> + use<>> {
     let metadata = std::fs::metadata(dir).map_err(|error| Failure::file(dir, &error))?;
     if !metadata.is_dir() {
-        return Err(Failure::new(libc::ENOTDIR, format!("{} is no directory; `basalt obj put` stores one file", dir.display())));
+        return Err(Failure::new(
+            libc::ENOTDIR,
+            format!("{} is no directory; `basalt obj put` stores one file", dir.display()),
+        ));
     }
     let root = dir.to_owned();
     let progress = Rc::clone(progress);
@@ -99,7 +108,8 @@ pub fn walk(dir: &Path, max_bytes: Option<u64>, progress: &Rc<Progress>) -> Resu
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                let name = error.path().unwrap_or(&root).strip_prefix(&root).unwrap_or(&root).as_os_str().as_bytes().to_vec();
+                let name =
+                    error.path().unwrap_or(&root).strip_prefix(&root).unwrap_or(&root).as_os_str().as_bytes().to_vec();
                 progress.refuse(&name, error.to_string());
                 return None;
             }

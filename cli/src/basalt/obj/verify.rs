@@ -16,7 +16,13 @@ use std::rc::Rc;
 /// What a comparison that has found a difference tells the client to stop reading with; never shown.
 const STOP: i32 = libc::ECANCELED;
 
-pub async fn run(ring: &Ring, pool: Pool, tree: &Tree, max_bytes: Option<u64>, output: &mut Output) -> Result<ExitCode> {
+pub async fn run(
+    ring: &Ring,
+    pool: Pool,
+    tree: &Tree,
+    max_bytes: Option<u64>,
+    output: &mut Output,
+) -> Result<ExitCode> {
     let progress = Progress::new("comparing", output.format());
     let files = tree::walk(&tree.dir, max_bytes, &progress)?;
     let shared = Rc::new((pool, Rc::clone(&progress)));
@@ -32,7 +38,8 @@ pub async fn run(ring: &Ring, pool: Pool, tree: &Tree, max_bytes: Option<u64>, o
     different.sort();
     if output.format().is_json() {
         let mut document = progress.json();
-        let named: Vec<_> = different.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
+        let named: Vec<_> =
+            different.iter().map(|(name, why)| json!({ "name": name_text::json(name), "reason": why })).collect();
         if let Some(document) = document.as_object_mut() {
             document.insert("different".into(), named.into());
         }

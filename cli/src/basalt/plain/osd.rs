@@ -77,7 +77,9 @@ pub fn df(document: &Value) -> String {
     let summary = document.get("summary").unwrap_or(&Value::Null);
     let mut total = vec![String::new(), String::new(), String::new(), "TOTAL".to_owned()];
     total.extend(SIZES.map(|key| {
-        let sum = list(document, "/nodes").iter().fold(0u64, |sum, node| sum.saturating_add(number(node, &format!("/{key}"))));
+        let sum = list(document, "/nodes")
+            .iter()
+            .fold(0u64, |sum, node| sum.saturating_add(number(node, &format!("/{key}"))));
         bytes(sum.saturating_mul(1024))
     }));
     total.push(two_decimals(real(summary, "/average_utilization")));
@@ -121,14 +123,19 @@ fn weight(nodes: &[Value], node: &Value, depth: usize) -> f64 {
     }
     let Some(depth) = depth.checked_sub(1) else { return 0.0 };
     let children = list(node, "/children").iter().filter_map(Value::as_i64);
-    children.filter_map(|id| nodes.iter().find(|node| signed(node, "/id") == id)).map(|child| weight(nodes, child, depth)).sum()
+    children
+        .filter_map(|id| nodes.iter().find(|node| signed(node, "/id") == id))
+        .map(|child| weight(nodes, child, depth))
+        .sum()
 }
 
 /// `root default`, `    host vm`, `        osd.0`.
 fn indented_name(nodes: &[Value], node: &Value) -> String {
     let mut depth = 0;
     let mut id = signed(node, "/id");
-    while let Some(parent) = nodes.iter().find(|parent| list(parent, "/children").iter().any(|child| child.as_i64() == Some(id))) {
+    while let Some(parent) =
+        nodes.iter().find(|parent| list(parent, "/children").iter().any(|child| child.as_i64() == Some(id)))
+    {
         depth += 1;
         id = signed(parent, "/id");
         if depth == DEPTH_MAX {

@@ -19,7 +19,8 @@ pub fn render(document: &Value, detail: bool) -> String {
     }
     raw.row(raw_cells("TOTAL", document.get("stats").unwrap_or(&Value::Null)));
 
-    let mut columns = vec![("POOL", Align::Left), ("ID", Align::Right), ("PGS", Align::Right), ("STORED", Align::Right)];
+    let mut columns =
+        vec![("POOL", Align::Left), ("ID", Align::Right), ("PGS", Align::Right), ("STORED", Align::Right)];
     let more = |words: &[&'static str]| words.iter().map(|word| (*word, Align::Right)).collect::<Vec<_>>();
     if detail {
         columns.extend(more(&["(DATA)", "(OMAP)"]));

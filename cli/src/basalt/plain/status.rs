@@ -22,16 +22,21 @@ pub fn render(document: &Value) -> String {
     line("  services:");
     let quorum: Vec<String> = list(document, "/quorum_names").iter().map(bare).collect();
     let monitors = number(document, "/monmap/num_mons").max(quorum.len() as u64);
-    let age = document.get("quorum_age").and_then(Value::as_u64).map_or(String::new(), |age| {
-        format!(" (age {})", format_age(Duration::from_secs(age)))
-    });
+    let age = document
+        .get("quorum_age")
+        .and_then(Value::as_u64)
+        .map_or(String::new(), |age| format!(" (age {})", format_age(Duration::from_secs(age))));
     line(&format!("    mon: {monitors} daemons, quorum {}{age}", quorum.join(",")));
     line(&format!("    osd: {}", osds(document.get("osdmap").unwrap_or(&Value::Null))));
     line(" ");
     line("  data:");
     let pgs = document.get("pgmap").unwrap_or(&Value::Null);
     line(&format!("    pools:   {} pools, {} pgs", number(pgs, "/num_pools"), number(pgs, "/num_pgs")));
-    line(&format!("    objects: {} objects, {}", count(number(pgs, "/num_objects")), bytes(number(pgs, "/data_bytes"))));
+    line(&format!(
+        "    objects: {} objects, {}",
+        count(number(pgs, "/num_objects")),
+        bytes(number(pgs, "/data_bytes"))
+    ));
     let [used, available, total] = ["/bytes_used", "/bytes_avail", "/bytes_total"].map(|path| bytes(number(pgs, path)));
     line(&format!("    usage:   {used} used, {available} / {total} avail"));
     let not_whole = [("/degraded_objects", "degraded"), ("/misplaced_objects", "misplaced")];
@@ -115,7 +120,8 @@ mod tests {
 
     #[test]
     fn an_odd_document_is_shown_without_panic() {
-        for document in [Value::Null, json!([]), json!({ "osdmap": 3, "health": [], "pgmap": { "pgs_by_state": {} } })] {
+        for document in [Value::Null, json!([]), json!({ "osdmap": 3, "health": [], "pgmap": { "pgs_by_state": {} } })]
+        {
             assert!(render(&document).starts_with("  cluster:\n"));
         }
     }

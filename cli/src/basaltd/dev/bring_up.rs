@@ -52,6 +52,8 @@ async fn probe(pool: &Pool) -> Result<()> {
             tracing::warn!(pool = pool.name(), reason = error.message(), "the pool takes no writes");
             Ok(())
         }
-        Err(error) => Err(Failure::from(error).while_doing(format_args!("pool '{}' does not take writes", pool.name()))),
+        Err(error) => {
+            Err(Failure::from(error).while_doing(format_args!("pool '{}' does not take writes", pool.name())))
+        }
     }
 }

@@ -13,7 +13,9 @@ use crate::arguments::Dev;
 use crate::mkfs;
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
-use basalt_cluster::config::{BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection};
+use basalt_cluster::config::{
+    BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
+};
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -58,7 +60,11 @@ impl Folder {
                 let _ = Read::by_ref(&mut pid).take(20).read_to_string(&mut other);
                 return Err(Failure::new(
                     libc::EBUSY,
-                    format!("{} is in use by process {}: stop it first, or give another --dir", dir.display(), other.trim()),
+                    format!(
+                        "{} is in use by process {}: stop it first, or give another --dir",
+                        dir.display(),
+                        other.trim()
+                    ),
                 ));
             }
             Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
@@ -83,7 +89,10 @@ impl Folder {
         let key_file = self.dir.join("key");
         if !key_file.exists() {
             if before.is_some() {
-                return Err(Failure::new(libc::ENOENT, format!("{} is missing: bring the cluster's key back", key_file.display())));
+                return Err(Failure::new(
+                    libc::ENOENT,
+                    format!("{} is missing: bring the cluster's key back", key_file.display()),
+                ));
             }
             Key::from_bytes(random()?).create(&key_file)?;
         }
@@ -215,7 +224,8 @@ fn with_free_port(address: SocketAddr) -> Result<SocketAddr> {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::new(libc::EIO, format!("the kernel gives no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(libc::EIO, format!("the kernel gives no random bytes: {error}")))?;
     Ok(bytes)
 }
 
