@@ -27,8 +27,8 @@ title 'reading every byte back and comparing'
 
 title 'bench: 4 KiB random writes, then reads, 32 at a time'
 "$basalt" osd pool create bench
-"$basalt" bench --pool=bench --name=randwrite --rw=randwrite --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
-"$basalt" bench --pool=bench --name=randread --rw=randread --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
+"$basalt" bench --pool=bench --name=mixed --rw=randwrite --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
+"$basalt" bench --pool=bench --name=mixed --rw=randread --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
 
 title 'status'
 "$basalt" status

@@ -7,6 +7,7 @@
 
 use crate::allocator::Run;
 use crate::checksum::block_checksums;
+use crate::commit;
 use crate::error::{Error, Result};
 use crate::index::{Layer, key};
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
@@ -79,9 +80,12 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     if units.is_empty() {
         return Ok((0, inner.hot_now(pool, objects).await?));
     }
-    // What is planned may still be on its way to the hot device.
-    inner.barrier().await?;
     let shortage = place(inner, &mut units).await?;
+    // What is planned may still be on its way to the hot device. And the blocks below may be those of a record in doubt.
+    if let Err(error) = commit::settle(inner).await {
+        release(inner, &units);
+        return Err(error);
+    }
     let moved = move_data(inner, &units).await;
     let moved = match moved {
         Ok(()) => inner.flush(Side::Base).await,
@@ -92,7 +96,7 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
         return Err(error);
     }
     drop(mover);
-    let bytes = commit(inner, pool, &units, started_ns).await?;
+    let bytes = call_clean(inner, pool, &units, started_ns).await?;
     if bytes == 0
         && let Some(error) = shortage
     {
@@ -250,7 +254,7 @@ fn release(inner: &Inner, units: &[Unit]) {
     }
 }
 
-async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<u64> {
+async fn call_clean(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<u64> {
     let bytes_max = inner.log.borrow().body_bytes_max() / 2;
     let unit_bytes = |unit: &Unit| 256 + unit.extent.checksums.len() * 12 + unit.parts.len() * 160;
     let mut flushed_blocks = 0u64;

@@ -455,31 +455,35 @@ impl Store {
         Ok((pairs.into_iter().map(|(name, _)| name).collect(), more))
     }
 
-    /// Placement groups of which objects are stored, in order.
+    /// Placement groups of which anything is stored, objects or only a log, in order.
     pub async fn list_pgs(&self) -> Result<Vec<(u32, u32)>> {
         self.check_fence()?;
-        let mut pgs = Vec::new();
-        let mut from = key::objects();
-        let end = key::prefix_end(&from);
-        loop {
-            let found = self
-                .inner
-                .index(|state| {
-                    let mut found = None;
-                    state.tree.scan(&from, end.as_deref(), |key, _| {
-                        found = key::parse_object(key);
-                        false
-                    })?;
-                    Ok(found)
-                })
-                .await?;
-            let Some(object) = found else { return Ok(pgs) };
-            pgs.push((object.pool, object.pg));
-            match key::prefix_end(&key::objects_of(object.pool, object.pg)) {
-                Some(next) => from = next,
-                None => return Ok(pgs),
+        let mut pgs = BTreeSet::new();
+        for (all, of_pg) in [(key::objects(), key::objects_of as fn(u32, u32) -> Vec<u8>), (key::logs(), key::log_of)] {
+            let end = key::prefix_end(&all);
+            let mut from = all;
+            // From the first key of each group to the first behind it.
+            loop {
+                let found = self
+                    .inner
+                    .index(|state| {
+                        let mut found = None;
+                        state.tree.scan(&from, end.as_deref(), |key, _| {
+                            found = key::parse_pg(key);
+                            false
+                        })?;
+                        Ok(found)
+                    })
+                    .await?;
+                let Some((pool, pg)) = found else { break };
+                pgs.insert((pool, pg));
+                match key::prefix_end(&of_pg(pool, pg)) {
+                    Some(next) => from = next,
+                    None => break,
+                }
             }
         }
+        Ok(pgs.into_iter().collect())
     }
 
     /// Log entries from version `from` on, in order.
