@@ -2,6 +2,7 @@
 
 use crate::arguments::Global;
 use crate::connection::{client_config, on_ring};
+use crate::yardstick;
 use basalt_benches::{Invocation, OutputFormat, Report};
 use basalt_cli::output::{Format, Output};
 use basalt_cli::table::{Align, Table};
@@ -18,6 +19,9 @@ const JOB_FILE_BYTES_MAX: u64 = 1 << 20;
 
 pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
     let Words { global, summary, rest } = split(global, words)?;
+    if let Some(settings) = yardstick::settings(&rest)? {
+        return yardstick::run(&global, settings);
+    }
     let invocation = Invocation::parse(&rest, read_job_file).map_err(|error| Failure::invalid(error.to_string()))?;
     let config = if invocation.needs_cluster() { Some(client_config(&global)?) } else { None };
     let report = on_ring(async |ring| {
