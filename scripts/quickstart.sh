@@ -27,8 +27,9 @@ title 'reading every byte back and comparing'
 
 title 'bench: 4 KiB random writes, then reads, 32 at a time'
 "$basalt" osd pool create bench
-"$basalt" bench --pool=bench --name=mixed --rw=randwrite --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
-"$basalt" bench --pool=bench --name=mixed --rw=randread --bs=4k --iodepth=32 --size=64M --time_based --runtime=5
+# The second job has the first one's name, and so its objects.
+"$basalt" bench --summary --pool=bench --bs=4k --iodepth=32 --size=64M --time_based --runtime=5 \
+    --name=4k --rw=randwrite --name=4k --stonewall --rw=randread
 
 title 'status'
 "$basalt" status

@@ -71,7 +71,9 @@ pub enum Command {
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
     /// --time_based. --filename=PATH instead of --pool measures a raw device through the same ring. --output-format=json prints what
-    /// fio prints.
+    /// fio prints, --summary one line a job.
+    ///
+    /// --yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5] measures a raw file or device and the pool in turn.
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB_FILE | --OPTION=VALUE")]
         words: Vec<OsString>,

@@ -2,27 +2,27 @@
 
 use crate::arguments::Global;
 use crate::connection::{client_config, on_ring};
-use basalt_benches::yardstick::{self, Settings};
-use basalt_benches::{Invocation, OutputFormat};
+use crate::yardstick;
+use basalt_benches::{Invocation, OutputFormat, Report};
 use basalt_cli::output::{Format, Output};
+use basalt_cli::table::{Align, Table};
 use basalt_cli::{Failure, Result, command_line};
 use basalt_client::Client;
-use basalt_cluster::quantity;
+use basalt_cluster::quantity::format_bytes;
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Job files are small; a wrong path may name something endless.
 const JOB_FILE_BYTES_MAX: u64 = 1 << 20;
 
 pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
-    let (global, words) = split_global(global, words)?;
-    if let Some(settings) = yardstick_settings(&words)? {
-        return run_yardstick(&global, settings);
+    let Words { global, summary, rest } = split(global, words)?;
+    if let Some(settings) = yardstick::settings(&rest)? {
+        return yardstick::run(&global, settings);
     }
-    let invocation = Invocation::parse(&words, read_job_file).map_err(|error| Failure::invalid(error.to_string()))?;
+    let invocation = Invocation::parse(&rest, read_job_file).map_err(|error| Failure::invalid(error.to_string()))?;
     let config = if invocation.needs_cluster() { Some(client_config(&global)?) } else { None };
     let report = on_ring(async |ring| {
         let client = match config {
@@ -37,7 +37,7 @@ pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
         (format, _) => format,
     };
     let mut output = Output::new(format);
-    output.show(&report.json(), |_| report.text())?;
+    output.show(&report.json(), |_| if summary { table(&report) } else { report.text() })?;
     output.finish()?;
     match report.error() {
         None => Ok(ExitCode::SUCCESS),
@@ -49,45 +49,18 @@ pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
     }
 }
 
-/// `--yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5]`: the raw file or device, and the pool, measured in turn in one run.
-fn yardstick_settings(words: &[String]) -> Result<Option<Settings>> {
-    let mut settings = Settings { raw: PathBuf::new(), pool: None, size: 256 << 20, runtime: Duration::from_secs(5) };
-    if !words.iter().any(|word| word.starts_with("--yardstick")) {
-        return Ok(None);
-    }
-    for word in words {
-        let invalid = |what: String| Failure::invalid(format!("{word}: {what}"));
-        let (option, value) = word.split_once('=').ok_or_else(|| invalid("give it as --option=value".to_owned()))?;
-        match option {
-            "--yardstick" => settings.raw = PathBuf::from(value),
-            "--pool" => settings.pool = Some(value.to_owned()),
-            "--size" => settings.size = quantity::parse_bytes(value).map_err(invalid)?,
-            "--runtime" => settings.runtime = quantity::parse_duration(value).map_err(invalid)?,
-            _ => return Err(invalid("with --yardstick go --pool, --size and --runtime".to_owned())),
-        }
-    }
-    Ok(Some(settings))
+struct Words {
+    global: Global,
+    /// One line a job instead of fio's report.
+    summary: bool,
+    /// fio's.
+    rest: Vec<String>,
 }
 
-fn run_yardstick(global: &Global, settings: Settings) -> Result<ExitCode> {
-    let config = if settings.pool.is_some() { Some(client_config(global)?) } else { None };
-    let yardstick = on_ring(async |ring| {
-        let client = match config {
-            Some(config) => Some(Client::connect(&ring, config).await?),
-            None => None,
-        };
-        let measured = yardstick::measure(&ring, &settings, client.as_ref()).await;
-        measured.map_err(|error| Failure::new(error.errno, error.message))
-    })?;
-    let mut output = Output::new(global.format);
-    output.show(&yardstick.json(), |_| yardstick.text())?;
-    output.finish()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// fio's options go on to the end of the line, so those of every command are picked out from among them here.
-fn split_global(global: &Global, words: Vec<OsString>) -> Result<(Global, Vec<String>)> {
+/// fio's options go on to the end of the line, so those that are not fio's are picked out from among them here.
+fn split(global: &Global, words: Vec<OsString>) -> Result<Words> {
     let mut global = global.clone();
+    let mut summary = false;
     let mut rest = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -98,6 +71,10 @@ fn split_global(global: &Global, words: Vec<OsString>) -> Result<(Global, Vec<St
             Some((option, value)) => (option, Some(value.to_owned())),
             None => (word.as_str(), None),
         };
+        if option == "--summary" {
+            summary = true;
+            continue;
+        }
         if !matches!(option, "-c" | "--config" | "-f" | "--format") {
             rest.push(word);
             continue;
@@ -111,7 +88,44 @@ fn split_global(global: &Global, words: Vec<OsString>) -> Result<(Global, Vec<St
                 .map_err(|_| Failure::invalid(format!("{option} {value}: it is one of plain, json, json-pretty")))?;
         }
     }
-    Ok((global, rest))
+    Ok(Words { global, summary, rest })
+}
+
+fn table(report: &Report) -> String {
+    let right = |heading| (heading, Align::Right);
+    let mut table = Table::with_headings_aligned(&[
+        ("JOB", Align::Left),
+        ("DIRECTION", Align::Left),
+        right("DEPTH"),
+        right("JOBS"),
+        right("OPERATIONS"),
+        right("IOPS"),
+        right("BANDWIDTH"),
+        right("MEAN"),
+        right("P50"),
+        right("P99"),
+    ]);
+    let micro = |nanoseconds: f64| format!("{:.0} us", nanoseconds / 1000.0);
+    for job in &report.groups {
+        for (direction, figures) in [("read", &job.read), ("write", &job.write)] {
+            if figures.operations() == 0 {
+                continue;
+            }
+            table.row([
+                job.job.name.clone(),
+                direction.to_owned(),
+                job.job.iodepth.to_string(),
+                job.clones.to_string(),
+                figures.operations().to_string(),
+                format!("{:.0}", figures.iops()),
+                format_bytes(figures.bytes_per_second() as u64) + "/s",
+                micro(figures.clat.mean()),
+                micro(figures.clat.percentile(50.0) as f64),
+                micro(figures.clat.percentile(99.0) as f64),
+            ]);
+        }
+    }
+    table.render()
 }
 
 fn read_job_file(path: &str) -> std::io::Result<String> {
@@ -125,17 +139,21 @@ fn read_job_file(path: &str) -> std::io::Result<String> {
 mod tests {
     use super::*;
 
-    fn split(words: &[&str]) -> Result<(Global, Vec<String>)> {
+    fn split(words: &[&str]) -> Result<Words> {
         let global = Global { config: "before".into(), format: Format::Plain };
-        split_global(&global, words.iter().map(OsString::from).collect())
+        super::split(&global, words.iter().map(OsString::from).collect())
     }
 
     #[test]
     fn options_of_every_command_are_found_among_those_of_fio() {
-        let (global, rest) = split(&["--name=t", "-f", "json", "--rw=read", "--config=here.toml", "job.fio"]).unwrap();
-        assert_eq!((global.config, global.format), (PathBuf::from("here.toml"), Format::Json));
-        assert_eq!(rest, ["--name=t", "--rw=read", "job.fio"]);
-        assert_eq!(split(&["--name=t"]).unwrap().0.config, PathBuf::from("before"));
+        let words =
+            split(&["--name=t", "-f", "json", "--rw=read", "--summary", "--config=here.toml", "job.fio"]).unwrap();
+        assert_eq!((words.global.config, words.global.format), (PathBuf::from("here.toml"), Format::Json));
+        assert_eq!(
+            (words.summary, words.rest),
+            (true, vec!["--name=t".to_owned(), "--rw=read".into(), "job.fio".into()])
+        );
+        assert_eq!(split(&["--name=t"]).unwrap().global.config, PathBuf::from("before"));
         assert!(split(&["--format"]).is_err() && split(&["--format=xml"]).is_err());
     }
 }

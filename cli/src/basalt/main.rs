@@ -8,6 +8,7 @@ mod drain;
 mod iostat;
 mod obj;
 mod plain;
+mod yardstick;
 
 use arguments::{Arguments, Command};
 use basalt_cli::command_line::{self, Words};

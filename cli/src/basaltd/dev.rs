@@ -57,7 +57,9 @@ fn serve_until_stopped(dev: &Dev, config: &Config, stop: &Stop, monitor: &Servic
             return Err(roles::host_failure(error));
         }
     }
-    bring_up::run(config, dev.size)?;
+    if !bring_up::run(config, dev.size, stop)? {
+        return Ok(());
+    }
     let mut output = Output::new(Default::default());
     // Somebody may have started the cluster without caring for its stdout.
     let _ = output.line("ready").and_then(|()| output.finish());

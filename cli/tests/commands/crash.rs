@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const ROUNDS: u64 = 20;
 const FILES: u64 = 240;
-/// The longest time from the first acknowledgement to the kill.
-const KILL_AFTER_MAX: Duration = Duration::from_millis(400);
+/// An import that makes no progress for so long is stuck.
+const IMPORT_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn size_of(file: u64, round: u64) -> usize {
     let random = noise(file ^ round << 32 ^ 0x51ce, 8);
@@ -63,16 +63,23 @@ fn no_acknowledged_object_is_lost_when_the_daemon_is_killed() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let begun = Instant::now();
-        while acknowledged(&log).is_empty() && begun.elapsed() < Duration::from_secs(20) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        // Anywhere between the first file and the last, and a little later than a whole number of files.
         let random = u64::from_le_bytes(noise(seed ^ round, 8).try_into().unwrap());
-        std::thread::sleep(KILL_AFTER_MAX.mul_f64(random as f64 / u64::MAX as f64));
+        let begun = Instant::now();
+        while (acknowledged(&log).len() as u64) < random % FILES {
+            assert!(
+                begun.elapsed() < IMPORT_TIMEOUT,
+                "round {round}: no progress; the daemon's log:\n{}",
+                cluster.log()
+            );
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        std::thread::sleep(Duration::from_micros(random >> 32 & 0xfff));
         cluster.kill();
         import.kill().unwrap();
         import.wait().unwrap();
         let safe = acknowledged(&log);
+        assert!(safe.len() as u64 >= random % FILES);
         acknowledged_in_all += safe.len();
         interrupted += u32::from(safe.len() < wanted.len());
 
@@ -100,6 +107,7 @@ fn no_acknowledged_object_is_lost_when_the_daemon_is_killed() {
         );
         stored = found;
     }
+    println!("{acknowledged_in_all} objects acknowledged, {interrupted} of {ROUNDS} imports interrupted");
     assert!(acknowledged_in_all > 0, "nothing was ever acknowledged: the test tests nothing");
-    assert!(interrupted > 0, "no import was ever interrupted: the test tests nothing");
+    assert!(interrupted > ROUNDS as u32 / 2, "only {interrupted} imports were interrupted: the test tests little");
 }

@@ -5,6 +5,7 @@ mod dev_cluster;
 mod hostile_peers;
 mod objects;
 mod pools;
+mod roles;
 mod stopping;
 mod trees;
 mod words;

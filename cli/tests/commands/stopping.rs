@@ -78,11 +78,17 @@ fn a_cluster_without_hot_slice_works() {
 
 #[test]
 fn secrets_are_private_and_the_pid_is_told() {
-    let cluster = DevCluster::start();
+    let mut cluster = DevCluster::start();
     let mode = std::fs::metadata(cluster.dir().join("key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let pid = std::fs::read_to_string(cluster.dir().join("run/dev.pid")).unwrap();
     assert_eq!(pid.trim(), cluster.pid().to_string());
+    cluster.stop();
+    assert_eq!(
+        std::fs::read_to_string(cluster.dir().join("run/dev.pid")).unwrap(),
+        "",
+        "nobody is named after the end"
+    );
 }
 
 #[test]

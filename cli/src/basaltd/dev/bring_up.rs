@@ -1,35 +1,44 @@
 //! From a cluster whose daemons run to one that takes writes.
 
 use crate::devices::on_ring;
+use crate::signals::Stop;
 use basalt_cli::{Failure, Result};
 use basalt_client::{Client, ClientConfig, ObjectOperations, Pool};
 use basalt_cluster::Config;
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::message::object::Operation;
 use basalt_net::{EntityName, Fsid, Key};
+use basalt_ring::Ring;
 
 /// The pool that a new cluster begins with.
 const FIRST_POOL: &str = "data";
 /// Written and removed in one request: it never shows.
 const PROBE: &[u8] = b".basaltd-dev-probe";
 
-/// Makes the first pool of a new cluster, and returns once every pool's placement group for the probe has taken a write.
-pub fn run(config: &Config, size: u32) -> Result<()> {
+/// Makes the first pool of a new cluster, and returns true once every pool has taken a write, false if the cluster is to stop before.
+pub fn run(config: &Config, size: u32, stop: &Stop) -> Result<bool> {
     let name = EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
     let key = Key::load(&config.key_file)?;
     let client_config = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
     on_ring(async |ring| {
-        let client = Client::connect(&ring, client_config).await?;
-        // A pool that somebody removed is not made again.
-        if client.map().pool_id_max == 0 {
-            make_first_pool(&client, size).await?;
+        tokio::select! {
+            outcome = bring_up(&ring, client_config, size) => outcome.map(|()| true),
+            () = stop.wanted() => Ok(false),
         }
-        let names: Vec<String> = client.map().pools.iter().map(|pool| pool.name.clone()).collect();
-        for name in names {
-            probe(&client.pool(&name).await?).await?;
-        }
-        Ok(())
     })
+}
+
+async fn bring_up(ring: &Ring, config: ClientConfig, size: u32) -> Result<()> {
+    let client = Client::connect(ring, config).await?;
+    // A pool that somebody removed is not made again.
+    if client.map().pool_id_max == 0 {
+        make_first_pool(&client, size).await?;
+    }
+    let names: Vec<String> = client.map().pools.iter().map(|pool| pool.name.clone()).collect();
+    for name in names {
+        probe(&client.pool(&name).await?).await?;
+    }
+    Ok(())
 }
 
 async fn make_first_pool(client: &Client, size: u32) -> Result<()> {

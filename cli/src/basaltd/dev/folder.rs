@@ -33,7 +33,7 @@ const MEMORY_TARGET: u64 = if MEMORY_TARGET_DEFAULT < (512 << 20) { MEMORY_TARGE
 pub struct Folder {
     dir: PathBuf,
     /// The lock goes with the process, however that ends.
-    _pid: File,
+    pid: File,
 }
 
 impl Folder {
@@ -71,7 +71,7 @@ impl Folder {
         }
         let written = pid.set_len(0).and_then(|()| pid.rewind()).and_then(|()| writeln!(pid, "{}", std::process::id()));
         written.map_err(|error| failed(&path, &error))?;
-        Ok(Folder { dir, _pid: pid })
+        Ok(Folder { dir, pid })
     }
 
     pub fn config_path(&self) -> PathBuf {
@@ -168,6 +168,13 @@ impl Folder {
         }
         rename(&base_new, &device.base)?;
         File::open(slices).and_then(|folder| folder.sync_all()).map_err(|error| Failure::file(slices, &error))
+    }
+}
+
+/// A process that stopped is not named any more.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = self.pid.set_len(0);
     }
 }
 
