@@ -115,10 +115,18 @@ impl Log {
         GROUP_BYTES_MAX.min((self.wal_blocks * BLOCK_BYTES / WAL_GROUP_SHARE) as usize - wal::HEADER_BYTES)
     }
 
-    /// Whether a transaction of so many bytes may gather now.
+    /// Whether a transaction of so many bytes may gather now. The log must have the place for its group already, since a checkpoint that
+    /// holds the transaction waits for the group: a group that waited for the space the checkpoint makes would wait forever.
     pub fn has_room(&self, bytes: usize) -> bool {
+        let body = self.gathering.body.len() + bytes;
         self.closed.is_empty()
-            && (self.gathering.transactions == 0 || self.gathering.body.len() + bytes <= self.body_bytes_max())
+            && (self.gathering.transactions == 0 || body <= self.body_bytes_max())
+            && self.has_blocks(wal::record_blocks(body))
+    }
+
+    /// Place for such a record, a pad before it that is at most as long, and a seal.
+    fn has_blocks(&self, blocks: u64) -> bool {
+        2 * blocks < self.free_blocks()
     }
 
     /// Adds a transaction to the gathering group; its data is on the way already.
@@ -222,6 +230,9 @@ impl Log {
 pub(crate) async fn run(inner: Rc<Inner>) {
     loop {
         let work = inner.log.borrow().work.wait();
+        if inner.fence_error().is_some() {
+            break;
+        }
         let taken = inner.log.borrow_mut().take();
         let Some(taken) = taken else {
             let (closing, sealed, settle) = {
@@ -261,6 +272,9 @@ pub(crate) async fn run(inner: Rc<Inner>) {
     }
     let error = inner.fence_error().unwrap_or_else(|| Error::Fenced("the store is closed".to_owned()));
     inner.log.borrow_mut().fail_all(&error);
+    inner.pending.borrow_mut().clear();
+    inner.space_freed.notify_all();
+    inner.checkpoint_wanted.notify_all();
 }
 
 async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
@@ -397,7 +411,10 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
 pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
     let mut header =
         Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };
-    append(inner, &mut header, &[]).await?;
+    // Never waits for a checkpoint, which may be waiting for the committer. A log that is full is not idle for long.
+    if inner.log.borrow().free_blocks() > 0 {
+        append(inner, &mut header, &[]).await?;
+    }
     inner.log.borrow_mut().sealed = true;
     Ok(())
 }
