@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench crash-enumeration clean-data
+.PHONY: help quickstart test bench yardstick crash-enumeration clean-data
 
 CARGO ?= cargo
 # Left out, a job file is made up of the options here.
@@ -11,6 +11,7 @@ help:
 	@echo 'make quickstart         a cluster on files, a real tree stored and compared, a short bench (QUICKSTART_TREE=/usr/share)'
 	@echo 'make test               every test; installs what they need'
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
+	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make clean-data         removes ./data'
 
@@ -22,6 +23,9 @@ test:
 
 bench:
 	@CARGO='$(CARGO)' sh scripts/bench.sh $(BENCH)
+
+yardstick:
+	@CARGO='$(CARGO)' sh scripts/yardstick.sh
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

@@ -15,7 +15,6 @@ use std::rc::Rc;
 pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) -> Result<(u64, Vec<HotChange>)> {
     let bytes_max = inner.log.borrow().body_bytes_max() / 4;
     let mut evicted_blocks = 0u64;
-    let mut changes = Vec::new();
     let mut last = None;
     for object in objects {
         loop {
@@ -45,13 +44,11 @@ pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
                 break;
             }
             evicted_blocks += blocks;
-            changes.retain(|older: &HotChange| older.object != *object);
-            changes.extend_from_slice(commit.hot_changes());
             last = Some(commit);
         }
     }
     if let Some(commit) = last {
         commit.durable().await?;
     }
-    Ok((evicted_blocks * BLOCK_BYTES, changes))
+    Ok((evicted_blocks * BLOCK_BYTES, inner.hot_now(pool, objects).await?))
 }

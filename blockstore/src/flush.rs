@@ -77,7 +77,7 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     let started_ns = inner.ring.unix_time().0;
     let mut units = plan(inner, &claim.objects).await?;
     if units.is_empty() {
-        return Ok((0, Vec::new()));
+        return Ok((0, inner.hot_now(pool, objects).await?));
     }
     // What is planned may still be on its way to the hot device.
     inner.barrier().await?;
@@ -92,13 +92,13 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
         return Err(error);
     }
     drop(mover);
-    let outcome = commit(inner, pool, &units, started_ns).await?;
-    if outcome.0 == 0
+    let bytes = commit(inner, pool, &units, started_ns).await?;
+    if bytes == 0
         && let Some(error) = shortage
     {
         return Err(error);
     }
-    Ok(outcome)
+    Ok((bytes, inner.hot_now(pool, objects).await?))
 }
 
 async fn plan(inner: &Rc<Inner>, objects: &[ObjectId]) -> Result<Vec<Unit>> {
@@ -250,11 +250,10 @@ fn release(inner: &Inner, units: &[Unit]) {
     }
 }
 
-async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<(u64, Vec<HotChange>)> {
+async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<u64> {
     let bytes_max = inner.log.borrow().body_bytes_max() / 2;
     let unit_bytes = |unit: &Unit| 256 + unit.extent.checksums.len() * 12 + unit.parts.len() * 160;
     let mut flushed_blocks = 0u64;
-    let mut changes: Vec<HotChange> = Vec::new();
     let mut last = None;
     let mut done = 0;
     while done < units.len() {
@@ -289,17 +288,13 @@ async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -
             }
         };
         flushed_blocks += blocks;
-        for change in commit.hot_changes() {
-            changes.retain(|older| older.object != change.object);
-            changes.push(*change);
-        }
         last = Some(commit);
         done = end;
     }
     if let Some(commit) = last {
         commit.durable().await?;
     }
-    Ok((flushed_blocks * BLOCK_BYTES, changes))
+    Ok(flushed_blocks * BLOCK_BYTES)
 }
 
 /// Calls clean what of the unit is still as it was planned; returns how many blocks that is.

@@ -188,6 +188,15 @@ impl Inner {
         Ok(())
     }
 
+    /// What these objects hold on the hot device at the moment of the return: whoever is told can rely on not being told of it again later
+    /// by a change that was before.
+    pub async fn hot_now(&self, pool: u32, objects: &[ObjectId]) -> Result<Vec<HotChange>> {
+        self.index(|state| {
+            objects.iter().map(|object| Ok(state.hot_summary(pool, *object)?.change(pool, *object))).collect()
+        })
+        .await
+    }
+
     /// Waits until everything applied so far is durable.
     pub async fn barrier(&self) -> Result<()> {
         let group = self.log.borrow().last_group();

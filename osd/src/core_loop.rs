@@ -8,6 +8,7 @@ use basalt_cluster::Map;
 use basalt_cluster::config::BaseModel;
 use basalt_net::message::monitor::OsdReport;
 use basalt_net::{Authenticated, Credentials, Service, Session, session};
+use basalt_ring::local::join_all;
 use basalt_ring::{Device, DeviceOptions, Listener, Ring, RotatingModel, mailbox};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -118,21 +119,28 @@ pub async fn run(
     config: Arc<HostConfig>,
     devices: Vec<OsdDevices>,
     mut orders: mailbox::Receiver<Order>,
-    tell: impl Fn(News),
+    tell: impl Fn(News) + Clone + 'static,
 ) {
     let osds = Osds::default();
-    for device in &devices {
-        match open(&ring, &config, device).await {
-            Ok((osd, opened)) => {
-                osds.add(osd);
-                tell(News::Opened(opened));
-            }
-            Err(error) => {
-                tracing::error!(osd = device.id, %error, "not started");
-                tell(News::OpenFailed { osd: device.id, error });
-            }
-        }
-    }
+    // Side by side, and beside the orders: an OSD whose devices are slow to open keeps no other from its clients.
+    let opening: Vec<_> = devices
+        .into_iter()
+        .map(|devices| {
+            let (task_ring, config, osds, tell) = (ring.clone(), config.clone(), osds.clone(), tell.clone());
+            ring.spawn(async move {
+                match open(&task_ring, &config, &devices).await {
+                    Ok((osd, opened)) => {
+                        osds.add(osd);
+                        tell(News::Opened(opened));
+                    }
+                    Err(error) => {
+                        tracing::error!(osd = devices.id, %error, "not started");
+                        tell(News::OpenFailed { osd: devices.id, error });
+                    }
+                }
+            })
+        })
+        .collect();
     while let Some(order) = orders.receive().await {
         match order {
             Order::Session { osd, socket, authenticated } => match ring.adopt_socket(socket) {
@@ -147,9 +155,13 @@ pub async fn run(
             Order::Stop => break,
         }
     }
-    for osd in osds.all() {
-        let result = osd.stop().await.map_err(|source| Error::Store { osd: osd.id(), source });
-        tell(News::Stopped { osd: osd.id(), result });
+    for opened in opening {
+        opened.await;
+    }
+    // Side by side as well: each waits for its requests and writes its checkpoint.
+    let stops = osds.all().into_iter().map(|osd| async move { (osd.id(), osd.stop().await) }).collect();
+    for (osd, result) in join_all(stops).await {
+        tell(News::Stopped { osd, result: result.map_err(|source| Error::Store { osd, source }) });
     }
 }
 

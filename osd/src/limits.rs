@@ -1,5 +1,6 @@
 //! Every bound of this crate, and how they relate. Sizes in bytes.
 
+use basalt_net::message::object::ArchivedOperationResult;
 use std::time::Duration;
 
 pub const OBJECT_NAME_BYTES_MAX: usize = 2048;
@@ -15,7 +16,11 @@ pub const LIST_NAMES_MAX: usize = 1024;
 pub const LIST_PAIRS_STEP: usize = 64;
 /// What a request that both reads and writes may bring back: it is kept in the placement group's log, so that a resent request gets the
 /// same answer. Ceph bounds it too (`osd_max_write_op_reply_len`).
-pub const RECORDED_RESULT_BYTES_MAX: usize = 2048;
+pub const RECORDED_RESULT_BYTES_MAX: usize = 4096;
+/// What each result takes of that besides what it holds, so that many empty ones are bounded too.
+pub const RECORDED_RESULT_OVERHEAD: usize = 48;
+/// Bytes that requests clone at a time; they are read into memory first.
+pub const CLONE_BYTES_MAX: u64 = 64 << 20;
 
 /// Requests of one session that are being worked on.
 pub const SESSION_REQUESTS_MAX: u64 = 1024;
@@ -88,6 +93,12 @@ const _: () = {
     assert!(RESULT_BYTES_MAX < basalt_net::limits::MESSAGE_BYTES_MAX as usize);
     assert!(LIST_NAMES_MAX * (OBJECT_NAME_BYTES_MAX + 16) < RESULT_BYTES_MAX);
     assert!(RECORDED_RESULT_BYTES_MAX <= RESULT_BYTES_MAX);
+    assert!(size_of::<ArchivedOperationResult>() < RECORDED_RESULT_OVERHEAD);
+    // The archive aligns its parts, and the entry has a header.
+    assert!(
+        OBJECT_NAME_BYTES_MAX + 2 * RECORDED_RESULT_BYTES_MAX + 128 <= basalt_blockstore::limits::LOG_ENTRY_BYTES_MAX
+    );
+    assert!(OBJECT_NAME_BYTES_MAX <= basalt_blockstore::limits::NAME_BYTES_MAX);
     assert!(READ_BYTES_MAX <= SESSION_READ_BYTES_MAX && SESSION_READ_BYTES_MAX <= OSD_PAYLOAD_BYTES_MAX);
     assert!(basalt_net::limits::PAYLOAD_BYTES_MAX as u64 <= OSD_PAYLOAD_BYTES_MAX);
     // One entry always stays: it carries the placement group's version over a restart.

@@ -42,6 +42,8 @@ pub struct Summary {
     pub only_frees: bool,
     /// Bytes of payload.
     pub written_bytes: u64,
+    /// Bytes of data that will be written, be they payload or cloned.
+    pub placed_bytes: u64,
     /// The range of the data it writes, for the tier: from the lowest offset to the highest end.
     pub written: Option<Range<u64>>,
     /// Objects that `CloneRange` takes from, without repeats.
@@ -88,6 +90,7 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
                 .at(index)
         })?;
         summary.written_bytes += payload_bytes;
+        summary.placed_bytes += payload_bytes;
         match operation {
             Operation::Write { .. } | Operation::WriteFull { .. } => {
                 if let Some((offset, length)) = range {
@@ -95,7 +98,19 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
                     summary.written = Some(before.start.min(offset)..before.end.max(offset + length));
                 }
             }
-            Operation::CloneRange { source, .. } => {
+            Operation::CloneRange { source, source_offset, length, .. } => {
+                if source_offset.checked_add(*length).is_none_or(|end| end > object_size_max) {
+                    let message = format!(
+                        "the source's {length} bytes at {source_offset} end beyond the largest object, {object_size_max} bytes"
+                    );
+                    return Err(Refusal::new(libc::EFBIG, message).at(index));
+                }
+                summary.placed_bytes += length;
+                if summary.placed_bytes - summary.written_bytes > limits::CLONE_BYTES_MAX {
+                    let message =
+                        format!("one request clones at most {} bytes; clone in pieces", limits::CLONE_BYTES_MAX);
+                    return Err(Refusal::new(libc::E2BIG, message).at(index));
+                }
                 if source.is_empty() || source.len() > limits::OBJECT_NAME_BYTES_MAX {
                     return Err(Refusal::new(
                         libc::EINVAL,
@@ -158,6 +173,7 @@ mod tests {
             Operation::Zero { offset: u64::MAX, length: 1 },
             Operation::Truncate { size: (1 << 20) + 1 },
             Operation::CloneRange { source: b"a".to_vec(), source_offset: 0, offset: 1, length: 1 << 20 },
+            Operation::CloneRange { source: b"a".to_vec(), source_offset: u64::MAX, offset: 0, length: 1 },
         ] {
             let refusal = summarize(&[Operation::Touch, operation], 1 << 21, 1 << 20).unwrap_err();
             assert_eq!((refusal.errno, refusal.operation), (libc::EFBIG, Some(1)));

@@ -50,6 +50,7 @@ pub struct Osd {
     capacity: Capacity,
     sessions: SessionRegistry,
     payload_bytes: Semaphore,
+    cloning: Semaphore,
     requests_running: Cell<u64>,
     request_ended: Event,
     stopping: Cell<bool>,
@@ -76,6 +77,7 @@ impl Osd {
             store,
             sessions: SessionRegistry::default(),
             payload_bytes: Semaphore::new(limits::OSD_PAYLOAD_BYTES_MAX),
+            cloning: Semaphore::new(limits::CLONE_BYTES_MAX),
             requests_running: Cell::new(0),
             request_ended: Event::new(),
             stopping: Cell::new(false),
@@ -132,6 +134,11 @@ impl Osd {
 
     pub(crate) fn payload_bytes(&self) -> Semaphore {
         self.payload_bytes.clone()
+    }
+
+    /// Bytes that may be cloned now. Taken while payload is held, never the other way round.
+    pub(crate) fn cloning(&self) -> &Semaphore {
+        &self.cloning
     }
 
     pub fn map(&self) -> Option<Arc<Map>> {

@@ -177,8 +177,8 @@ impl Server {
     }
 
     async fn refuse(&self, request: &ObjectRequest, refusal: Refusal) {
-        if refusal.errno == libc::EIO {
-            self.osd.counters().failure();
+        // What a fenced store can't do is no news any more.
+        if refusal.errno == libc::EIO && self.osd.store().fenced().is_none() {
             tracing::warn!(
                 osd = self.osd.id(),
                 pool = request.pool,
@@ -187,6 +187,9 @@ impl Server {
                 "{}",
                 refusal.message
             );
+        }
+        if refusal.errno == libc::EIO {
+            self.osd.counters().failure();
         }
         let reply = ObjectReply {
             request: request.request,

@@ -77,10 +77,13 @@ impl TierDriver {
         if !tier.borrow().mode(key.pool).takes_writes() {
             return Ok(Placement::Base);
         }
+        let info = transaction.stat(key).await?;
         // A new object has no number yet; none is ever this great.
-        let object = transaction.stat(key).await?.map_or(u64::MAX, |info| info.id.0);
-        let written = summary.written.clone().unwrap_or(0..0);
-        let length = summary.written_bytes;
+        let object = info.map_or(u64::MAX, |info| info.id.0);
+        let size = info.map_or(0, |info| info.size);
+        // What has no range of its own is appended.
+        let written = summary.written.clone().unwrap_or(size..size + summary.written_bytes);
+        let length = summary.placed_bytes;
         let run = self.runs.borrow_mut().note(key.pool, object, &written);
         let delay = {
             let mut tier = tier.borrow_mut();
@@ -89,6 +92,8 @@ impl TierDriver {
             let now = self.now();
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
                 basalt_tier::Placement::Base => return Ok(Placement::Base),
+                // What moves no data fills nothing.
+                basalt_tier::Placement::Hot if length == 0 => Duration::ZERO,
                 basalt_tier::Placement::Hot => tier.write_delay(now, key.pool, length),
             }
         };

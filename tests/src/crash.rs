@@ -288,13 +288,16 @@ async fn background(store: &Store, kind: Kind) {
     .expect("healthy disks");
 }
 
+type Write = (u64, Rc<[u8]>);
+
 /// What was written and is not durable, and what is, at one point of the recording.
 #[derive(Clone)]
 struct Point {
     durable: Vec<Image>,
     /// Counts the changes of `durable`.
     version: u64,
-    unflushed: BTreeMap<(usize, u64), (u64, Rc<[u8]>)>,
+    /// By disk and write: where, and what.
+    unflushed: BTreeMap<(usize, u64), Write>,
     begun: usize,
     acknowledged: usize,
 }
@@ -403,7 +406,7 @@ fn crash_everywhere(beginning: &Beginning, run: &Run, subsets: usize, random: &m
             if writes == 0 { 0 } else { (subsets as u64 - whole_subsets.min(subsets as u64)).min(4 * all) };
         for choice in 0..whole_subsets + torn_subsets {
             let torn = choice >= whole_subsets;
-            let kept = if all <= whole_subsets && !torn { choice } else { random.next() | random.next() };
+            let kept = if all <= whole_subsets && !torn { choice } else { random.bits() | random.bits() };
             let survivors = point.survivors(kept, torn.then_some(&mut *random));
             counts.images += 1;
             // What was begun and what was acknowledged are part of what an image must be held against.

@@ -208,7 +208,7 @@ fn run(seed: u64, shape: Shape) {
             *history = History { states: vec![found], durable: 0 };
         }
         let steps = 10 + random.below(60);
-        let (store, worker) = (store, Random::new(random.next()));
+        let (store, worker) = (store, Random::new(random.bits()));
         let task = ring.spawn(work(ring.clone(), store.clone(), history.clone(), worker, steps));
         if random.chance(70) {
             // Cut the power somewhere in the middle.

@@ -177,15 +177,12 @@ impl<'a> Reader<'a> {
         self.object()?;
         let max = max as usize;
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-        let mut more = true;
-        while more && pairs.len() < max {
+        let mut more;
+        loop {
             let from = pairs.last().map_or(after, |(key, _)| key.as_slice());
             let step = limits::LIST_PAIRS_STEP.min(max - pairs.len());
             let (found, has_more) = self.store.list_omap(self.key, from, prefix, step).await?;
             more = has_more;
-            if found.is_empty() {
-                break;
-            }
             for (key, value) in found {
                 let value = if values { value } else { Vec::new() };
                 let size = pair_bytes(&key, &value);
@@ -194,6 +191,9 @@ impl<'a> Reader<'a> {
                 }
                 self.spend(size)?;
                 pairs.push((key, value));
+            }
+            if !more || pairs.len() >= max {
+                break;
             }
         }
         Ok(OperationResult::Pairs { pairs, more })

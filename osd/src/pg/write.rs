@@ -31,6 +31,8 @@ pub async fn write(
         }
     };
     osd.capacity().check_write(key.pool, summary)?;
+    let cloned = summary.placed_bytes - summary.written_bytes;
+    let _cloning = if cloned > 0 { Some(osd.cloning().acquire(cloned).await) } else { None };
     let keys = keys(key, summary);
     match apply(osd, pg, key, &keys, request, summary, payload).await {
         Ok(applied) => Ok(ticket.applied(applied)),
@@ -118,20 +120,15 @@ async fn judge_and_read(
     if !has_guards && !summary.reads {
         return Ok(RecordedRead { results: vec![OperationResult::Done; request.operations.len()], data: Vec::new() });
     }
+    // Reads wait for what is in flight, and the lock keeps new changes away, so guards and reads see one state.
     let info = transaction.stat(key).await?;
+    let mut reader = Reader::new(osd.store(), key, info);
     for (index, operation) in request.operations.iter().enumerate() {
         let value = match operation {
             Operation::AssertXattr { name, .. } if info.is_some() => transaction.get_xattr(key, name).await?,
             _ => None,
         };
         guard::check(operation, &key.name, info.as_ref(), value.as_deref()).map_err(|refusal| refusal.at(index))?;
-    }
-    if !summary.reads {
-        return Ok(RecordedRead { results: vec![OperationResult::Done; request.operations.len()], data: Vec::new() });
-    }
-    // Reads wait for what is in flight, and the lock keeps new changes away, so this is the state the guards saw.
-    let mut reader = Reader::new(osd.store(), key, info);
-    for (index, operation) in request.operations.iter().enumerate() {
         if let (Operation::Read { offset, length }, Some(info)) = (operation, info)
             && (*length).min(info.size.saturating_sub(*offset)) > limits::RECORDED_RESULT_BYTES_MAX as u64
         {
@@ -141,7 +138,10 @@ async fn judge_and_read(
     }
     let data = reader.data.concat_bytes();
     let results = reader.results;
-    if data.len() + results.iter().map(recorded_bytes).sum::<usize>() > limits::RECORDED_RESULT_BYTES_MAX {
+    // Vectors without reads have nothing to record, however long they are.
+    if summary.reads
+        && data.len() + results.iter().map(recorded_bytes).sum::<usize>() > limits::RECORDED_RESULT_BYTES_MAX
+    {
         return Err(too_much_to_record());
     }
     Ok(RecordedRead { results, data })
@@ -158,11 +158,14 @@ impl ConcatBytes for Vec<Slice> {
 }
 
 fn recorded_bytes(result: &OperationResult) -> usize {
-    match result {
+    let held = match result {
         OperationResult::Value(value) => value.len(),
-        OperationResult::Pairs { pairs, .. } => pairs.iter().map(|(key, value)| key.len() + value.len() + 16).sum(),
+        OperationResult::Pairs { pairs, .. } => {
+            pairs.iter().map(|(key, value)| key.len() + value.len() + limits::RECORDED_RESULT_OVERHEAD).sum()
+        }
         OperationResult::Done | OperationResult::Data { .. } | OperationResult::Stat { .. } => 0,
-    }
+    };
+    held + limits::RECORDED_RESULT_OVERHEAD
 }
 
 fn too_much_to_record() -> Refusal {

@@ -3,6 +3,7 @@
 mod client;
 mod duplicates;
 mod guards;
+mod model;
 mod monitor;
 mod operations;
 mod peer;
