@@ -17,7 +17,7 @@ pub(crate) async fn format(ring: &Ring, devices: &Devices, options: FormatOption
         Layout::new(devices.base.info().size, devices.hot.as_ref().map(|hot| hot.info().size), options.wal_bytes)?;
     for device in [Some(&devices.base), devices.hot.as_ref()].into_iter().flatten() {
         let path = device.path().display();
-        if BLOCK_BYTES % u64::from(device.info().sector_size.max(1)) != 0 {
+        if !BLOCK_BYTES.is_multiple_of(u64::from(device.info().sector_size.max(1))) {
             return Err(Error::Refused(format!(
                 "{path} has sectors of {} bytes; a store needs sectors that divide {BLOCK_BYTES}",
                 device.info().sector_size

@@ -104,7 +104,7 @@ impl Extent {
             _ => return None,
         };
         let count = reader.remaining() / 4;
-        if count == 0 || count > EXTENT_BLOCKS_MAX as usize || reader.remaining() % 4 != 0 {
+        if count == 0 || count > EXTENT_BLOCKS_MAX as usize || !reader.remaining().is_multiple_of(4) {
             return None;
         }
         let checksums = (0..count).map(|_| reader.u32()).collect::<Option<_>>()?;

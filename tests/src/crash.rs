@@ -288,13 +288,16 @@ async fn background(store: &Store, kind: Kind) {
     .expect("healthy disks");
 }
 
+/// A write's offset and data.
+type Unflushed = (u64, Rc<[u8]>);
+
 /// What was written and is not durable, and what is, at one point of the recording.
 #[derive(Clone)]
 struct Point {
     durable: Vec<Image>,
     /// Counts the changes of `durable`.
     version: u64,
-    unflushed: BTreeMap<(usize, u64), (u64, Rc<[u8]>)>,
+    unflushed: BTreeMap<(usize, u64), Unflushed>,
     begun: usize,
     acknowledged: usize,
 }
