@@ -3,7 +3,7 @@
 //! Four copies, at both ends of the device. A new one is written to copies 0 and 2, flushed, then to 1 and 3, flushed: a crash at any
 //! moment leaves two whole copies of the old or of the new one. Everything that a superblock refers to is durable before its first
 //! copy is written. The newest sequence of which two copies are whole is the one; a single whole copy is not believed, since
-//! copies from long ago may lie beside damaged new ones.
+//! copies from long ago may lie beside damaged new ones, and one that a crash left alone beside another of the same sequence.
 //!
 //! ```text
 //! offset  size  field                      offset  size  field
@@ -216,9 +216,9 @@ pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
     }
     result.newest = found
         .iter()
-        .filter(|one| {
-            found.iter().filter(|other| other.sequence == one.sequence && other.store_id == one.store_id).count() >= 2
-        })
+        // Equal in everything: the sequence number alone may be that of a superblock that never was, of which a crash left one copy, and
+        // that of the one that was being written over it.
+        .filter(|one| found.iter().filter(|other| other == one).count() >= 2)
         .max_by_key(|one| one.sequence)
         .cloned();
     result.without_quorum = result.newest.is_none() && !found.is_empty();
