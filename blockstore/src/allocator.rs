@@ -23,7 +23,7 @@
 
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
-use crate::limits::DISCARD_BLOCKS_MIN;
+use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
 use basalt_ring::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -210,6 +210,32 @@ impl Allocator {
     /// Blocks that nodes may have now.
     pub fn index_free_blocks(&self) -> u64 {
         self.free_zone + self.free_data
+    }
+
+    /// Whether so many nodes of the usual size find a place now. The zone holds nothing else, so it is never in pieces; among the data
+    /// whole places have to be looked for.
+    pub fn has_nodes(&self, nodes: u64) -> bool {
+        let size = (NODE_BYTES / BLOCK) as u64;
+        let mut found = self.free_zone / size;
+        let mut from = self.first;
+        while found < nodes {
+            let Some((at, length)) = self.free_run(from, self.zone_at, size * (nodes - found)) else { return false };
+            found += length / size;
+            from = at + length;
+        }
+        true
+    }
+
+    /// Gives back blocks that nothing ever referred to.
+    pub fn give_back(&mut self, runs: &[Run]) {
+        for run in runs {
+            self.set(*run, false);
+        }
+    }
+
+    /// Whether a checkpoint will free anything.
+    pub fn will_release(&self) -> bool {
+        self.pending_blocks > 0 || !self.releasing.is_empty()
     }
 
     /// Blocks that hold something (freed ones excepted, although they may not be reused yet).

@@ -110,6 +110,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         for (child, _) in &moment.tree.nodes {
             state.tree.written(child);
         }
+        state.tree.shrink_cache();
         let base = state.base.discards().into_iter().map(|run| (Side::Base, run));
         let hot = state.hot.as_ref().map(|hot| hot.discards()).unwrap_or_default();
         base.chain(hot.into_iter().map(|run| (Side::Hot, run))).collect()
@@ -156,7 +157,10 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
     }
     state.settle();
     let tree = state.tree.freeze();
-    for (child, node) in &tree.nodes {
+    // The largest first, while there are long runs.
+    let mut by_size: Vec<_> = tree.nodes.iter().collect();
+    by_size.sort_by_key(|(_, node)| std::cmp::Reverse(node.blocks()));
+    for (child, node) in by_size {
         let Some(run) = state.index_allocator().allocate_node(node.blocks()) else {
             return Err(Error::NoSpace {
                 wanted: u64::from(node.blocks()) * BLOCK_BYTES,

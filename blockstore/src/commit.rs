@@ -69,6 +69,10 @@ pub(crate) struct Log {
     wal_blocks: u64,
     next_lsn: u64,
     durable_lsn: u64,
+    /// Everything before is called durable by a record that is durable itself: replay will not ask for its data.
+    settled_lsn: u64,
+    /// A mover waits for `settled_lsn` to reach `durable_lsn`.
+    settle_wanted: bool,
     /// Where replay would begin: everything before may be overwritten.
     tail_lsn: u64,
     sealed: bool,
@@ -92,6 +96,8 @@ impl Log {
             wal_blocks,
             next_lsn,
             durable_lsn: next_lsn,
+            settled_lsn: 0,
+            settle_wanted: false,
             tail_lsn,
             sealed: true,
             closing: false,
@@ -109,10 +115,18 @@ impl Log {
         GROUP_BYTES_MAX.min((self.wal_blocks * BLOCK_BYTES / WAL_GROUP_SHARE) as usize - wal::HEADER_BYTES)
     }
 
-    /// Whether a transaction of so many bytes may gather now.
+    /// Whether a transaction of so many bytes may gather now. The log must have the place for its group already, since a checkpoint that
+    /// holds the transaction waits for the group: a group that waited for the space the checkpoint makes would wait forever.
     pub fn has_room(&self, bytes: usize) -> bool {
+        let body = self.gathering.body.len() + bytes;
         self.closed.is_empty()
-            && (self.gathering.transactions == 0 || self.gathering.body.len() + bytes <= self.body_bytes_max())
+            && (self.gathering.transactions == 0 || body <= self.body_bytes_max())
+            && self.has_blocks(wal::record_blocks(body))
+    }
+
+    /// Place for such a record, a pad before it that is at most as long, and a seal.
+    fn has_blocks(&self, blocks: u64) -> bool {
+        2 * blocks < self.free_blocks()
     }
 
     /// Adds a transaction to the gathering group; its data is on the way already.
@@ -144,6 +158,7 @@ impl Log {
     /// The log's first record of this mount is durable.
     pub fn mounted(&mut self) {
         self.durable_lsn = self.next_lsn;
+        self.settled_lsn = self.next_lsn;
     }
 
     pub fn last_group(&self) -> Option<Rc<Group>> {
@@ -215,17 +230,29 @@ impl Log {
 pub(crate) async fn run(inner: Rc<Inner>) {
     loop {
         let work = inner.log.borrow().work.wait();
+        if inner.fence_error().is_some() {
+            break;
+        }
         let taken = inner.log.borrow_mut().take();
         let Some(taken) = taken else {
-            let (closing, sealed) = (inner.log.borrow().closing, inner.log.borrow().sealed);
+            let (closing, sealed, settle) = {
+                let log = inner.log.borrow();
+                (log.closing, log.sealed, log.settle_wanted)
+            };
             if closing {
                 break;
             }
-            if sealed {
+            let outcome = if settle {
+                settle_now(&inner, sealed).await
+            } else if sealed {
                 work.await;
-            } else if inner.ring.timeout(SEAL_AFTER, work).await.is_err()
-                && let Err(error) = write_seal(&inner).await
-            {
+                Ok(())
+            } else if inner.ring.timeout(SEAL_AFTER, work).await.is_err() {
+                write_seal(&inner).await
+            } else {
+                Ok(())
+            };
+            if let Err(error) = outcome {
                 inner.fence(&error);
                 break;
             }
@@ -245,6 +272,9 @@ pub(crate) async fn run(inner: Rc<Inner>) {
     }
     let error = inner.fence_error().unwrap_or_else(|| Error::Fenced("the store is closed".to_owned()));
     inner.log.borrow_mut().fail_all(&error);
+    inner.pending.borrow_mut().clear();
+    inner.space_freed.notify_all();
+    inner.checkpoint_wanted.notify_all();
 }
 
 async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
@@ -285,8 +315,47 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     gathered.group.end_lsn.set(end_lsn);
     let mut log = inner.log.borrow_mut();
     log.durable_lsn = end_lsn;
+    log.settled_lsn = header.durable_lsn;
     log.sealed = false;
     Ok(())
+}
+
+/// Takes everything durable out of doubt, durably.
+async fn settle_now(inner: &Rc<Inner>, sealed: bool) -> Result<()> {
+    if !sealed {
+        write_seal(inner).await?;
+    }
+    inner.flush(inner.index_side()).await?;
+    let mut log = inner.log.borrow_mut();
+    log.settled_lsn = log.durable_lsn;
+    log.settle_wanted = false;
+    log.progress.notify_all();
+    Ok(())
+}
+
+/// Waits until everything applied so far is durable, and out of doubt: from then on its blocks may be overwritten in place. At replay a
+/// record in doubt is taken only if its data is as it was written, and that would not be so any more.
+pub(crate) async fn settle(inner: &Rc<Inner>) -> Result<()> {
+    inner.barrier().await?;
+    let target = inner.log.borrow().durable_lsn;
+    loop {
+        let progress = {
+            let mut log = inner.log.borrow_mut();
+            if log.settled_lsn >= target {
+                return Ok(());
+            }
+            log.settle_wanted = true;
+            log.work.notify_all();
+            log.progress.wait()
+        };
+        if let Some(error) = inner.fence_error() {
+            return Err(error);
+        }
+        if inner.log.borrow().stopped {
+            return Err(Error::Fenced("the store is closed".to_owned()));
+        }
+        progress.await;
+    }
 }
 
 /// Writes one record (and the pad before it) at the log's end; returns the position behind it. Not durable before a flush.
@@ -342,7 +411,10 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
 pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
     let mut header =
         Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };
-    append(inner, &mut header, &[]).await?;
+    // Never waits for a checkpoint, which may be waiting for the committer. A log that is full is not idle for long.
+    if inner.log.borrow().free_blocks() > 0 {
+        append(inner, &mut header, &[]).await?;
+    }
     inner.log.borrow_mut().sealed = true;
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 use crate::allocator::Run;
 use crate::checksum::block_checksums;
+use crate::commit;
 use crate::error::{Error, Result};
 use crate::index::{Layer, key};
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
@@ -19,6 +20,7 @@ use crate::wal::Side;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice};
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 
 /// Some blocks of a dirty extent and where on base they go.
@@ -49,8 +51,10 @@ struct Unit {
     block: u32,
     extent: Extent,
     parts: Vec<Part>,
-    /// Cannot be read: stays dirty.
+    /// Stays dirty: there is no place for it, it was overwritten, or it cannot be read.
     failed: Cell<bool>,
+    /// Why its data could not be had, unless it was overwritten meanwhile.
+    damage: RefCell<Option<Error>>,
 }
 
 /// Keeps other flushes from the objects until dropped.
@@ -79,9 +83,12 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     if units.is_empty() {
         return Ok((0, inner.hot_now(pool, objects).await?));
     }
-    // What is planned may still be on its way to the hot device.
-    inner.barrier().await?;
-    let shortage = place(inner, &mut units).await?;
+    let mut shortage = place(inner, &mut units).await?;
+    // What is planned may still be on its way to the hot device. And the blocks below may be those of a record in doubt.
+    if let Err(error) = commit::settle(inner).await {
+        release(inner, &units);
+        return Err(error);
+    }
     let moved = move_data(inner, &units).await;
     let moved = match moved {
         Ok(()) => inner.flush(Side::Base).await,
@@ -92,7 +99,8 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
         return Err(error);
     }
     drop(mover);
-    let bytes = commit(inner, pool, &units, started_ns).await?;
+    shortage = report_damage(inner, &units).await?.or(shortage);
+    let bytes = call_clean(inner, pool, &units, started_ns).await?;
     if bytes == 0
         && let Some(error) = shortage
     {
@@ -106,7 +114,14 @@ async fn plan(inner: &Rc<Inner>, objects: &[ObjectId]) -> Result<Vec<Unit>> {
     for object in objects {
         let extents = inner.index(|state| state.extents(*object, Layer::Hot, 0, u32::MAX)).await?;
         for (block, extent) in extents.into_iter().filter(|(_, extent)| extent.state == ExtentState::HotDirty) {
-            units.push(Unit { object: *object, block, extent, parts: Vec::new(), failed: Cell::new(false) });
+            units.push(Unit {
+                object: *object,
+                block,
+                extent,
+                parts: Vec::new(),
+                failed: Cell::new(false),
+                damage: RefCell::new(None),
+            });
         }
     }
     Ok(units)
@@ -202,10 +217,11 @@ async fn move_data(inner: &Rc<Inner>, units: &[Unit]) -> Result<()> {
     for run in runs {
         let permit = in_flight.acquire(1).await;
         let (inner, failed) = (inner.clone(), failed.clone());
+        let objects: Vec<ObjectId> = run.iter().map(|part| units[part.unit].object).collect();
         let ring = inner.ring.clone();
         tasks.push(ring.spawn(async move {
             let _permit = permit;
-            move_run(&inner, run, &failed).await
+            move_run(&inner, run, objects, &failed).await
         }));
     }
     let mut outcome = Ok(());
@@ -213,25 +229,53 @@ async fn move_data(inner: &Rc<Inner>, units: &[Unit]) -> Result<()> {
         // All of them end before the claim on the objects does.
         outcome = outcome.and(task.await);
     }
-    for unit in failed.borrow().iter() {
-        let unit: &Unit = &units[*unit];
+    for (unit, error) in failed.take() {
+        let unit: &Unit = &units[unit];
         unit.failed.set(true);
+        unit.damage.borrow_mut().get_or_insert(error);
     }
     outcome
 }
 
-async fn move_run(inner: &Rc<Inner>, run: Vec<Part>, failed: &RefCell<Vec<usize>>) -> Result<()> {
+/// Whether what was read of a part is what its checksums say.
+fn verify(inner: &Inner, part: &Part, object: ObjectId, outcome: io::Result<()>, window: &[u8]) -> Result<()> {
+    let device = inner.device(Side::Hot).path().display().to_string();
+    let object = format!("number {}", object.0);
+    let place = |index: usize| {
+        let offset = (u64::from(part.block) + index as u64) * BLOCK_BYTES;
+        (offset, (part.hot_address + index as u64) * BLOCK_BYTES)
+    };
+    if let Err(error) = outcome {
+        let (offset, address) = place(0);
+        return Err(Error::Unreadable { object, offset, device, address, reason: error.to_string() });
+    }
+    for (index, (found, &expected)) in block_checksums(window).zip(&part.checksums).enumerate() {
+        if found != expected {
+            let (offset, address) = place(index);
+            return Err(Error::Checksum { object, offset, device, address, found, expected });
+        }
+    }
+    Ok(())
+}
+
+/// `objects`: of each part.
+async fn move_run(
+    inner: &Rc<Inner>,
+    run: Vec<Part>,
+    objects: Vec<ObjectId>,
+    failed: &RefCell<Vec<(usize, Error)>>,
+) -> Result<()> {
     let blocks: usize = run.iter().map(|part| part.checksums.len()).sum();
     let mut rest = inner.ring.buffer(blocks * BLOCK);
     let mut whole = None;
-    for part in &run {
+    for (part, object) in run.iter().zip(objects) {
         let tail = rest.split_off(part.checksums.len() * BLOCK);
         let window = std::mem::replace(&mut rest, tail);
         let (outcome, mut window) = inner.device(Side::Hot).read(part.hot_address * BLOCK_BYTES, window).await;
-        if outcome.is_err() || !block_checksums(&window).eq(part.checksums.iter().copied()) {
+        if let Err(error) = verify(inner, part, object, outcome, &window) {
             // Overwritten meanwhile, or damaged. Either way this unit is not called clean; what goes to base in its place is never read.
             window.fill(0);
-            failed.borrow_mut().push(part.unit);
+            failed.borrow_mut().push((part.unit, error));
         }
         match &mut whole {
             None => whole = Some(window),
@@ -242,6 +286,22 @@ async fn move_run(inner: &Rc<Inner>, run: Vec<Part>, failed: &RefCell<Vec<usize>
     inner.write(Side::Base, run[0].base_address, data).await
 }
 
+/// Counts the units whose data is damaged where the index still says that it is, and returns what is wrong with the first.
+async fn report_damage(inner: &Rc<Inner>, units: &[Unit]) -> Result<Option<Error>> {
+    let mut first = None;
+    for unit in units {
+        let Some(error) = unit.damage.take() else { continue };
+        let (from, to) = (unit.block, unit.block + unit.extent.blocks());
+        let now = inner.index(|state| state.extents(unit.object, Layer::Hot, from, to)).await;
+        if now.is_ok_and(|now| matches!(now.as_slice(), [(block, extent)] if *block == from && *extent == unit.extent))
+        {
+            inner.count_checksum_error(&error);
+            first = first.or(Some(error));
+        }
+    }
+    Ok(first)
+}
+
 /// Nothing came of it: the reservations end.
 fn release(inner: &Inner, units: &[Unit]) {
     let mut state = inner.state.borrow_mut();
@@ -250,7 +310,7 @@ fn release(inner: &Inner, units: &[Unit]) {
     }
 }
 
-async fn commit(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<u64> {
+async fn call_clean(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u64) -> Result<u64> {
     let bytes_max = inner.log.borrow().body_bytes_max() / 2;
     let unit_bytes = |unit: &Unit| 256 + unit.extent.checksums.len() * 12 + unit.parts.len() * 160;
     let mut flushed_blocks = 0u64;

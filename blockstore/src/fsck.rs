@@ -120,8 +120,10 @@ async fn check_superblocks(ring: &Ring, device: &Device, report: &mut Report) ->
     if copies.newest.is_some() {
         for (copy, whole) in copies.whole.into_iter().enumerate().filter(|(_, whole)| !whole) {
             debug_assert!(!whole);
-            let message =
-                format!("copy {copy} on {} is damaged; the next checkpoint writes it anew", device.path().display());
+            let message = format!(
+                "copy {copy} on {} is damaged; the store writes it anew when it is opened, or at its next checkpoint",
+                device.path().display()
+            );
             report.fault(FaultKind::SuperblockCopy, message);
         }
     }

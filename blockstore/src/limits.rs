@@ -20,8 +20,9 @@ pub const VALUE_BYTES_MAX: usize = OMAP_VALUE_BYTES_MAX;
 pub const NODE_BYTES: usize = 4 * BLOCK;
 pub const NODE_HEADER_BYTES: usize = 32;
 pub const NODE_ENTRY_HEADER_BYTES: usize = 6;
-pub const NODE_BLOCKS_MAX: usize =
-    (NODE_HEADER_BYTES + NODE_ENTRY_HEADER_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX).div_ceil(BLOCK);
+pub const NODE_BLOCKS_MAX: usize = (NODE_HEADER_BYTES + NODE_ENTRY_HEADER_BYTES + KEY_BYTES_MAX + VALUE_BYTES_MAX)
+    .div_ceil(NODE_BYTES)
+    * (NODE_BYTES / BLOCK);
 /// An inner node refuses to grow beyond this many bytes before it is split.
 pub const INNER_BYTES: usize = 4 * BLOCK;
 pub const TREE_LEVELS_MAX: usize = 16;
@@ -52,7 +53,11 @@ pub const DIRTY_NODE_BYTES_MAX: usize = 64 << 20;
 pub const PENDING_FREE_SHARE: u64 = 16;
 /// The share of the device that holds the index which only the index may use.
 pub const INDEX_RESERVE_SHARE: u64 = 32;
-pub const INDEX_RESERVE_BLOCKS_MIN: u64 = 64;
+pub const INDEX_RESERVE_BLOCKS_MIN: u64 = 128;
+/// Nodes that one transaction is taken to change at most, when the space for the index runs out: a few paths through the tree.
+pub const TRANSACTION_NODES: u64 = 16;
+/// Checkpoints that a transaction without space waits for, while there is any space for them to free.
+pub const SPACE_ROUNDS_MAX: u32 = 3;
 
 /// Freed runs at least this long are discarded.
 pub const DISCARD_BLOCKS_MIN: u64 = 64;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::key;
-use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
+use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::read::{self, Piece, Source};
 use crate::record::{Extent, ExtentState};
@@ -24,7 +24,7 @@ pub(crate) async fn promote(
     let (id, pool) = (record.id, object.pool);
     let end = blocks_of(offset.saturating_add(length).min(record.size));
     let mut promoted = 0u64;
-    let mut at = (offset / BLOCK_BYTES) as u32;
+    let mut at = (offset.min(record.size) / BLOCK_BYTES) as u32;
     let mut last = None;
     while at < end {
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
@@ -42,7 +42,10 @@ pub(crate) async fn promote(
                 } else {
                     0
                 };
-                let room = state.hot.as_ref().is_some_and(|hot| hot.data_free_blocks() >= wanted);
+                // Blocks one by one could each spoil a place for a node.
+                let nodes = state.tree.dirty_nodes() + 2 * TRANSACTION_NODES + wanted;
+                let room =
+                    state.hot.as_ref().is_some_and(|hot| hot.data_free_blocks() >= wanted && hot.has_nodes(nodes));
                 let mut writes = Vec::new();
                 let mut change = Change::new(state, now_ns);
                 for piece in pieces.iter().filter_map(on_base).filter(|_| wanted > 0 && room) {

@@ -183,7 +183,6 @@ impl Opener<'_> {
     async fn load(&self, state: &mut State, Missing(child): Missing) -> Result<()> {
         let pointer = child.pointer.get().expect("a node that is not in memory is on disk");
         let node = read_node(self.ring, self.index_device(), &pointer, &self.store_id).await?;
-        state.tree.shrink_cache();
         state.tree.loaded(&child, node);
         Ok(())
     }
@@ -348,6 +347,8 @@ impl Opener<'_> {
             state.replay_space(&entry).map_err(|why| {
                 self.corrupt("a WAL record", at, format!("it contradicts the allocation maps: {why}"))
             })?;
+            // Not at each node: what one change needs must be in memory together.
+            state.tree.shrink_cache();
             let mut done = 0;
             while let Err(missing) = state.replay_mutations(&entry, &mut done) {
                 self.load(state, missing).await?;

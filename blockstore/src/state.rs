@@ -35,6 +35,13 @@ impl State {
         self.allocator(side)
     }
 
+    /// Whether a checkpoint makes any space usable again, or lets go of what is set aside for writing the index.
+    pub fn will_release(&self) -> bool {
+        self.tree.dirty_nodes() > 0
+            || self.base.will_release()
+            || self.hot.as_ref().is_some_and(Allocator::will_release)
+    }
+
     /// Hands the blocks of replaced nodes to the allocator.
     pub fn settle(&mut self) {
         for run in self.tree.take_freed() {

@@ -9,7 +9,7 @@ use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Opened};
 use crate::state::State;
-use crate::superblock::Superblock;
+use crate::superblock::{self, Superblock};
 pub use crate::transaction::{Commit, Prepared, Transaction};
 use crate::wal::Side;
 use crate::{checkpoint, evict, flush, format, promote, remove};
@@ -168,22 +168,27 @@ impl Inner {
 
     /// Runs `f` on the state, loading the nodes it misses.
     pub async fn index<T>(&self, mut f: impl FnMut(&mut State) -> Result<T, Missing>) -> Result<T> {
+        let mut loaded = false;
         loop {
             let outcome = f(&mut self.state.borrow_mut());
             match outcome {
                 Ok(value) => return Ok(value),
-                Err(missing) => self.load(missing).await?,
+                Err(missing) => self.load(missing, !loaded).await?,
             }
+            loaded = true;
         }
     }
 
-    pub async fn load(&self, Missing(child): Missing) -> Result<()> {
+    /// Reads a node. `is_first`: of those that one operation needs together. Only then is memory made for it, so that however small the
+    /// cache is, an operation does not lose the nodes it has while it loads the next.
+    pub async fn load(&self, Missing(child): Missing, is_first: bool) -> Result<()> {
         let Some(pointer) = child.pointer.get() else { return Ok(()) };
         let store_id = self.superblock.borrow().store_id;
         let node = replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await?;
         let mut state = self.state.borrow_mut();
-        // Before, not after: what was just loaded must not be the first to go.
-        state.tree.shrink_cache();
+        if is_first {
+            state.tree.shrink_cache();
+        }
         state.tree.loaded(&child, node);
         Ok(())
     }
@@ -228,6 +233,7 @@ impl Inner {
         log.progress.notify_all();
         log.work.notify_all();
         self.checkpoint_wanted.notify_all();
+        self.space_freed.notify_all();
         self.removed.notify_all();
     }
 
@@ -331,6 +337,14 @@ impl Store {
             background_changes: RefCell::new(Vec::new()),
             tasks: RefCell::new(Vec::new()),
         });
+        // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
+        // must not outlive them.
+        inner.flush(Side::Base).await?;
+        if inner.devices.hot.is_some() {
+            inner.flush(Side::Hot).await?;
+            // Nothing else ever writes the copies on base.
+            superblock::repair(ring, &inner.devices.base).await?;
+        }
         // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed.
         if next_lsn - inner.superblock.borrow().replay_lsn >= inner.superblock.borrow().layout.wal_blocks / 2 {
             checkpoint::checkpoint(&inner, false).await?;
@@ -455,31 +469,35 @@ impl Store {
         Ok((pairs.into_iter().map(|(name, _)| name).collect(), more))
     }
 
-    /// Placement groups of which objects are stored, in order.
+    /// Placement groups of which anything is stored, objects or only a log, in order.
     pub async fn list_pgs(&self) -> Result<Vec<(u32, u32)>> {
         self.check_fence()?;
-        let mut pgs = Vec::new();
-        let mut from = key::objects();
-        let end = key::prefix_end(&from);
-        loop {
-            let found = self
-                .inner
-                .index(|state| {
-                    let mut found = None;
-                    state.tree.scan(&from, end.as_deref(), |key, _| {
-                        found = key::parse_object(key);
-                        false
-                    })?;
-                    Ok(found)
-                })
-                .await?;
-            let Some(object) = found else { return Ok(pgs) };
-            pgs.push((object.pool, object.pg));
-            match key::prefix_end(&key::objects_of(object.pool, object.pg)) {
-                Some(next) => from = next,
-                None => return Ok(pgs),
+        let mut pgs = BTreeSet::new();
+        for (all, of_pg) in [(key::objects(), key::objects_of as fn(u32, u32) -> Vec<u8>), (key::logs(), key::log_of)] {
+            let end = key::prefix_end(&all);
+            let mut from = all;
+            // From the first key of each group to the first behind it.
+            loop {
+                let found = self
+                    .inner
+                    .index(|state| {
+                        let mut found = None;
+                        state.tree.scan(&from, end.as_deref(), |key, _| {
+                            found = key::parse_pg(key);
+                            false
+                        })?;
+                        Ok(found)
+                    })
+                    .await?;
+                let Some((pool, pg)) = found else { break };
+                pgs.insert((pool, pg));
+                match key::prefix_end(&of_pg(pool, pg)) {
+                    Some(next) => from = next,
+                    None => break,
+                }
             }
         }
+        Ok(pgs.into_iter().collect())
     }
 
     /// Log entries from version `from` on, in order.

@@ -225,6 +225,15 @@ pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
     Ok(result)
 }
 
+/// Writes the copies anew if one of them is damaged.
+pub(crate) async fn repair(ring: &Ring, device: &Device) -> Result<()> {
+    let copies = read(ring, device).await?;
+    match copies.newest {
+        Some(superblock) if copies.whole != [true; 4] => superblock.write(ring, device).await,
+        _ => Ok(()),
+    }
+}
+
 /// The superblock of a device, or why there is none.
 pub(crate) async fn load(ring: &Ring, device: &Device) -> Result<Superblock> {
     let copies = read(ring, device).await?;

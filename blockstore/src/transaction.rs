@@ -77,11 +77,14 @@ impl Transaction {
                 continue;
             }
             let info = info.get_or_insert(ObjectInfo { id: ObjectId(0), size: 0, version: 0, mtime_ns: 0 });
+            // Sizes beyond all bounds are refused by `prepare`.
             info.size = match step {
-                Step::Write { offset, data } if !data.is_empty() => info.size.max(offset + data.len() as u64),
-                Step::Append { data } => info.size + data.len() as u64,
-                Step::Zero { offset, length } if *length > 0 => info.size.max(offset + length),
-                Step::CloneRange { offset, length, .. } if *length > 0 => info.size.max(offset + length),
+                Step::Write { offset, data } if !data.is_empty() => {
+                    info.size.max(offset.saturating_add(data.len() as u64))
+                }
+                Step::Append { data } => info.size.saturating_add(data.len() as u64),
+                Step::Zero { offset, length } if *length > 0 => info.size.max(offset.saturating_add(*length)),
+                Step::CloneRange { offset, length, .. } if *length > 0 => info.size.max(offset.saturating_add(*length)),
                 Step::Truncate { size } => *size,
                 _ => info.size,
             };
@@ -510,8 +513,14 @@ async fn truncate(inner: &Rc<Inner>, object: &mut Staged, size: u64) -> Result<(
 
 /// Bytes of a staged object, zeros beyond its end.
 async fn read_staged(inner: &Rc<Inner>, object: &Staged, offset: u64, length: u64) -> Result<Slice> {
+    if offset >= object.size {
+        let mut zeros = inner.ring.buffer(length as usize);
+        zeros.fill(0);
+        return Ok(zeros.freeze());
+    }
+    // Both fit: the object's size is limited, and so was `length`.
     let from = (offset / BLOCK_BYTES) as u32;
-    let to = blocks_of(offset.saturating_add(length).min(OBJECT_SIZE_LIMIT));
+    let to = (offset + length).div_ceil(BLOCK_BYTES) as u32;
     let mut buffer = inner.ring.buffer((to - from) as usize * BLOCK);
     buffer.fill(0);
     for at in from..to.min(blocks_of(object.size)) {
@@ -569,6 +578,8 @@ impl Inner {
         names: &[ObjectKey],
         mut apply: impl FnMut(&mut State, u64) -> Result<Applied, Refusal>,
     ) -> Result<Commit> {
+        let mut loaded = false;
+        let mut rounds = 0;
         loop {
             if let Some(error) = self.fence_error() {
                 return Err(error);
@@ -587,14 +598,35 @@ impl Inner {
                 (!log.has_room(bytes)).then(|| log.progress.wait())
             };
             if let Some(progress) = progress {
+                self.look_at_checkpoint();
                 progress.await;
                 continue;
             }
-            let applied = apply(&mut self.state.borrow_mut(), self.ring.unix_time().0);
+            let applied = {
+                let mut state = self.state.borrow_mut();
+                match self.check_index_room(&mut state, 1, 0) {
+                    Ok(()) => apply(&mut state, self.ring.unix_time().0),
+                    // Whoever deletes waits as long as others get on; each checkpoint lets some of them.
+                    Err(error) => {
+                        rounds = 0;
+                        Err(Refusal::Error(error))
+                    }
+                }
+            };
             let applied = match applied {
                 Ok(applied) => applied,
                 Err(Refusal::Missing(missing)) => {
-                    self.load(missing).await?;
+                    self.load(missing, !loaded).await?;
+                    loaded = true;
+                    continue;
+                }
+                Err(Refusal::Error(Error::NoSpace { .. }))
+                    if rounds < SPACE_ROUNDS_MAX && self.state.borrow().will_release() =>
+                {
+                    rounds += 1;
+                    let freed = self.space_freed.wait();
+                    self.want_checkpoint();
+                    freed.await;
                     continue;
                 }
                 Err(Refusal::Error(error)) => return Err(error),
@@ -612,15 +644,15 @@ impl Inner {
         }
     }
 
-    /// Whatever grows the index must leave room to write it.
-    pub(crate) fn check_index_room(&self, state: &mut State) -> Result<()> {
-        let dirty = state.tree.dirty_blocks();
-        let free = state.index_allocator().index_free_blocks();
-        if free >= dirty + dirty / 2 + INDEX_RESERVE_BLOCKS_MIN / 2 {
+    /// The next checkpoint must find places for all nodes that have changed by then, and for those of some more transactions.
+    pub(crate) fn check_index_room(&self, state: &mut State, transactions: u64, more_nodes: u64) -> Result<()> {
+        let nodes = state.tree.dirty_nodes() + more_nodes + transactions * TRANSACTION_NODES;
+        let allocator = state.index_allocator();
+        if allocator.has_nodes(nodes) {
             return Ok(());
         }
-        self.want_checkpoint();
-        Err(self.no_space(state.index_side(), dirty + INDEX_RESERVE_BLOCKS_MIN, free))
+        let (wanted, free) = (nodes * (NODE_BYTES / BLOCK) as u64, allocator.index_free_blocks());
+        Err(self.no_space(state.index_side(), wanted, free))
     }
 }
 
@@ -737,10 +769,7 @@ impl Prepared {
     }
 
     /// Blocks for all data, on one device: hot if that is where it goes and has room, else base.
-    fn allocate(&self, state: &mut State) -> Result<(Side, Vec<Run>)> {
-        if self.staged.iter().any(|object| object.exists) {
-            self.inner.check_index_room(state)?;
-        }
+    fn allocate(&self, state: &mut State) -> Result<(Side, Vec<Run>), Refusal> {
         let contents = || {
             self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
                 Content::Data { .. } => Some(u64::from(*blocks)),
@@ -758,10 +787,23 @@ impl Prepared {
             for blocks in contents() {
                 runs.extend(allocator.allocate(blocks, EXTENT_BLOCKS_MAX).expect("there is room for all of it"));
             }
-            return Ok((side, runs));
+            if !self.staged.iter().any(|object| object.exists) {
+                return Ok((side, runs));
+            }
+            // What grows the index leaves room for what does not: whoever deletes must never be refused.
+            let growth = state.tree.dirty_nodes() / 2 + (self.log_bytes() / NODE_BYTES) as u64;
+            match self.inner.check_index_room(state, 2, growth) {
+                Ok(()) => return Ok((side, runs)),
+                Err(error) => {
+                    state.allocator(side).give_back(&runs);
+                    if side == Side::Base || state.index_side() == Side::Base {
+                        return Err(error.into());
+                    }
+                }
+            }
         }
         self.inner.want_checkpoint();
-        Err(self.inner.no_space(Side::Base, wanted, state.base.data_free_blocks()))
+        Err(self.inner.no_space(Side::Base, wanted, state.base.data_free_blocks()).into())
     }
 }
 

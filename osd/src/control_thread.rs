@@ -90,7 +90,7 @@ impl Hub {
                     self.hand_out(map);
                 }
             }
-            News::OpenFailed { osd, error } => self.status.failed(osd, error.to_string()),
+            News::OpenFailed { osd, error } => self.status.failed(osd, error.errno(), error.to_string()),
             News::MapApplied { osd, epoch } => self.status.applied(osd, epoch),
             News::Report(report) => {
                 let request = self.link.borrow().report(report);

@@ -231,10 +231,12 @@ fn describe(osd: u32, base: &Device, hot: Option<&Device>) {
     let words = |device: &Device| {
         let info = device.info();
         format!(
-            "{} ({} bytes{}, write cache {})",
+            "{} ({} bytes in sectors of {}{}{}, write cache {})",
             device.path().display(),
             info.size,
+            info.sector_size,
             if info.rotational { ", rotating" } else { "" },
+            if info.discard { ", discards" } else { "" },
             if info.volatile_cache { "volatile: one flush a commit group" } else { "safe: no flushes" }
         )
     };

@@ -4,7 +4,7 @@ use crate::control_thread::{ControlThread, Core};
 use crate::core_loop::{self, News};
 use crate::cpu_list;
 use crate::host_config::{HostConfig, OsdDevices};
-use crate::host_status::{HostStatus, Phase, Waited};
+use crate::host_status::{self, HostStatus, Phase, Waited};
 use crate::{Error, Result, limits};
 use basalt_ring::{mailbox, uring};
 use std::collections::BTreeMap;
@@ -71,13 +71,18 @@ impl Host {
     pub fn wait_ready(&self, limit: Duration) -> Result<()> {
         match self.status.wait_ready(limit) {
             Waited::Ready => Ok(()),
-            Waited::Failed(reason) => Err(Error::Osd(reason)),
+            Waited::Failed { errno, reason } => Err(Error::Osd { errno, reason }),
             Waited::TimedOut(missing) => Err(Error::NotReady { seconds: limit.as_secs(), missing }),
         }
     }
 
     pub fn phases(&self) -> BTreeMap<u32, Phase> {
         self.status.phases()
+    }
+
+    /// Why nobody is served: every OSD's reason, and the errno of the first. `None` while any OSD is served, or may yet be.
+    pub fn failure(&self) -> Option<Error> {
+        host_status::none_serves(&self.status.phases())
     }
 
     /// Whether every thread still runs.
@@ -105,7 +110,7 @@ impl Host {
             _ => None,
         });
         outcome.and(match unclean {
-            Some(reason) => Err(Error::Osd(reason)),
+            Some(reason) => Err(Error::Osd { errno: libc::EIO, reason }),
             None => Ok(()),
         })
     }
@@ -132,13 +137,8 @@ impl Drop for Host {
 pub fn run_host(config: HostConfig, shutdown: blocking::Receiver<()>) -> Result<()> {
     let host = Host::start(config)?;
     while let Err(blocking::RecvTimeoutError::Timeout) = shutdown.recv_timeout(HEALTH_INTERVAL) {
-        let phases = host.phases();
-        if phases.values().all(|phase| matches!(phase, Phase::Failed(_))) {
-            let reasons = phases.into_values().filter_map(|phase| match phase {
-                Phase::Failed(reason) => Some(reason),
-                _ => None,
-            });
-            return Err(Error::Osd(reasons.collect::<Vec<_>>().join("; ")));
+        if let Some(failure) = host.failure() {
+            return Err(failure);
         }
         if !host.is_running() {
             tracing::error!("a thread of the host has ended by itself; stopping the others");

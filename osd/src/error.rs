@@ -1,6 +1,7 @@
 //! Why a daemon or one of its OSDs does not start or does not stop cleanly. What goes wrong with a request is a
 //! [`Refusal`](crate::refusal::Refusal).
 
+use basalt_net::key::KeyError;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     #[error(transparent)]
-    Key(#[from] basalt_net::key::KeyError),
+    Key(#[from] KeyError),
     #[error("can't listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
     #[error("osd.{osd}: can't open {path}: {source}{hint}", path = path.display())]
@@ -26,8 +27,8 @@ pub enum Error {
     #[error("not ready after {seconds} s: {missing}")]
     NotReady { seconds: u64, missing: String },
     /// Told by another thread, in its words.
-    #[error("{0}")]
-    Osd(String),
+    #[error("{reason}")]
+    Osd { errno: i32, reason: String },
     #[error("the ring on CPU {cpu} failed: {source}")]
     Ring { cpu: usize, source: io::Error },
 }
@@ -36,13 +37,18 @@ impl Error {
     /// The positive errno that a process that fails with it exits with.
     pub fn errno(&self) -> i32 {
         match self {
-            Error::Config(_) | Error::Key(_) => libc::EINVAL,
+            Error::Config(_) => libc::EINVAL,
+            Error::Key(KeyError::Read { source, .. } | KeyError::Create { source, .. }) => {
+                source.raw_os_error().unwrap_or(libc::EIO)
+            }
+            Error::Key(KeyError::Malformed { .. }) => libc::EINVAL,
             Error::Listen { source, .. }
             | Error::Device { source, .. }
             | Error::Thread { source, .. }
             | Error::Ring { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             Error::Store { source, .. } => source.errno(),
-            Error::Panicked(_) | Error::Osd(_) => libc::EIO,
+            Error::Panicked(_) => libc::EIO,
+            Error::Osd { errno, .. } => *errno,
             Error::NotReady { .. } => libc::ETIMEDOUT,
         }
     }

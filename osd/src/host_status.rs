@@ -1,5 +1,6 @@
 //! How far a host's OSDs are, as its threads tell it and whoever started the host waits for.
 
+use crate::Error;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,10 @@ pub enum Phase {
         applied_epoch: u32,
         is_up: bool,
     },
-    Failed(String),
+    Failed {
+        errno: i32,
+        reason: String,
+    },
     /// With what went wrong, if anything did.
     Stopped(Option<String>),
 }
@@ -29,7 +33,10 @@ pub struct HostStatus {
 pub enum Waited {
     /// Every OSD is up in a map that it goes by.
     Ready,
-    Failed(String),
+    Failed {
+        errno: i32,
+        reason: String,
+    },
     /// What was missing.
     TimedOut(String),
 }
@@ -47,8 +54,8 @@ impl HostStatus {
         self.set(osd, Phase::Open { applied_epoch: 0, is_up: false });
     }
 
-    pub fn failed(&self, osd: u32, reason: String) {
-        self.set(osd, Phase::Failed(reason));
+    pub fn failed(&self, osd: u32, errno: i32, reason: String) {
+        self.set(osd, Phase::Failed { errno, reason });
     }
 
     pub fn stopped(&self, osd: u32, reason: Option<String>) {
@@ -95,12 +102,12 @@ impl HostStatus {
         let mut osds = self.lock();
         loop {
             let failed = osds.iter().find_map(|(osd, phase)| match phase {
-                Phase::Failed(reason) => Some(reason.clone()),
-                Phase::Stopped(_) => Some(format!("osd.{osd} has stopped")),
+                Phase::Failed { errno, reason } => Some((*errno, reason.clone())),
+                Phase::Stopped(_) => Some((libc::EIO, format!("osd.{osd} has stopped"))),
                 _ => None,
             });
-            if let Some(reason) = failed {
-                return Waited::Failed(reason);
+            if let Some((errno, reason)) = failed {
+                return Waited::Failed { errno, reason };
             }
             let missing: Vec<String> = osds.iter().filter_map(|(osd, phase)| missing(*osd, phase)).collect();
             if missing.is_empty() {
@@ -125,6 +132,18 @@ impl HostStatus {
         // Each change is a single assignment, so a thread that panicked left nothing half done.
         self.osds.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The failure of a host none of whose OSDs was opened: with every OSD's reason, and the errno of the first.
+pub fn none_serves(phases: &BTreeMap<u32, Phase>) -> Option<Error> {
+    let failures = phases.values().map(|phase| match phase {
+        Phase::Failed { errno, reason } => Some((*errno, reason.as_str())),
+        _ => None,
+    });
+    let failures: Vec<(i32, &str)> = failures.collect::<Option<_>>()?;
+    let (errno, _) = failures.first()?;
+    let reasons: Vec<&str> = failures.iter().map(|(_, reason)| *reason).collect();
+    Some(Error::Osd { errno: *errno, reason: format!("no OSD serves: {}", reasons.join("; ")) })
 }
 
 fn missing(osd: u32, phase: &Phase) -> Option<String> {
@@ -153,7 +172,8 @@ mod tests {
         assert!(not_yet(&status));
         status.set_known_up(|_| true, 5);
         assert_eq!(status.wait_ready(Duration::ZERO), Waited::Ready);
-        status.failed(2, "osd.2 is broken".into());
-        assert_eq!(status.wait_ready(Duration::ZERO), Waited::Failed("osd.2 is broken".into()));
+        status.failed(2, libc::EBUSY, "osd.2 is in use".into());
+        let failed = Waited::Failed { errno: libc::EBUSY, reason: "osd.2 is in use".into() };
+        assert_eq!(status.wait_ready(Duration::ZERO), failed);
     }
 }

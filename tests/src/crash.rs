@@ -66,6 +66,8 @@ pub struct Extent {
     pub seed: u64,
     /// This worker of so many.
     pub part: (u64, u64),
+    /// Only this sequence: to replay a failure.
+    pub sequence: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -364,7 +366,8 @@ pub fn enumerate(extent: &Extent) -> Counts {
     let mut counts = Counts::default();
     for number in (0..sequences(extent.depth)).filter(|number| number % extent.part.1 == extent.part.0) {
         let mut choice = Random::new(extent.seed ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d));
-        if choice.below(extent.one_in) != 0 {
+        let sampled = choice.below(extent.one_in) == 0;
+        if extent.sequence.map_or(!sampled, |sequence| sequence != number) {
             continue;
         }
         let kinds = sequence(number, extent.depth);
@@ -445,7 +448,34 @@ fn verify(shape: Shape, images: Vec<Image>, allowed: &[Model], label: &str) {
         Model::of(&store).await
     });
     match found {
-        Ok(found) => assert!(allowed.contains(&found), "{label}: the store holds none of the states it may hold"),
+        Ok(found) => {
+            assert!(
+                allowed.contains(&found),
+                "{label}: the store holds none of the states it may hold; {}",
+                differences(&found, allowed)
+            );
+        }
         Err(error) => panic!("{label}: {error}"),
     }
+}
+
+/// Where a state differs from each of those it should be one of.
+fn differences(found: &Model, allowed: &[Model]) -> String {
+    let describe = |model: &Model| {
+        let mut text = String::new();
+        for (key, object) in &model.objects {
+            let runs = object.data.chunk_by(|a, b| a == b).map(|run| format!("{}x{:02x}", run.len(), run[0]));
+            let runs: Vec<String> = runs.filter(|run| run.len() > 4).collect();
+            text += &format!(
+                "[{} {} bytes {runs:?} {} xattrs {} pairs] ",
+                key.name.escape_ascii(),
+                object.data.len(),
+                object.xattrs.len(),
+                object.omap.len()
+            );
+        }
+        text
+    };
+    let allowed: Vec<String> = allowed.iter().map(describe).collect();
+    format!("found {}; allowed {allowed:#?}", describe(found))
 }

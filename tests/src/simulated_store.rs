@@ -1,7 +1,10 @@
 //! A store in a simulated world: one process, a base disk and perhaps a hot one.
 
+use crate::model::{self, Step};
 use basalt_blockstore::fsck::{self, FaultKind, FsckOptions, Report};
-use basalt_blockstore::{Devices, FormatOptions, OpenOptions, Result, Store, store_id_from};
+use basalt_blockstore::{
+    Commit, Devices, FormatOptions, ObjectKey, OpenOptions, Placement, Result, Store, store_id_from,
+};
 use basalt_ring::sim::{Disk, Process, World};
 use basalt_ring::{DeviceInfo, DeviceKind, DeviceOptions, Ring};
 use std::net::{IpAddr, Ipv4Addr};
@@ -62,6 +65,11 @@ impl SimulatedStore {
         self.restart();
     }
 
+    /// The disks, base first.
+    pub fn disks(&self) -> Vec<&Disk> {
+        std::iter::once(&self.base).chain(&self.hot).collect()
+    }
+
     /// A new process, for one that was killed or whose store was dropped.
     pub fn restart(&mut self) {
         self.process.kill();
@@ -90,9 +98,41 @@ pub async fn format(ring: &Ring, shape: Shape, seed: u64) -> Result<()> {
     Store::format(ring, &devices(ring, shape.hot_bytes > 0).await, options).await
 }
 
+/// What the tests open with unless they are about something else.
+pub fn options() -> OpenOptions {
+    OpenOptions { index_cache_bytes: 1 << 20, object_size_max: 4 << 20, ..OpenOptions::default() }
+}
+
 pub async fn open(ring: &Ring, shape: Shape) -> Result<Store> {
-    let options = OpenOptions { index_cache_bytes: 1 << 20, object_size_max: 4 << 20, ..OpenOptions::default() };
+    open_with(ring, shape, options()).await
+}
+
+pub async fn open_with(ring: &Ring, shape: Shape, options: OpenOptions) -> Result<Store> {
     Store::open(ring, devices(ring, shape.hot_bytes > 0).await, options).await
+}
+
+/// One transaction of one object, durable.
+pub async fn transact(
+    ring: &Ring,
+    store: &Store,
+    object: &ObjectKey,
+    steps: &[Step],
+    placement: Placement,
+) -> Result<()> {
+    submit(ring, store, object, steps, placement).await?.durable().await
+}
+
+/// One transaction of one object, on its way.
+pub async fn submit(
+    ring: &Ring,
+    store: &Store,
+    object: &ObjectKey,
+    steps: &[Step],
+    placement: Placement,
+) -> Result<Commit> {
+    let mut transaction = store.begin(&model::objects_of(object, steps)).await;
+    model::stage(ring, &mut transaction, object, steps);
+    transaction.prepare(placement).await?.submit().await
 }
 
 /// Checks the store on the disks, data and all.

@@ -214,6 +214,17 @@ fn run(seed: u64, shape: Shape) {
             // Cut the power somewhere in the middle.
             sim.world.run_for(Duration::from_micros(random.below(60_000)));
             drop((task, store));
+            if random.chance(30) {
+                // First the process alone dies, and the store is opened on what the disks have in their caches.
+                sim.restart();
+                let ring = sim.ring();
+                let store = sim.world.block_on(async { simulated::open(&ring, shape).await.expect("open") });
+                let found = sim.world.block_on(Model::of(&store)).expect("healthy disks");
+                let mut history = history.borrow_mut();
+                let durable = history.durable;
+                assert!(history.states[durable..].contains(&found), "round {round}: a state that never was");
+                *history = History { states: vec![found], durable: 0 };
+            }
             sim.power_cut();
         } else {
             sim.world.block_on(async {

@@ -174,6 +174,18 @@ pub(crate) fn log_of(pool: u32, pg: u32) -> Key {
     key
 }
 
+pub(crate) fn logs() -> Key {
+    vec![LOG]
+}
+
+/// The placement group of an object record's or a log entry's key.
+pub(crate) fn parse_pg(key: &[u8]) -> Option<(u32, u32)> {
+    let (&kind, rest) = key.split_first()?;
+    let (pool, rest) = rest.split_first_chunk::<4>()?;
+    let pg = rest.first_chunk::<4>()?;
+    matches!(kind, OBJECT | LOG).then_some((u32::from_be_bytes(*pool), u32::from_be_bytes(*pg)))
+}
+
 pub(crate) fn parse_log(key: &[u8]) -> Option<(u32, u32, u64)> {
     let (&kind, rest) = key.split_first()?;
     let (pool, rest) = rest.split_first_chunk::<4>()?;

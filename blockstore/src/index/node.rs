@@ -12,7 +12,7 @@
 //!     32        leaf: entries as in `leaf`; inner: key length u16, key, pointer (24 bytes) each, the first key empty
 //!               zeros to the block's end
 //! ```
-//! A node is as many whole blocks as it needs. Its checksum, seeded with store id, "NODE", its block and generation, is in the pointer to it.
+//! A node is as many times four blocks as it needs, so that the space that nodes leave is what other nodes need. Its checksum, seeded with store id, "NODE", its block and generation, is in the pointer to it.
 
 use super::leaf::Leaf;
 use crate::checksum::Seed;
@@ -138,7 +138,7 @@ impl Node {
         }
     }
 
-    fn entry_bytes(&self) -> usize {
+    pub fn entry_bytes(&self) -> usize {
         match &self.body {
             Body::Leaf(leaf) => leaf.bytes(),
             Body::Inner(inner) => inner.bytes(),
@@ -154,7 +154,7 @@ impl Node {
 
     /// What it takes on disk.
     pub fn blocks(&self) -> u8 {
-        let blocks = (NODE_HEADER_BYTES + self.entry_bytes()).div_ceil(BLOCK);
+        let blocks = (NODE_HEADER_BYTES + self.entry_bytes()).div_ceil(NODE_BYTES) * (NODE_BYTES / BLOCK);
         assert!(blocks <= NODE_BLOCKS_MAX, "a node of {blocks} blocks");
         blocks as u8
     }

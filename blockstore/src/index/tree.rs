@@ -26,6 +26,8 @@ pub(crate) struct Tree {
     root: Rc<Child>,
     generation: u64,
     dirty_nodes: usize,
+    /// Values of dirty nodes that are larger than a usual node, as so many usual nodes. Never too few.
+    dirty_large: usize,
     /// Blocks of nodes that were replaced; the owner hands them to the allocator.
     freed: Vec<Run>,
     cache: Cache,
@@ -40,6 +42,7 @@ impl Tree {
             root: Child::in_memory(Node::empty_leaf(generation)),
             generation,
             dirty_nodes: 1,
+            dirty_large: 0,
             freed: Vec::new(),
             cache: Cache::new(cache_bytes),
         }
@@ -51,6 +54,7 @@ impl Tree {
             root: Child::on_disk(root),
             generation,
             dirty_nodes: 0,
+            dirty_large: 0,
             freed: Vec::new(),
             cache: Cache::new(cache_bytes),
         }
@@ -64,9 +68,9 @@ impl Tree {
         std::mem::take(&mut self.freed)
     }
 
-    /// Blocks that a checkpoint now would need at most, about.
-    pub fn dirty_blocks(&self) -> u64 {
-        (self.dirty_nodes * (NODE_BYTES / basalt_ring::BLOCK)) as u64
+    /// How many nodes of the usual size a checkpoint would write now.
+    pub fn dirty_nodes(&self) -> u64 {
+        (self.dirty_nodes + self.dirty_large) as u64
     }
 
     pub fn is_dirty_enough(&self) -> bool {
@@ -174,6 +178,9 @@ impl Tree {
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Missing> {
         self.reach(key)?;
+        if value.len() > NODE_BYTES / 2 {
+            self.dirty_large += 1 + value.len() / NODE_BYTES;
+        }
         let mut root = self.root.clone();
         self.own(&mut root);
         self.root = root.clone();
@@ -205,6 +212,7 @@ impl Tree {
         let mut node = Rc::try_unwrap(node).unwrap_or_else(|frozen| (*frozen).clone());
         node.generation = self.generation;
         self.dirty_nodes += 1;
+        self.dirty_large += node.entry_bytes() / NODE_BYTES;
         *slot = Child::in_memory(node);
     }
 
@@ -375,6 +383,7 @@ impl Tree {
         let frozen = Frozen { nodes, root: self.root.clone(), generation: self.generation };
         self.generation += 1;
         self.dirty_nodes = 0;
+        self.dirty_large = 0;
         frozen
     }
 
@@ -489,7 +498,7 @@ mod tests {
             assert!(tree.put(&n.to_be_bytes(), &[0; 40]).is_ok());
         }
         let frozen = tree.freeze();
-        let full = frozen.nodes.iter().filter(|(_, node)| node.blocks() == 4).count();
+        let full = frozen.nodes.iter().filter(|(_, node)| node.entry_bytes() > NODE_BYTES * 3 / 4).count();
         assert!(full * 10 > frozen.nodes.len() * 9, "{full} of {}", frozen.nodes.len());
     }
 

@@ -51,7 +51,7 @@ async fn open_one(ring: &Ring, path: &Path, role: &str, write: bool) -> Result<D
             metadata.len()
         )));
     }
-    wait_until_free(path);
+    wait_until_free([path]);
     let options = DeviceOptions { write, exclusive: true, ..DeviceOptions::default() };
     ring.open_device(path, options).await.map_err(|error| match errno::of_io(&error) {
         libc::EBUSY => Failure::new(
@@ -62,12 +62,14 @@ async fn open_one(ring: &Ring, path: &Path, role: &str, write: bool) -> Result<D
     })
 }
 
-/// Waits a while if somebody has the device. The kernel lets go of what a killed process had open in its ring some moments after the
-/// process is gone: whoever starts it again at once would find it in use. Whether it is still in use then is for the opening to say.
-pub fn wait_until_free(path: &Path) {
+/// Waits a while if somebody has one of the devices. The kernel lets go of what a killed process had open in its ring some moments after the
+/// process is gone: whoever starts it again at once would find it in use. Whether any is still in use then is for the opening to say.
+pub fn wait_until_free<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) {
     let begun = Instant::now();
-    while is_in_use(path).unwrap_or(false) && begun.elapsed() < RELEASE_TIMEOUT {
-        std::thread::sleep(RELEASE_POLL);
+    for path in paths {
+        while is_in_use(path.as_ref()).unwrap_or(false) && begun.elapsed() < RELEASE_TIMEOUT {
+            std::thread::sleep(RELEASE_POLL);
+        }
     }
 }
 

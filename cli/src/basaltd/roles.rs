@@ -6,7 +6,8 @@ use crate::signals::{self, Stop};
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
-use basalt_osd::{Host, HostConfig, Phase};
+use basalt_net::key::KeyError;
+use basalt_osd::{Host, HostConfig};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,25 +40,15 @@ pub fn osd(config: &Config) -> Result<ExitCode> {
 
 pub fn start_host(config: &Config) -> Result<Host> {
     let host = HostConfig::from_config(config).map_err(host_failure)?;
-    for osd in &host.osds {
-        std::iter::once(&osd.base).chain(&osd.hot).for_each(|path| devices::wait_until_free(path));
-    }
+    devices::wait_until_free(host.osds.iter().flat_map(|osd| std::iter::once(&osd.base).chain(&osd.hot)));
     Host::start(host).map_err(host_failure)
 }
 
 /// Resolves, with the reason, when the host serves nobody any more although nobody asked it to end.
 pub async fn host_has_ended(host: &Host) -> Failure {
     loop {
-        let phases = host.phases();
-        let failed: Vec<String> = phases
-            .values()
-            .filter_map(|phase| match phase {
-                Phase::Failed(reason) => Some(reason.clone()),
-                _ => None,
-            })
-            .collect();
-        if failed.len() == phases.len() {
-            return Failure::new(libc::EIO, format!("no OSD serves: {}", failed.join("; ")));
+        if let Some(failure) = host.failure() {
+            return host_failure(failure);
         }
         if !host.is_running() {
             return Failure::new(libc::EIO, "a thread of the OSDs has ended by itself; the log above says why");
@@ -79,8 +70,9 @@ pub fn start_monitor(monitor: Monitor) -> Result<Service> {
 
 pub fn monitor_failure(error: MonitorError) -> Failure {
     let errno = match &error {
+        MonitorError::Key(KeyError::Read { source, .. } | KeyError::Create { source, .. }) => errno::of_io(source),
+        MonitorError::Key(KeyError::Malformed { .. }) => libc::EINVAL,
         MonitorError::Listen { source, .. } => errno::of_io(source),
-        MonitorError::Key(key) => return Failure::new(libc::EACCES, key.to_string()),
         MonitorError::Name { .. } | MonitorError::NoSection { .. } => libc::EINVAL,
         MonitorError::Store(_) | MonitorError::Restore(_) => libc::EIO,
     };

@@ -144,7 +144,8 @@ fn devices_in_use_are_not_opened_twice() {
     let host = cluster.start_host();
     let second = Host::start(cluster.config()).expect("its threads start");
     let failure = second.wait_ready(Duration::from_secs(30)).expect_err("the devices are in use");
-    assert!(matches!(failure, Error::Osd(_)) && failure.to_string().contains("another daemon"), "{failure}");
+    assert!(failure.to_string().contains("another daemon"), "{failure}");
+    assert_eq!(failure.errno(), libc::EBUSY);
     second.stop().expect("there is nothing to stop");
     host.stop().expect("a clean stop");
 }

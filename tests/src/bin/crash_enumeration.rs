@@ -19,6 +19,9 @@ struct Arguments {
     seed: u64,
     #[arg(long, default_value_t = 2)]
     jobs: u64,
+    /// Only this sequence, to replay a failure.
+    #[arg(long)]
+    sequence: Option<u64>,
 }
 
 fn main() {
@@ -32,6 +35,7 @@ fn main() {
                 one_in: arguments.one_in,
                 seed: arguments.seed,
                 part: (part, arguments.jobs),
+                sequence: arguments.sequence,
             };
             std::thread::spawn(move || enumerate(&extent))
         })

@@ -1,0 +1,203 @@
+//! Peers that speak another protocol, or none, or this one with absurd lengths: the daemon drops them and serves all others meanwhile.
+
+use crate::dev_cluster::{DevCluster, noise};
+use basalt_net::frame::{FrameHeader, FrameKind};
+use basalt_net::handshake::{ClientHandshake, Credentials, Progress};
+use basalt_net::{EntityName, Fsid, Key, Service};
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// Longer than an unauthenticated peer is given, and than a daemon takes to say farewell.
+const DROPPED_WITHIN: Duration = Duration::from_secs(8);
+/// What a peer that sends for ever may get rid of before it is dropped; the kernel's own buffers are the larger part of it.
+const UNREAD_BYTES_MAX: usize = 64 << 20;
+const HALF_OPEN: usize = 200;
+/// A daemon that allocates by a length it was sent has more than this in no time.
+const RESIDENT_BYTES_MAX: u64 = 1 << 30;
+
+struct Ports {
+    monitor: SocketAddr,
+    osd: SocketAddr,
+}
+
+fn ports(cluster: &DevCluster) -> Ports {
+    let text = fs::read_to_string(cluster.config()).unwrap();
+    let monitors = text.lines().find(|line| line.starts_with("monitors")).unwrap();
+    let dump = cluster.must_json(&["osd", "dump"]);
+    let osd = dump["osds"][0]["public_addr"].as_str().unwrap();
+    let osd = osd.split('/').next().unwrap().parse().unwrap();
+    Ports { monitor: monitors.split('"').nth(1).unwrap().parse().unwrap(), osd }
+}
+
+fn assert_serves(cluster: &mut DevCluster) {
+    assert!(cluster.is_alive(), "{}", cluster.log());
+    let begun = Instant::now();
+    assert_eq!(cluster.put("x", b"served").status, 0);
+    assert_eq!(cluster.get("x").stdout, b"served");
+    assert!(begun.elapsed() < Duration::from_secs(5), "served, but after {:?}", begun.elapsed());
+    let log = cluster.log();
+    assert!(!log.contains("panicked"), "{log}");
+    let status = fs::read_to_string(format!("/proc/{}/status", cluster.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak << 10 < RESIDENT_BYTES_MAX, "the daemon once had {peak} KiB");
+}
+
+/// Whether the peer closes, within the time it should need.
+fn is_dropped(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(DROPPED_WITHIN)).unwrap();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return true,
+            Ok(_) => {}
+            Err(error) => return !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        }
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).unwrap();
+    stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+}
+
+#[test]
+fn other_protocols_are_dropped() {
+    let mut cluster = DevCluster::start();
+    let Ports { monitor, osd } = ports(&cluster);
+    // As a browser begins: a record of type handshake, TLS 1.0, then a ClientHello.
+    let tls = [&[0x16, 3, 1, 0x02, 0, 1, 0, 1, 0xfc, 3, 3][..], &noise(5, 508)].concat();
+    for address in [monitor, osd] {
+        let sent: [(&str, Vec<u8>); 5] = [
+            ("noise", noise(1, 100_000)),
+            ("HTTP", b"GET /metrics HTTP/1.1\r\nHost: basalt\r\nAccept: */*\r\n\r\n".to_vec()),
+            ("TLS", tls.clone()),
+            ("SSH", b"SSH-2.0-OpenSSH_9.2p1\r\n".to_vec()),
+            ("the right magic, then noise", [b"BSLT".as_slice(), &noise(6, 2000)].concat()),
+        ];
+        for (what, bytes) in sent {
+            let mut stream = connect(address);
+            // It may be closed before all is sent.
+            let _ = stream.write_all(&bytes);
+            assert!(is_dropped(&mut stream), "{what} is still heard at {address}");
+        }
+    }
+    assert_serves(&mut cluster);
+    assert_eq!(cluster.stop().code(), Some(0), "{}", cluster.log());
+}
+
+#[test]
+fn a_gigabyte_of_zeros_is_not_read() {
+    let mut cluster = DevCluster::start();
+    let Ports { monitor, osd } = ports(&cluster);
+    let zeros = vec![0; 1 << 20];
+    for address in [monitor, osd] {
+        let mut stream = connect(address);
+        let mut sent = 0;
+        while sent < 1 << 30 {
+            match stream.write(&zeros) {
+                Ok(count) => sent += count,
+                Err(_) => break,
+            }
+        }
+        assert!(sent <= UNREAD_BYTES_MAX, "{address} took {sent} bytes from an unknown peer");
+    }
+    assert_serves(&mut cluster);
+}
+
+#[test]
+fn half_open_connections_keep_nobody_out() {
+    let mut cluster = DevCluster::start();
+    let Ports { monitor, osd } = ports(&cluster);
+    let mut held = Vec::new();
+    for address in [monitor, osd] {
+        for index in 0..HALF_OPEN {
+            let mut stream = connect(address);
+            // Some say nothing, some begin as a client would and never go on.
+            let _ = stream.write_all(&b"BSLT\x01\x00\x01"[..index % 8]);
+            held.push(stream);
+        }
+    }
+    assert_serves(&mut cluster);
+    let dropped = held.iter_mut().filter_map(|stream| is_dropped(stream).then_some(())).count();
+    assert_eq!(dropped, 2 * HALF_OPEN, "half-open connections are held for ever");
+    assert_serves(&mut cluster);
+    assert_eq!(cluster.stop().code(), Some(0), "{}", cluster.log());
+}
+
+/// A stream behind a handshake with the cluster's own key.
+fn authenticated(cluster: &DevCluster, address: SocketAddr, service: Service) -> TcpStream {
+    let text = fs::read_to_string(cluster.config()).unwrap();
+    let digits: String = text.split('"').nth(1).unwrap().replace('-', "");
+    let mut fsid = [0; 16];
+    for (index, byte) in fsid.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).unwrap();
+    }
+    let credentials = Credentials {
+        fsid: Fsid(fsid),
+        key: Key::load(&cluster.dir().join("key")).unwrap(),
+        name: EntityName::new("client.admin").unwrap(),
+    };
+    let nonce = noise(address.port().into(), 32).try_into().unwrap();
+    let mut handshake = ClientHandshake::new(credentials, service, nonce);
+    let mut stream = connect(address);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut step = handshake.start();
+    loop {
+        stream.write_all(&step.send).unwrap();
+        match step.progress {
+            Progress::Read(length) => {
+                let mut bytes = vec![0; length];
+                stream.read_exact(&mut bytes).unwrap();
+                step = handshake.receive(&bytes);
+            }
+            Progress::Done(_) => return stream,
+            Progress::Failed(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn absurd_frames_of_an_authenticated_peer_end_its_session_only() {
+    let mut cluster = DevCluster::start();
+    let Ports { monitor, osd } = ports(&cluster);
+    let header = |kind, message: &[u8], sequence| FrameHeader::describe(kind, message, &[], sequence).unwrap();
+    for (address, service, request) in [
+        (monitor, Service::Monitor, FrameKind::MONITOR_REQUEST),
+        (osd, Service::Osd(0), FrameKind::OBJECT_REQUEST),
+        (osd, Service::Osd(0), FrameKind::LIST_REQUEST),
+        (osd, Service::Osd(0), FrameKind::OSD_COMMAND_REQUEST),
+    ] {
+        let right = header(request, &[], 0);
+        let message = noise(7, 400);
+        let mut torn = right.encode();
+        torn[20] ^= 1;
+        let absurd: [(&str, Vec<u8>); 9] = [
+            ("a message of 4 GiB", FrameHeader { message_len: u32::MAX, ..right }.encode().into()),
+            ("a payload of 4 GiB", FrameHeader { payload_len: u32::MAX, ..right }.encode().into()),
+            ("both", FrameHeader { message_len: u32::MAX, payload_len: u32::MAX, ..right }.encode().into()),
+            ("a header with a flipped bit", torn.into()),
+            ("no frame at all", noise(8, 4096)),
+            ("an empty request", right.encode().into()),
+            ("a request of noise", [&header(request, &message, 0).encode()[..], &message].concat()),
+            ("a kind that nobody knows", header(FrameKind(0xffff), &[], 0).encode().into()),
+            ("another's message", [&header(request, &message, 0).encode()[..], &noise(9, 400)].concat()),
+        ];
+        for (what, bytes) in absurd {
+            let mut stream = authenticated(&cluster, address, service);
+            let _ = stream.write_all(&bytes);
+            assert!(is_dropped(&mut stream), "{what} is borne by {service} for {request:?}");
+        }
+        // Announced, allowed, and never sent: it costs the session's credits, and harms nobody.
+        for _ in 0..50 {
+            let mut stream = authenticated(&cluster, address, service);
+            let large = FrameHeader { message_len: 8 << 20, payload_len: 16 << 20, ..right };
+            stream.write_all(&large.encode()).unwrap();
+        }
+    }
+    assert_serves(&mut cluster);
+    assert_eq!(cluster.stop().code(), Some(0), "{}", cluster.log());
+}
