@@ -9,6 +9,7 @@ use basalt_cli::table::{Align, Table};
 use basalt_cli::{Failure, Result, command_line};
 use basalt_client::Client;
 use basalt_cluster::quantity::format_bytes;
+use basalt_ring::uring::UringConfig;
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
     }
     let invocation = Invocation::parse(&rest, read_job_file).map_err(|error| Failure::invalid(error.to_string()))?;
     let config = if invocation.needs_cluster() { Some(client_config(&global)?) } else { None };
-    let report = on_ring(async |ring| {
+    let report = on_ring(UringConfig::default(), async |ring| {
         let client = match config {
             Some(config) => Some(Client::connect(&ring, config).await?),
             None => None,

@@ -29,23 +29,26 @@ pub fn client_config(global: &Global) -> Result<ClientConfig> {
     Ok(ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors, key, name))
 }
 
+/// Registered memory serves devices, which only a bench opens; without it a command that asks one question starts at once.
+const UNREGISTERED: UringConfig = UringConfig { entries: 256, cpu: None, registered_bytes: 0 };
+
 /// Runs `work` with a connected client; the sessions end with it.
 pub fn with_client<T, F>(global: &Global, work: impl FnOnce(Client) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
     let config = client_config(global)?;
-    on_ring(async |ring| {
+    on_ring(UNREGISTERED, async |ring| {
         let client = Client::connect(&ring, config).await?;
         work(client).await
     })
 }
 
-pub fn on_ring<T, F>(work: impl FnOnce(Ring) -> F) -> Result<T>
+pub fn on_ring<T, F>(config: UringConfig, work: impl FnOnce(Ring) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
-    uring::run(UringConfig::default(), work).map_err(|error| {
+    uring::run(config, work).map_err(|error| {
         Failure::new(
             basalt_cli::errno::of_io(&error),
             format!(

@@ -7,6 +7,7 @@ use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
 use basalt_cluster::quantity;
+use basalt_ring::uring::UringConfig;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub fn settings(words: &[String]) -> Result<Option<Settings>> {
 
 pub fn run(global: &Global, settings: Settings) -> Result<ExitCode> {
     let config = if settings.pool.is_some() { Some(client_config(global)?) } else { None };
-    let yardstick = on_ring(async |ring| {
+    let yardstick = on_ring(UringConfig::default(), async |ring| {
         let client = match config {
             Some(config) => Some(Client::connect(&ring, config).await?),
             None => None,
