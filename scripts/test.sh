@@ -5,7 +5,7 @@ set -eu
 cargo=${CARGO:-cargo}
 
 # A command that the tests need, and the Debian package that brings it.
-needed='cc:gcc kill:procps flock:util-linux'
+needed='cc:gcc kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk'
 
 missing=''
 for pair in $needed; do

@@ -14,6 +14,7 @@ pub mod key;
 pub mod limits;
 pub mod message;
 pub mod session;
+pub mod waiting_room;
 
 pub use entity::{EntityName, Fsid, Service};
 pub use frame::{FrameError, FrameKind};

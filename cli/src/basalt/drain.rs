@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// How often the OSDs are asked how far they are.
 const POLL: Duration = Duration::from_millis(250);
+/// Several intervals of the OSDs' reports.
+const REPORTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What one OSD still has of the pool in its hot slice.
 struct Left {
@@ -44,6 +46,7 @@ pub async fn run(client: &Client, output: &mut Output, pool_name: &str, timeout:
         let dirty_at_first = *dirty_at_first.get_or_insert(dirty);
         let elapsed = client.ring().now().since(begun);
         if hot == 0 {
+            wait_for_monitor(client, pool_name).await?;
             bar.finish_and_clear();
             let seconds = elapsed.as_secs_f64();
             let document = json!({ "pool": pool_name, "dirty_bytes": 0, "hot_bytes": 0, "seconds": seconds });
@@ -57,6 +60,20 @@ pub async fn run(client: &Client, output: &mut Output, pool_name: &str, timeout:
         }
         client.ring().sleep(POLL).await;
     }
+}
+
+/// The monitor hears of it with the OSDs' next reports. Whoever looks at `osd tier status` after a drain is to see a drained tier.
+async fn wait_for_monitor(client: &Client, pool: &str) -> Result<()> {
+    let begun = client.ring().now();
+    while client.ring().now().since(begun) < REPORTED_WITHIN {
+        let status = ask(client, AdminCommand::TierStatus { pool: Some(pool.into()) }).await?.document;
+        // Somebody who writes again makes it dirty again, and that is no reason to wait.
+        if status.pointer("/0/dirty_bytes").and_then(Value::as_u64).unwrap_or(0) == 0 {
+            break;
+        }
+        client.ring().sleep(POLL).await;
+    }
+    Ok(())
 }
 
 async fn tell(client: &Client, osd: u32, command: OsdCommand) -> Result<Value> {

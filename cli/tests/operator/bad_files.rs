@@ -92,7 +92,7 @@ fn an_unknown_pool_is_enoent() {
         &["obj", "rm", "nopool", "x"],
         &["obj", "ls", "nopool"],
         &["obj", "import", "nopool", "/usr/share/doc"],
-        &["bench", "--pool=nopool", "--rw=write", "--size=1M"],
+        &["bench", "--name=t", "--pool=nopool", "--rw=write", "--size=1M"],
         &["osd", "tier", "status", "nopool"],
         &["osd", "tier", "drain", "nopool"],
     ] {

@@ -1,6 +1,7 @@
 //! A raw block device of a test's own: a loop device over a sparse file, detached when this is dropped, also by a panic.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,6 +51,13 @@ impl LoopDevice {
     /// Bytes that the file beneath takes on its disk: what was written and not discarded.
     pub fn allocated_bytes(&self) -> u64 {
         fs::metadata(&self.file).unwrap().blocks() * 512
+    }
+
+    /// Zeros where filesystems and partition tables have their marks.
+    pub fn wipe(&self) {
+        let mut disk = fs::OpenOptions::new().write(true).open(&self.device).unwrap();
+        disk.write_all(&[0; 1 << 20]).unwrap();
+        disk.sync_all().unwrap();
     }
 
     /// What the kernel says of the device's queue: `write_cache` and the like.

@@ -151,6 +151,9 @@ fn a_disk_that_holds_something_is_made_a_store_only_by_force() {
     let holders: [(&str, &dyn Fn()); 4] =
         [("ext4", &ext4), ("GPT partition table", &gpt), ("partition table", &mbr), ("Basalt store", &|| ())];
     for (what, fill) in holders {
+        if what != "Basalt store" {
+            disk.wipe();
+        }
         fill();
         let refused = mkfs(&[]);
         refused.assert_fails(22, "EINVAL");

@@ -94,7 +94,7 @@ fn writing_eight_times_the_hot_slice_over_a_slow_disk_stalls_nobody() {
             let several = ["--name=several", "--rw=write", "--bs=1M", "--iodepth=2", "--numjobs=4", "--size=256M"];
             slowest = slowest.max(bench(&cluster, &several));
             let scattered =
-                ["--name=scattered", "--rw=randwrite", "--bs=64k", "--iodepth=16", "--size=416M", "--verify=crc32c"];
+                ["--name=scattered", "--rw=randwrite", "--bs=64k", "--iodepth=16", "--size=576M", "--verify=crc32c"];
             slowest.max(bench(&cluster, &scattered))
         });
         let slowest = loading.join();

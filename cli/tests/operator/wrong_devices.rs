@@ -18,7 +18,7 @@ fn refused(answer: &Answer, words: &[&str]) {
 #[test]
 fn a_device_too_small_is_refused_with_the_size_that_is_needed() {
     let dir = tempfile::tempdir().unwrap();
-    for bytes in [0, 512, 4096, 1 << 20, 4 << 20] {
+    for bytes in [0, 512, 4096, 1 << 20, (4 << 20) - 4096] {
         let small = file(&dir.path().join("small"), bytes);
         let large = file(&dir.path().join("large"), 64 << 20);
         for (base, hot) in [(&small, None), (&large, Some(small.as_str()))] {

@@ -15,6 +15,7 @@ use crate::Config;
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::message::monitor::MonitorReply;
+use basalt_net::waiting_room::WaitingRoom;
 use basalt_net::{Credentials, EntityName, Fsid};
 use outbox::Outbox;
 use std::cell::{Cell, RefCell};
@@ -24,9 +25,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// What a monitor needs to run.
 #[derive(Clone, Debug)]
@@ -116,14 +116,12 @@ impl Monitor {
             events,
             sessions: RefCell::default(),
             session_next: Cell::new(1),
-            handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_MAX)),
             is_stopping: Cell::new(false),
         });
         tracing::info!(address = %self.address, epoch = self.core.map().epoch(), "monitor serves");
         let acceptor = tokio_uring::spawn(accept(hub.clone(), tokio_uring::net::TcpListener::from_std(self.listener)));
         let outcome = decide(self.core, self.store, self.clock, inbox, hub.clone(), shutdown).await;
         hub.is_stopping.set(true);
-        hub.handshakes.close();
         let _ = stopper.shutdown(Shutdown::Both);
         let _ = acceptor.await;
         hub.end_all().await;
@@ -161,7 +159,6 @@ struct Hub {
     events: mpsc::Sender<Event>,
     sessions: RefCell<BTreeMap<SessionId, Rc<Outbox>>>,
     session_next: Cell<u64>,
-    handshakes: Arc<Semaphore>,
     is_stopping: Cell<bool>,
 }
 
@@ -201,11 +198,11 @@ impl Hub {
 }
 
 async fn accept(hub: Rc<Hub>, listener: tokio_uring::net::TcpListener) {
+    let handshakes = WaitingRoom::new(limits::HANDSHAKES_MAX);
     while !hub.is_stopping.get() {
-        let Ok(permit) = hub.handshakes.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, address)) => {
-                tokio_uring::spawn(connection::serve(hub.clone(), stream, address, permit));
+                tokio_uring::spawn(connection::serve(hub.clone(), stream, address, handshakes.enter()));
             }
             Err(_) if hub.is_stopping.get() => return,
             Err(error) => {

@@ -5,25 +5,25 @@ use crate::core_loop::Order;
 use crate::limits;
 use basalt_net::handshake::ServerHandshake;
 use basalt_net::limits::HANDSHAKE_TIMEOUT;
+use basalt_net::waiting_room::WaitingRoom;
 use basalt_net::{Authenticated, Credentials, EntityName, Service};
 use basalt_ring::uring;
+use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio_uring::net::{TcpListener, TcpStream};
 
 /// Ends the listener. Dropping the accept's future would leave it waiting in the kernel, so the socket is shut down.
 pub struct Closer {
     socket: Option<StdStream>,
-    handshakes: Arc<Semaphore>,
+    is_closed: Rc<Cell<bool>>,
 }
 
 impl Closer {
     pub fn close(&self) {
-        self.handshakes.close();
+        self.is_closed.set(true);
         if let Some(socket) = &self.socket {
             // It fails only if it was done before.
             let _ = socket.shutdown(Shutdown::Both);
@@ -32,27 +32,30 @@ impl Closer {
 }
 
 pub fn start(hub: Rc<Hub>, listener: StdListener) -> Closer {
-    let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+    let is_closed = Rc::new(Cell::new(false));
     let socket = listener.try_clone().map(|listener| StdStream::from(OwnedFd::from(listener)));
-    tokio_uring::spawn(accept(hub, TcpListener::from_std(listener), handshakes.clone()));
-    Closer { socket: socket.ok(), handshakes }
+    tokio_uring::spawn(accept(hub, TcpListener::from_std(listener), is_closed.clone()));
+    Closer { socket: socket.ok(), is_closed }
 }
 
-async fn accept(hub: Rc<Hub>, listener: TcpListener, handshakes: Arc<Semaphore>) {
-    // Closed when the host stops.
-    while let Ok(permit) = handshakes.clone().acquire_owned().await {
+async fn accept(hub: Rc<Hub>, listener: TcpListener, is_closed: Rc<Cell<bool>>) {
+    let handshakes = WaitingRoom::new(limits::HANDSHAKES_MAX);
+    while !is_closed.get() {
         match listener.accept().await {
             Ok((stream, address)) => {
-                let hub = hub.clone();
+                let (hub, guest) = (hub.clone(), handshakes.enter());
                 tokio_uring::spawn(async move {
-                    let _permit = permit;
-                    if let Err(reason) = admit(&hub, &stream, address).await {
+                    let admitted = tokio::select! {
+                        admitted = admit(&hub, &stream, address) => admitted,
+                        () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".into()),
+                    };
+                    if let Err(reason) = admitted {
                         tracing::info!(%address, reason, "session refused");
                         let _ = stream.shutdown(Shutdown::Both);
                     }
                 });
             }
-            Err(_) if handshakes.is_closed() => return,
+            Err(_) if is_closed.get() => return,
             Err(error) => {
                 tracing::warn!(%error, "no connection could be accepted; trying again");
                 tokio::time::sleep(Duration::from_millis(100)).await;

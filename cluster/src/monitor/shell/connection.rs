@@ -7,31 +7,31 @@ use crate::limits;
 use crate::monitor::core::{Event, SessionId};
 use basalt_net::handshake::{NONCE_BYTES, Progress, ServerHandshake};
 use basalt_net::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_TIMEOUT};
+use basalt_net::waiting_room::Guest;
 use basalt_net::{Authenticated, FrameKind, Service};
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_uring::net::TcpStream;
 
-pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, permit: OwnedSemaphorePermit) {
+pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, guest: Guest) {
     // Replies are small and awaited; gathering them would only delay them. Where it can't be set, they are delayed.
     let _ = stream.set_nodelay(true);
-    let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake_hands(&hub, &stream)).await {
-        Ok(Ok(authenticated)) => authenticated,
-        Ok(Err(reason)) => {
+    let outcome = tokio::select! {
+        outcome = shake_hands(&hub, &stream) => outcome,
+        () = tokio::time::sleep(HANDSHAKE_TIMEOUT) => Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}")),
+        () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".into()),
+    };
+    let authenticated = match outcome {
+        Ok(authenticated) => authenticated,
+        Err(reason) => {
             tracing::info!(%address, reason, "peer not admitted");
             let _ = stream.shutdown(Shutdown::Both);
             return;
         }
-        Err(_) => {
-            tracing::info!(%address, within = ?HANDSHAKE_TIMEOUT, "peer not admitted: no handshake in time");
-            let _ = stream.shutdown(Shutdown::Both);
-            return;
-        }
     };
-    drop(permit);
+    drop(guest);
     let Some((session, outbox)) = hub.admit() else {
         tracing::warn!(%address, peer = %authenticated.peer, "peer not admitted: no room for another session");
         let _ = stream.shutdown(Shutdown::Both);
