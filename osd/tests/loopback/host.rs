@@ -4,7 +4,7 @@ use crate::local_cluster::{FSID, KEY, LocalCluster};
 use basalt_client::Client;
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{Credentials, EntityName, Key, Service, session};
-use basalt_osd::{Error, Host, Phase};
+use basalt_osd::{Host, Phase};
 use basalt_ring::Slice;
 use basalt_ring::uring::{self, UringConfig};
 use std::io::{Read, Write};
