@@ -4,16 +4,16 @@ use basalt_ring::BLOCK;
 
 pub const BLOCK_BYTES: u64 = BLOCK as u64;
 
-/// An object's name, in bytes; at least one.
-pub const NAME_BYTES_MAX: usize = 2048;
+/// An object's name, in bytes; at least one. Users' names have 2 KiB; what is left is for what a client appends to name an object's pieces.
+pub const NAME_BYTES_MAX: usize = 2048 + 64;
 pub const XATTR_NAME_BYTES_MAX: usize = 256;
 pub const XATTR_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const OMAP_KEY_BYTES_MAX: usize = 2048;
 pub const OMAP_VALUE_BYTES_MAX: usize = 64 << 10;
 pub const LOG_ENTRY_BYTES_MAX: usize = 16 << 10;
 
-/// The longest index key: kind, object, subkind and an omap key; or kind, pool, placement group and a name.
-pub const KEY_BYTES_MAX: usize = 16 + OMAP_KEY_BYTES_MAX;
+/// The longest index key: kind, pool, placement group and a name.
+pub const KEY_BYTES_MAX: usize = 16 + NAME_BYTES_MAX;
 pub const VALUE_BYTES_MAX: usize = OMAP_VALUE_BYTES_MAX;
 
 /// A leaf is split beyond this; only a single larger entry makes a larger node.
@@ -76,7 +76,7 @@ pub const READ_RETRIES_MAX: usize = 16;
 const _: () = assert!(NODE_BLOCKS_MAX <= 255, "a pointer counts blocks in one byte");
 const _: () = assert!(NODE_BYTES <= NODE_BLOCKS_MAX * BLOCK);
 const _: () = assert!(XATTR_VALUE_BYTES_MAX <= VALUE_BYTES_MAX && LOG_ENTRY_BYTES_MAX <= VALUE_BYTES_MAX);
-const _: () = assert!(XATTR_NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX && NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX);
+const _: () = assert!(XATTR_NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX && OMAP_KEY_BYTES_MAX + 16 <= KEY_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize);
 const _: () = assert!(WAL_BYTES_MIN / WAL_GROUP_SHARE >= 8 * BLOCK_BYTES);
 const _: () = assert!(EXTENT_BLOCKS_MAX as usize * 4 + 64 <= NODE_BYTES / 8);

@@ -23,8 +23,10 @@ pub const REQUESTS_MAX: u64 = 4096;
 pub const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// Operations in one request.
 pub const OPERATIONS_MAX: usize = 1024;
-/// The longest object name, in bytes.
-pub const NAME_BYTES_MAX: usize = 1024;
+/// The longest object name, in bytes. OSDs take [`PIECE_SUFFIX_BYTES`] more, for the pieces of striped objects.
+pub const NAME_BYTES_MAX: usize = 2048;
+/// A zero byte, then generation and index in hexadecimal.
+pub const PIECE_SUFFIX_BYTES: usize = 33;
 /// Bytes written or read by one request.
 pub const TRANSFER_BYTES_MAX: u64 = PAYLOAD_BYTES_MAX as u64;
 

@@ -2,8 +2,9 @@
 
 use crate::client::Client;
 use crate::error::{EINVAL, ENAMETOOLONG, Error, Result};
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, PIECE_SUFFIX_BYTES};
 use crate::request::{Answer, Request};
+use crate::striped;
 use crate::{NamePager, ObjectOperations, Outcome, Pairs, Stat, retry};
 use basalt_net::message::object::{ObjectRequest, Operation};
 use basalt_ring::{Ring, Slice};
@@ -152,11 +153,12 @@ impl Pool {
 }
 
 fn check_name(name: &[u8]) -> Result<()> {
+    let max = if striped::is_piece(name) { NAME_BYTES_MAX + PIECE_SUFFIX_BYTES } else { NAME_BYTES_MAX };
     match name.len() {
         0 => Err(Error::new(EINVAL, "an object's name has at least one byte")),
-        1..=NAME_BYTES_MAX => Ok(()),
+        seen if seen <= max => Ok(()),
         seen => {
-            let message = format!("an object's name of {seen} bytes, where {NAME_BYTES_MAX} are allowed");
+            let message = format!("an object's name of {seen} bytes, where {max} are allowed");
             Err(Error::new(ENAMETOOLONG, message))
         }
     }

@@ -3,7 +3,8 @@
 use basalt_net::message::object::ArchivedOperationResult;
 use std::time::Duration;
 
-pub const OBJECT_NAME_BYTES_MAX: usize = 2048;
+/// As the store's: a user's name of 2 KiB, and what a client appends to it.
+pub const OBJECT_NAME_BYTES_MAX: usize = basalt_blockstore::limits::NAME_BYTES_MAX;
 /// Operations in one request.
 pub const OPERATIONS_MAX: usize = 1024;
 /// What the results of one reply may add up to, besides read data: xattrs, omap pairs, names.

@@ -43,7 +43,7 @@ fn a_smaller_object_replaces_a_larger_one_whole() {
 #[test]
 fn a_name_is_any_bytes() {
     let cluster = DevCluster::start();
-    let long = [b'n'; 1024];
+    let long = [b'n'; 2048];
     let odd: [&[u8]; 9] = [
         b"plain",
         b"with spaces  in it ",
