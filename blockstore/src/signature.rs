@@ -41,11 +41,12 @@ pub(crate) async fn find(ring: &Ring, device: &Device) -> Result<Option<&'static
     let length = PROBE_BYTES.min((device.info().size as usize) / BLOCK * BLOCK);
     let (outcome, buffer) = device.read(0, ring.buffer(length)).await;
     outcome.map_err(|e| Error::device("read", device, &e))?;
+    let holds = |s: &&Signature| buffer.get(s.offset..s.offset + s.magic.len()) == Some(s.magic);
+    if let Some(signature) = SIGNATURES.iter().find(holds) {
+        return Ok(Some(signature.name));
+    }
     // A copy at the end may be all that is left of a store whose beginning was overwritten.
     let copies = superblock::read(ring, device).await?;
-    if copies.whole.contains(&true) || copies.foreign.is_some() {
-        return Ok(Some("a Basalt store"));
-    }
-    let holds = |s: &&Signature| buffer.get(s.offset..s.offset + s.magic.len()) == Some(s.magic);
-    Ok(SIGNATURES.iter().find(holds).map(|s| s.name))
+    let left = copies.whole.contains(&true) || copies.foreign.is_some();
+    Ok(left.then_some("a Basalt store"))
 }
