@@ -200,7 +200,9 @@ impl<'a> Walk<'a> {
     }
 
     fn reach(&mut self, side: Side, run: Run, what: impl FnOnce() -> String) {
-        if self.reached[side.index()].add(run) {
+        let [base, hot] = &mut self.reached;
+        let reached = if side == Side::Base { base } else { hot };
+        if reached.add(run) {
             let path = self.device(side).path().display().to_string();
             let message =
                 format!("{}: blocks {}..{} of {path} are used twice, or lie outside", what(), run.at, run.end());
@@ -332,7 +334,8 @@ impl<'a> Walk<'a> {
                 } else {
                     (false, false)
                 };
-                used[reached.side.index()] += u64::from(is_reached);
+                let [base_used, hot_used] = &mut used;
+                *if reached.side == Side::Base { base_used } else { hot_used } += u64::from(is_reached);
                 for (at, kind, open, text) in [
                     (is_used && !is_reached, FaultKind::Leak, &mut leak, "are allocated, but nothing refers to them"),
                     (

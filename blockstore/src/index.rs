@@ -3,6 +3,7 @@
 mod cache;
 pub(crate) mod key;
 mod leaf;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod node;
 mod tree;
 

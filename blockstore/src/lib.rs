@@ -11,26 +11,35 @@ mod allocator;
 mod checkpoint;
 mod checksum;
 mod commit;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod encoding;
 pub mod error;
 mod evict;
 mod flush;
 mod format;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 pub mod fsck;
 mod index;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
 pub mod limits;
 pub mod object;
 mod promote;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod read;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod record;
 mod remove;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
 mod state;
 pub mod store;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod superblock;
 mod transaction;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod wal;
 
 pub use error::{Error, Result};

@@ -76,7 +76,7 @@ impl Extent {
         Extent {
             address: self.address + u64::from(from),
             state: self.state,
-            checksums: self.checksums[from as usize..to as usize].to_vec(),
+            checksums: self.checksums.get(from as usize..to as usize).expect("a part lies within its extent").to_vec(),
         }
     }
 

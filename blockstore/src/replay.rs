@@ -194,10 +194,9 @@ impl Opener<'_> {
             let block = at + 2 * page;
             let (outcome, buffer) = device.read(block * BLOCK_BYTES, self.ring.buffer(2 * BLOCK)).await;
             outcome.map_err(|e| Error::device("read of an allocation page", device, &e))?;
-            let slots = [0, 1].map(|slot| {
-                let bytes = &buffer[slot * BLOCK..(slot + 1) * BLOCK];
-                PageSlot::decode(bytes, &self.store_id, block + slot as u64, page)
-            });
+            let (first, second) = buffer.split_at(BLOCK);
+            let slots = [(0, first), (1, second)]
+                .map(|(slot, bytes)| PageSlot::decode(bytes, &self.store_id, block + slot, page));
             let newer = slots.iter().flatten().any(|slot| slot.generation > generation);
             let best = slots
                 .iter()
@@ -279,7 +278,7 @@ impl Opener<'_> {
             outcome.map_err(|e| Error::device("read of the WAL", device, &e))?;
             record
         };
-        let body = &record[wal::HEADER_BYTES..length];
+        let Some(body) = record.get(wal::HEADER_BYTES..length) else { return Ok(None) };
         if wal::body_checksum(&self.store_id, lsn, body) != header.body_crc {
             return Ok(None);
         }

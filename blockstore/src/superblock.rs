@@ -165,12 +165,11 @@ impl Superblock {
     /// Writes all copies, so that a crash at any point leaves two whole ones of the old or the new.
     pub async fn write(&self, ring: &Ring, device: &Device) -> Result<()> {
         let blocks = device.info().size / BLOCK_BYTES;
-        let copies = Layout::superblock_copies(blocks);
-        for phase in [[0, 2], [1, 3]] {
-            for copy in phase {
-                let block = copies[copy];
+        let [first, second, third, fourth] = Layout::superblock_copies(blocks);
+        for phase in [[(0, first), (2, third)], [(1, second), (3, fourth)]] {
+            for (copy, block) in phase {
                 let mut buffer = ring.buffer(BLOCK);
-                buffer.copy_from_slice(&self.encode(copy as u8, block));
+                buffer.copy_from_slice(&self.encode(copy, block));
                 device
                     .write(block * BLOCK_BYTES, buffer.freeze())
                     .await
@@ -199,7 +198,7 @@ pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
         return Ok(result);
     }
     let mut found: Vec<Superblock> = Vec::new();
-    for (copy, block) in Layout::superblock_copies(blocks).into_iter().enumerate() {
+    for (block, whole) in Layout::superblock_copies(blocks).into_iter().zip(&mut result.whole) {
         // A copy that cannot be read is a copy that is not whole; the others decide.
         let (outcome, buffer) = device.read(block * BLOCK_BYTES, ring.buffer(BLOCK)).await;
         if outcome.is_err() {
@@ -207,7 +206,7 @@ pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
         }
         match Superblock::decode(&buffer, block) {
             Some(Ok(superblock)) => {
-                result.whole[copy] = true;
+                *whole = true;
                 found.push(superblock);
             }
             Some(Err(why)) => result.foreign = Some(why),

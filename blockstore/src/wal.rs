@@ -46,11 +46,6 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    /// 0 for base, 1 for hot.
-    pub fn index(self) -> usize {
-        usize::from(self.encode())
-    }
-
     fn encode(self) -> u8 {
         match self {
             Side::Base => 0,

@@ -8,6 +8,8 @@
 //! Survives: OSDs and monitors that die, move, hang or answer for an old map, and connections cut at any byte. Does not
 //! survive its own process: a request whose client died may or may not have been applied.
 
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
 pub mod client;
 mod cluster_view;
 pub mod error;

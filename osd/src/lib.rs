@@ -9,6 +9,7 @@
 //! Start reading at `session_server`, then `pg/write`.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod capacity;
 mod command;
