@@ -228,7 +228,7 @@ fn what_is_too_large_is_refused_with_the_limit() {
         let (reply, _) = peer.ask(POOL, b"o", vec![Operation::Write { offset: 16 << 20, length: 1 }], b"x").await;
         assert_eq!((reply.errno, reply.failed_operation), (libc::EFBIG, Some(0)));
         assert!(reply.message.contains("16777216"), "{}", reply.message);
-        let name = vec![b'n'; 2049];
+        let name = vec![b'n'; basalt_blockstore::limits::NAME_BYTES_MAX + 1];
         let (reply, _) = peer.ask(POOL, &name, vec![Operation::Touch], &[]).await;
         assert_eq!(reply.errno, libc::ENAMETOOLONG);
         let (reply, _) = peer.ask(POOL, b"", vec![Operation::Touch], &[]).await;
