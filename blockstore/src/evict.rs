@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::index::{Key, Layer, key};
 use crate::limits::BLOCK_BYTES;
 use crate::object::{HotChange, ObjectId};
+use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::Change;
 use crate::store::Inner;
-use crate::transaction::Applied;
 use crate::wal::Side;
 use std::rc::Rc;
 

@@ -24,6 +24,7 @@ mod index;
 mod layout;
 pub mod limits;
 pub mod object;
+mod prepared;
 mod promote;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod read;
@@ -34,6 +35,7 @@ mod remove;
 mod replay;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
+mod staged;
 mod state;
 pub mod store;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -45,5 +47,6 @@ mod wal;
 pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
+pub use prepared::{Commit, Prepared};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
-pub use transaction::{Commit, Prepared, Transaction};
+pub use transaction::Transaction;

@@ -5,10 +5,10 @@ use crate::error::Result;
 use crate::index::{Content, Key, Layer, Missing, key};
 use crate::limits::REMOVE_BYTES_MAX;
 use crate::object::ObjectId;
+use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
 use crate::store::Inner;
-use crate::transaction::Applied;
 use crate::wal::Side;
 use std::rc::Rc;
 

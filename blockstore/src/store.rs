@@ -10,7 +10,7 @@ use crate::record::HotSummary;
 use crate::replay::{self, Opened};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
-pub use crate::transaction::{Commit, Prepared, Transaction};
+use crate::transaction::Transaction;
 use crate::wal::Side;
 use crate::{checkpoint, evict, flush, format, promote, remove};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};

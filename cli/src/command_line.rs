@@ -1,5 +1,6 @@
 //! How a command begins and ends: its words understood or refused in one line, its failure told in one line, its exit status.
 
+use crate::output::Output;
 use crate::{Failure, Result};
 use clap::error::ErrorKind;
 use std::ffi::OsString;
@@ -37,6 +38,19 @@ pub fn tell(failure: &Failure) {
 pub enum Words<A> {
     Arguments(A),
     Print(String),
+}
+
+/// A program's `main`: its words to `dispatch`, or their help to stdout.
+pub fn run_arguments<A: clap::Parser>(dispatch: impl FnOnce(A) -> Result<ExitCode>) -> ExitCode {
+    run(|| match parse::<A>(std::env::args_os())? {
+        Words::Arguments(arguments) => dispatch(arguments),
+        Words::Print(text) => {
+            let mut output = Output::new(Default::default());
+            output.text(&text)?;
+            output.finish()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    })
 }
 
 /// Understands the words of a command line; the first is the program's name.

@@ -225,19 +225,30 @@ impl TierDriver {
 
     async fn flush(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
         let result = self.store.flush(objects, pool).await;
-        let named: Vec<(u32, u64)> = objects.iter().map(|object| (pool, object.0)).collect();
-        let (bytes, ok) = match result {
+        let (bytes, ok) = self.moved(result, "flush", pool, objects.len());
+        let named = named(pool, objects);
+        self.counters.flushed(pool, bytes);
+        tier.borrow_mut().flush_finished(self.now(), &named, bytes, ok);
+    }
+
+    /// Notes what a mover brought; returns its bytes, and whether it went well.
+    fn moved(
+        &self,
+        result: basalt_blockstore::Result<(u64, Vec<HotChange>)>,
+        mover: &'static str,
+        pool: u32,
+        objects: usize,
+    ) -> (u64, bool) {
+        match result {
             Ok((bytes, changes)) => {
                 self.changed(&changes);
                 (bytes, true)
             }
             Err(error) => {
-                tracing::warn!(osd = self.store.osd(), pool, objects = objects.len(), %error, "not flushed");
+                tracing::warn!(osd = self.store.osd(), pool, objects, mover, %error, "objects were not moved");
                 (0, false)
             }
-        };
-        self.counters.flushed(pool, bytes);
-        tier.borrow_mut().flush_finished(self.now(), &named, bytes, ok);
+        }
     }
 
     /// Drops clean copies as the policy says.
@@ -265,17 +276,8 @@ impl TierDriver {
 
     async fn evict(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
         let result = self.store.evict(objects, pool).await;
-        let named: Vec<(u32, u64)> = objects.iter().map(|object| (pool, object.0)).collect();
-        let (bytes, ok) = match result {
-            Ok((bytes, changes)) => {
-                self.changed(&changes);
-                (bytes, true)
-            }
-            Err(error) => {
-                tracing::warn!(osd = self.store.osd(), pool, objects = objects.len(), %error, "not evicted");
-                (0, false)
-            }
-        };
+        let (bytes, ok) = self.moved(result, "evict", pool, objects.len());
+        let named = named(pool, objects);
         self.counters.evicted(pool, bytes);
         tier.borrow_mut().evict_finished(self.now(), &named, bytes, ok);
     }
@@ -376,6 +378,11 @@ fn reserve(hot_total: u64) -> u64 {
 /// Freed, and to be had after the next checkpoint.
 fn reclaimable(usage: &basalt_blockstore::Usage) -> u64 {
     usage.hot_total.saturating_sub(usage.hot_used).saturating_sub(usage.hot_free)
+}
+
+/// Objects as the policy names them.
+fn named(pool: u32, objects: &[ObjectId]) -> Vec<(u32, u64)> {
+    objects.iter().map(|object| (pool, object.0)).collect()
 }
 
 fn by_pool(objects: &[(u32, u64)]) -> BTreeMap<u32, Vec<ObjectId>> {

@@ -145,3 +145,20 @@ pub async fn check(ring: &Ring, shape: Shape) -> Report {
 pub fn serious(report: &Report) -> Vec<String> {
     report.faults.iter().filter(|fault| fault.kind != FaultKind::SuperblockCopy).map(ToString::to_string).collect()
 }
+
+/// A world with a store on its disks, not open.
+pub fn formatted(seed: u64, shape: Shape) -> SimulatedStore {
+    let mut sim = SimulatedStore::new(seed, shape);
+    let ring = sim.ring();
+    sim.world.block_on(async { format(&ring, shape, seed).await.expect("format") });
+    sim.restart();
+    sim
+}
+
+/// Ends what runs and checks the store as it is on the disks.
+pub fn assert_sound(sim: &mut SimulatedStore, shape: Shape) {
+    sim.restart();
+    let ring = sim.ring();
+    let report = sim.world.block_on(check(&ring, shape));
+    assert_eq!(serious(&report), Vec::<String>::new());
+}

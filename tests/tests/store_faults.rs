@@ -5,7 +5,7 @@ use basalt_blockstore::{Error, ObjectId, ObjectKey, Placement, Store};
 use basalt_ring::sim::{Disk, Image};
 use basalt_tests::model::{Model, Step};
 use basalt_tests::random::Random;
-use basalt_tests::simulated_store::{self as simulated, Shape, SimulatedStore, transact};
+use basalt_tests::simulated_store::{self as simulated, Shape, SimulatedStore, formatted, transact};
 use std::time::Duration;
 
 const POOL: u32 = 7;
@@ -21,14 +21,6 @@ fn write(data: Vec<u8>) -> Vec<Step> {
 }
 
 /// A formatted store of this shape.
-fn formatted(seed: u64, shape: Shape) -> SimulatedStore {
-    let mut sim = SimulatedStore::new(seed, shape);
-    let ring = sim.ring();
-    sim.world.block_on(async { simulated::format(&ring, shape, seed).await.expect("format") });
-    sim.restart();
-    sim
-}
-
 /// Where on the disk this block of data lies.
 fn find(disk: &Disk, block: &[u8]) -> u64 {
     let image = disk.image();

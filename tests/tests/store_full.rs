@@ -4,7 +4,7 @@ use basalt_blockstore::{ObjectId, ObjectKey, Placement, Store};
 use basalt_ring::Ring;
 use basalt_tests::model::Step;
 use basalt_tests::random::Random;
-use basalt_tests::simulated_store::{self as simulated, Shape, SimulatedStore, transact};
+use basalt_tests::simulated_store::{self as simulated, Shape, assert_sound, formatted, transact};
 use std::time::Duration;
 
 const POOL: u32 = 7;
@@ -13,21 +13,6 @@ const TINY: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 0, wal_bytes: 256 <<
 
 fn object(number: usize) -> ObjectKey {
     ObjectKey { pool: POOL, pg: 0, name: format!("{number}").into_bytes() }
-}
-
-fn formatted(seed: u64, shape: Shape) -> SimulatedStore {
-    let mut sim = SimulatedStore::new(seed, shape);
-    let ring = sim.ring();
-    sim.world.block_on(async { simulated::format(&ring, shape, seed).await.expect("format") });
-    sim.restart();
-    sim
-}
-
-fn assert_sound(sim: &mut SimulatedStore, shape: Shape) {
-    sim.restart();
-    let ring = sim.ring();
-    let report = sim.world.block_on(simulated::check(&ring, shape));
-    assert_eq!(simulated::serious(&report), Vec::<String>::new());
 }
 
 /// Writes objects of these steps until the store is full; returns how many it took.

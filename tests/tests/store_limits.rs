@@ -7,7 +7,7 @@ use basalt_blockstore::{ObjectId, ObjectKey, OpenOptions, Placement, Store};
 use basalt_ring::Ring;
 use basalt_tests::model::{Model, Step};
 use basalt_tests::random::Random;
-use basalt_tests::simulated_store::{self as simulated, Shape, SimulatedStore, submit, transact};
+use basalt_tests::simulated_store::{self as simulated, Shape, assert_sound, formatted, submit, transact};
 use std::time::Duration;
 
 const POOL: u32 = 7;
@@ -20,21 +20,6 @@ fn object(name: &str) -> ObjectKey {
 /// One node of the index in memory besides the dirty ones.
 fn one_node() -> OpenOptions {
     OpenOptions { index_cache_bytes: 16 << 10, ..simulated::options() }
-}
-
-fn formatted(seed: u64, shape: Shape) -> SimulatedStore {
-    let mut sim = SimulatedStore::new(seed, shape);
-    let ring = sim.ring();
-    sim.world.block_on(async { simulated::format(&ring, shape, seed).await.expect("format") });
-    sim.restart();
-    sim
-}
-
-fn assert_sound(sim: &mut SimulatedStore, shape: Shape) {
-    sim.restart();
-    let ring = sim.ring();
-    let report = sim.world.block_on(simulated::check(&ring, shape));
-    assert_eq!(simulated::serious(&report), Vec::<String>::new());
 }
 
 #[test]

@@ -11,22 +11,13 @@ mod plain;
 mod yardstick;
 
 use arguments::{Arguments, Command};
-use basalt_cli::command_line::{self, Words};
-use basalt_cli::output::Output;
+use basalt_cli::command_line;
 use basalt_cli::{Failure, Result};
 use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command_line::run(|| match command_line::parse::<Arguments>(std::env::args_os())? {
-        Words::Arguments(arguments) => dispatch(arguments),
-        Words::Print(text) => {
-            let mut output = Output::new(Default::default());
-            output.text(&text)?;
-            output.finish()?;
-            Ok(ExitCode::SUCCESS)
-        }
-    })
+    command_line::run_arguments(dispatch)
 }
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode> {

@@ -10,8 +10,7 @@ mod service;
 mod signals;
 
 use arguments::{Arguments, Command};
-use basalt_cli::command_line::{self, Words};
-use basalt_cli::output::Output;
+use basalt_cli::command_line;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use std::io::{IsTerminal, stderr};
@@ -20,15 +19,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    command_line::run(|| match command_line::parse::<Arguments>(std::env::args_os())? {
-        Words::Arguments(arguments) => dispatch(arguments),
-        Words::Print(text) => {
-            let mut output = Output::new(Default::default());
-            output.text(&text)?;
-            output.finish()?;
-            Ok(ExitCode::SUCCESS)
-        }
-    })
+    command_line::run_arguments(dispatch)
 }
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode> {

@@ -1,0 +1,402 @@
+//! Submitting: the one synchronous step in which a transaction becomes part of the index and of the log's next group.
+
+use crate::allocator::Run;
+use crate::commit::Group;
+use crate::error::{Error, Result};
+use crate::index::{Missing, key};
+use crate::limits::*;
+use crate::object::{HotChange, ObjectId, ObjectKey};
+use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::staged::{Content, Staged};
+use crate::state::{Change, State};
+use crate::store::{Inner, Placement};
+use crate::wal::{Entry, Side};
+use basalt_ring::local::KeyGuard;
+use basalt_ring::{BLOCK, Slice};
+use std::rc::Rc;
+
+/// A transaction that has read all it needs.
+pub struct Prepared {
+    inner: Rc<Inner>,
+    placement: Placement,
+    staged: Vec<Staged>,
+    version: Option<(u64, u64)>,
+    log: Vec<(u32, u32, u64, Vec<u8>)>,
+    trims: Vec<(u32, u32, u64)>,
+    _locks: Vec<KeyGuard<ObjectKey>>,
+}
+
+/// Why a transaction was not applied: something must be loaded first, or it cannot be.
+pub(crate) enum Refusal {
+    Missing(Missing),
+    Error(Error),
+}
+
+impl From<Missing> for Refusal {
+    fn from(missing: Missing) -> Refusal {
+        Refusal::Missing(missing)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Error(error)
+    }
+}
+
+/// A transaction that the index has already; its data and its record are to follow.
+pub(crate) struct Applied {
+    pub entry: Entry,
+    pub hot_changes: Vec<HotChange>,
+    /// Device, block and content of each write.
+    pub data: Vec<(Side, u64, Slice)>,
+}
+
+impl Inner {
+    /// Applies a transaction in one step, once the log has room for about `bytes` of it: either nothing has happened, or it is in the group
+    /// that gathers. `apply` reaches what it touches before it changes anything; it is called again after what was missing is loaded.
+    pub(crate) async fn transact(
+        self: &Rc<Self>,
+        bytes: usize,
+        names: &[ObjectKey],
+        mut apply: impl FnMut(&mut State, u64) -> Result<Applied, Refusal>,
+    ) -> Result<Commit> {
+        let mut loaded = false;
+        let mut rounds = 0;
+        loop {
+            if let Some(error) = self.fence_error() {
+                return Err(error);
+            }
+            let progress = {
+                let log = self.log.borrow();
+                if bytes > log.body_bytes_max() {
+                    return Err(Error::TooLarge(format!(
+                        "a transaction with about {bytes} bytes of metadata is larger than this store's log takes, {}; make it smaller",
+                        log.body_bytes_max()
+                    )));
+                }
+                if log.is_closing() {
+                    return Err(Error::Fenced("the store is closing".to_owned()));
+                }
+                (!log.has_room(bytes)).then(|| log.progress.wait())
+            };
+            if let Some(progress) = progress {
+                self.look_at_checkpoint();
+                progress.await;
+                continue;
+            }
+            let applied = {
+                let mut state = self.state.borrow_mut();
+                match self.check_index_room(&mut state, 1, 0) {
+                    Ok(()) => apply(&mut state, self.ring.unix_time().0),
+                    // Whoever deletes waits as long as others get on; each checkpoint lets some of them.
+                    Err(error) => {
+                        rounds = 0;
+                        Err(Refusal::Error(error))
+                    }
+                }
+            };
+            let applied = match applied {
+                Ok(applied) => applied,
+                Err(Refusal::Missing(missing)) => {
+                    self.load(missing, !loaded).await?;
+                    loaded = true;
+                    continue;
+                }
+                Err(Refusal::Error(Error::NoSpace { .. }))
+                    if rounds < SPACE_ROUNDS_MAX && self.state.borrow().will_release() =>
+                {
+                    rounds += 1;
+                    let freed = self.space_freed.wait();
+                    self.want_checkpoint();
+                    freed.await;
+                    continue;
+                }
+                Err(Refusal::Error(error)) => return Err(error),
+            };
+            let writes = applied.data.into_iter().map(|(side, block, slice)| {
+                let device = self.device(side).clone();
+                (side, self.ring.spawn(async move { device.write(block * BLOCK_BYTES, slice).await }))
+            });
+            let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes.collect(), names);
+            for name in names {
+                self.pending.borrow_mut().insert(name.clone(), group.clone());
+            }
+            self.look_at_checkpoint();
+            return Ok(Commit { group, hot_changes: applied.hot_changes });
+        }
+    }
+
+    /// The next checkpoint must find places for all nodes that have changed by then, and for those of some more transactions.
+    pub(crate) fn check_index_room(&self, state: &mut State, transactions: u64, more_nodes: u64) -> Result<()> {
+        let nodes = state.tree.dirty_nodes() + more_nodes + transactions * TRANSACTION_NODES;
+        let allocator = state.index_allocator();
+        if allocator.has_nodes(nodes) {
+            return Ok(());
+        }
+        let (wanted, free) = (nodes * (NODE_BYTES / BLOCK) as u64, allocator.index_free_blocks());
+        Err(self.no_space(state.index_side(), wanted, free))
+    }
+}
+
+impl Prepared {
+    pub(crate) fn new(
+        inner: Rc<Inner>,
+        placement: Placement,
+        staged: Vec<Staged>,
+        locks: Vec<KeyGuard<ObjectKey>>,
+    ) -> Prepared {
+        Prepared { inner, placement, staged, version: None, log: Vec::new(), trims: Vec::new(), _locks: locks }
+    }
+
+    /// The version and mtime that every changed object gets. Without it the version counts up and the time is now.
+    pub fn set_version(&mut self, version: u64, mtime_ns: u64) {
+        self.version = Some((version, mtime_ns));
+    }
+
+    /// An entry of a placement group's log, in the same atomic commit.
+    pub fn put_log(&mut self, pool: u32, pg: u32, version: u64, entry: Vec<u8>) {
+        assert!(entry.len() <= LOG_ENTRY_BYTES_MAX, "a log entry of {} bytes", entry.len());
+        self.log.push((pool, pg, version, entry));
+    }
+
+    /// Removes log entries with versions below `below`, some at a time.
+    pub fn trim_log(&mut self, pool: u32, pg: u32, below: u64) {
+        self.trims.push((pool, pg, below));
+    }
+
+    /// Orders the transaction among all others and starts its writes; the objects are unlocked. Transactions become durable in the order
+    /// of the moments at which their `submit` resolved. Data goes on its way at once; the reply must wait for the [`Commit`].
+    pub async fn submit(self) -> Result<Commit> {
+        let names: Vec<ObjectKey> = self.staged.iter().map(|object| object.object.clone()).collect();
+        let commit = self.inner.transact(self.log_bytes(), &names, |state, now_ns| self.apply(state, now_ns)).await?;
+        if self.staged.iter().any(|object| object.fresh) {
+            self.inner.removed.notify_all();
+        }
+        Ok(commit)
+    }
+
+    fn log_bytes(&self) -> usize {
+        let removed = self.staged.iter().filter(|object| object.fresh).count();
+        let log: usize = self.log.iter().map(|(.., entry)| entry.len() + 64).sum();
+        self.staged.iter().map(Staged::log_bytes).sum::<usize>()
+            + log
+            + self.trims.len() * TRIM_ENTRIES_MAX * 32
+            + removed * 2 * REMOVE_BYTES_MAX
+    }
+
+    fn apply(&self, state: &mut State, now_ns: u64) -> Result<Applied, Refusal> {
+        self.reach(state)?;
+        let (side, runs) = self.allocate(state)?;
+        let mut runs = runs.into_iter();
+        let mut change = Change::new(state, now_ns);
+        let mut data = Vec::new();
+        for object in &self.staged {
+            apply_object(&mut change, object, side, self.version, now_ns, |change, id, block, blocks, checksums| {
+                let mut done = 0usize;
+                while done < checksums.len() {
+                    let run = runs.next().expect("as many blocks were allocated as there are");
+                    let count = run.blocks as usize;
+                    let part = checksums[done..done + count].to_vec();
+                    change.allocated(side, run, part.clone());
+                    let state = if side == Side::Hot { ExtentState::HotDirty } else { ExtentState::Base };
+                    let extent = Extent { address: run.at, state, checksums: part };
+                    change.insert(object.object.pool, id, block + done as u32, &extent);
+                    data.push((side, run.at, blocks.slice(done * BLOCK..(done + count) * BLOCK)));
+                    done += count;
+                }
+            });
+        }
+        assert!(runs.next().is_none(), "blocks were allocated that nothing uses");
+        for (pool, pg, version, entry) in &self.log {
+            change.put(key::log(*pool, *pg, *version), entry.clone());
+        }
+        for (pool, pg, below) in &self.trims {
+            for key in trimmed(change.state, *pool, *pg, *below).unwrap_or_else(|_| unreachable!("reached before")) {
+                change.delete(key);
+            }
+        }
+        let (entry, hot_changes) = change.finish();
+        Ok(Applied { entry, hot_changes, data })
+    }
+
+    /// Makes sure that everything this transaction touches is in memory.
+    fn reach(&self, state: &State) -> Result<(), Missing> {
+        for object in &self.staged {
+            state.tree.reach(&key::object(&object.object))?;
+            // Where a new object's entries will come to lie.
+            let ids = [object.record.map(|record| record.id), Some(ObjectId(state.next_object))];
+            for id in ids.into_iter().flatten() {
+                state.tree.reach(&key::removed(id))?;
+                state.tree.reach(&key::hot_summary(object.object.pool, id))?;
+                state.tree.reach(&key::content(id))?;
+                for (block, (blocks, _)) in &object.pieces {
+                    state.reach_extents(id, *block, block + blocks)?;
+                    // A long piece becomes several entries.
+                    for at in (*block..block + blocks).step_by(EXTENT_BLOCKS_MAX as usize) {
+                        state.tree.reach(&key::extent(id, crate::index::Layer::Hot, at))?;
+                        state.tree.reach(&key::extent(id, crate::index::Layer::Base, at))?;
+                    }
+                }
+                for name in object.xattrs.keys() {
+                    state.tree.reach(&key::xattr(id, name))?;
+                }
+                for name in object.omap.keys() {
+                    state.tree.reach(&key::omap(id, name))?;
+                }
+                if object.fresh {
+                    crate::remove::entries(state, &key::content(id), REMOVE_BYTES_MAX)?;
+                } else if object.omap_cleared {
+                    crate::remove::entries(state, &key::omap(id, &[]), usize::MAX)?;
+                }
+            }
+        }
+        for (pool, pg, version, _) in &self.log {
+            state.tree.reach(&key::log(*pool, *pg, *version))?;
+        }
+        for (pool, pg, below) in &self.trims {
+            trimmed(state, *pool, *pg, *below)?;
+        }
+        Ok(())
+    }
+
+    /// Blocks for all data, on one device: hot if that is where it goes and has room, else base.
+    fn allocate(&self, state: &mut State) -> Result<(Side, Vec<Run>), Refusal> {
+        let contents = || {
+            self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
+                Content::Data { .. } => Some(u64::from(*blocks)),
+                Content::Hole => None,
+            })
+        };
+        let wanted: u64 = contents().sum();
+        let hot = (self.placement == Placement::Hot && state.hot.is_some()).then_some(Side::Hot);
+        for side in hot.into_iter().chain([Side::Base]) {
+            let allocator = state.allocator(side);
+            if allocator.data_free_blocks() < wanted {
+                continue;
+            }
+            let mut runs = Vec::new();
+            for blocks in contents() {
+                runs.extend(allocator.allocate(blocks, EXTENT_BLOCKS_MAX).expect("there is room for all of it"));
+            }
+            if !self.staged.iter().any(|object| object.exists) {
+                return Ok((side, runs));
+            }
+            // What grows the index leaves room for what does not: whoever deletes must never be refused.
+            let growth = state.tree.dirty_nodes() / 2 + (self.log_bytes() / NODE_BYTES) as u64;
+            match self.inner.check_index_room(state, 2, growth) {
+                Ok(()) => return Ok((side, runs)),
+                Err(error) => {
+                    state.allocator(side).give_back(&runs);
+                    if side == Side::Base || state.index_side() == Side::Base {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        self.inner.want_checkpoint();
+        Err(self.inner.no_space(Side::Base, wanted, state.base.data_free_blocks()).into())
+    }
+}
+
+/// Log entries that one transaction removes at most.
+const TRIM_ENTRIES_MAX: usize = 16;
+
+fn trimmed(state: &State, pool: u32, pg: u32, below: u64) -> Result<Vec<Vec<u8>>, Missing> {
+    let mut keys = Vec::new();
+    state.tree.scan(&key::log_of(pool, pg), Some(&key::log(pool, pg, below)), |key, _| {
+        keys.push(key.to_vec());
+        keys.len() < TRIM_ENTRIES_MAX
+    })?;
+    Ok(keys)
+}
+
+/// Does to the index what was staged for one object. `place` puts data where it was allocated.
+fn apply_object(
+    change: &mut Change,
+    object: &Staged,
+    side: Side,
+    version: Option<(u64, u64)>,
+    now_ns: u64,
+    mut place: impl FnMut(&mut Change, ObjectId, u32, &Slice, &[u32]),
+) {
+    let pool = object.object.pool;
+    let record_key = key::object(&object.object);
+    let mut old = object.record;
+    if object.fresh
+        && let Some(record) = old.take()
+    {
+        let usage = change.usage(pool);
+        usage.objects -= 1;
+        usage.data_bytes -= record.size as i64;
+        crate::remove::remove_content(change, pool, record.id);
+        if !object.exists {
+            change.delete(record_key);
+            return;
+        }
+    }
+    if !object.exists {
+        return;
+    }
+    let id = old.map_or_else(|| change.next_object(), |record| record.id);
+    let usage = change.usage(pool);
+    usage.objects += i64::from(old.is_none());
+    usage.data_bytes += object.size as i64 - old.map_or(0, |record| record.size) as i64;
+    let (version, mtime_ns) = version.unwrap_or((old.map_or(0, |record| record.version) + 1, now_ns));
+    change.put(record_key, ObjectRecord { id, size: object.size, version, mtime_ns }.encode());
+    for (block, (blocks, content)) in &object.pieces {
+        change.carve(pool, id, crate::index::Layer::Hot, *block, block + blocks);
+        match content {
+            Content::Hole => change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks),
+            Content::Data { blocks: data, checksums } => {
+                // Base blocks under a dirty hot extent stay: the flush will write them in place.
+                if side == Side::Base {
+                    change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks);
+                }
+                place(change, id, *block, data, checksums);
+            }
+        }
+    }
+    for (name, value) in &object.xattrs {
+        match value {
+            Some(value) => change.put(key::xattr(id, name), value.clone()),
+            None => {
+                change.delete(key::xattr(id, name));
+            }
+        }
+    }
+    if object.omap_cleared && old.is_some() {
+        crate::remove::clear_omap(change, pool, id);
+    }
+    for (name, value) in &object.omap {
+        let key = key::omap(id, name);
+        let before = change.state.tree.with(&key, |value| name.len() + value.len()).ok().flatten().unwrap_or(0);
+        match value {
+            Some(value) => {
+                change.usage(pool).omap_bytes += (name.len() + value.len()) as i64 - before as i64;
+                change.put(key, value.clone());
+            }
+            None => {
+                change.usage(pool).omap_bytes -= before as i64;
+                change.delete(key);
+            }
+        }
+    }
+}
+
+/// Resolves once the transaction and all before it are durable.
+pub struct Commit {
+    group: Rc<Group>,
+    hot_changes: Vec<HotChange>,
+}
+
+impl Commit {
+    pub async fn durable(self) -> Result<()> {
+        self.group.durable().await
+    }
+
+    /// What the changed objects hold on the hot device now.
+    pub fn hot_changes(&self) -> &[HotChange] {
+        &self.hot_changes
+    }
+}

@@ -1,0 +1,377 @@
+//! An object as a transaction leaves it: steps applied one after the other to whole blocks, whose missing parts are read.
+
+use crate::checksum::block_checksums;
+use crate::error::{Error, Result};
+use crate::index::key;
+use crate::limits::*;
+use crate::object::ObjectKey;
+use crate::record::ObjectRecord;
+use crate::state::blocks_of;
+use crate::store::Inner;
+use basalt_ring::{BLOCK, Buffer, Slice};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// One step of a transaction, as it was asked for.
+pub(crate) enum Step {
+    Touch,
+    Write { offset: u64, data: Slice },
+    Append { data: Slice },
+    Zero { offset: u64, length: u64 },
+    Truncate { size: u64 },
+    Remove,
+    CloneRange { source: usize, source_offset: u64, offset: u64, length: u64 },
+    SetXattr { name: Vec<u8>, value: Vec<u8> },
+    RemoveXattr { name: Vec<u8> },
+    SetOmap { key: Vec<u8>, value: Vec<u8> },
+    RemoveOmap { key: Vec<u8> },
+    ClearOmap,
+}
+
+/// Some blocks of an object as the transaction leaves them.
+pub(crate) enum Content {
+    Data { blocks: Slice, checksums: Vec<u32> },
+    Hole,
+}
+
+/// An object as the transaction leaves it.
+pub(crate) struct Staged {
+    pub object: ObjectKey,
+    /// What the index has.
+    pub record: Option<ObjectRecord>,
+    pub exists: bool,
+    pub size: u64,
+    /// The object was removed on the way: nothing of its old content counts any more.
+    pub fresh: bool,
+    pub changed: bool,
+    /// By first block: length in blocks and content. Never overlapping.
+    pub pieces: BTreeMap<u32, (u32, Content)>,
+    pub xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    pub omap_cleared: bool,
+    /// What clearing takes in the log.
+    pub cleared_bytes: usize,
+    pub omap: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+impl Staged {
+    pub fn new(record: Option<ObjectRecord>, object: ObjectKey) -> Staged {
+        Staged {
+            object,
+            exists: record.is_some(),
+            size: record.map_or(0, |record| record.size),
+            record,
+            fresh: false,
+            changed: false,
+            pieces: BTreeMap::new(),
+            xattrs: BTreeMap::new(),
+            omap_cleared: false,
+            cleared_bytes: 0,
+            omap: BTreeMap::new(),
+        }
+    }
+
+    fn insert(&mut self, block: u32, blocks: u32, content: Content) {
+        if blocks == 0 {
+            return;
+        }
+        let end = block + blocks;
+        let first = self.pieces.range(..block).next_back().map_or(block, |(at, _)| *at);
+        let overlapped: Vec<u32> = self.pieces.range(first..end).map(|(at, _)| *at).collect();
+        for at in overlapped {
+            let Some((length, old)) = self.pieces.remove(&at) else { continue };
+            let old_end = at + length;
+            if old_end <= block {
+                self.pieces.insert(at, (length, old));
+                continue;
+            }
+            if at < block {
+                self.pieces.insert(at, (block - at, cut(&old, 0, block - at)));
+            }
+            if old_end > end {
+                self.pieces.insert(end, (old_end - end, cut(&old, end - at, length)));
+            }
+        }
+        self.pieces.insert(block, (blocks, content));
+    }
+
+    /// A block's staged content: `None` if the transaction has not touched it.
+    fn staged_block(&self, block: u32) -> Option<Option<Slice>> {
+        let (at, (length, content)) = self.pieces.range(..=block).next_back()?;
+        if at + length <= block {
+            return None;
+        }
+        Some(match content {
+            Content::Hole => None,
+            Content::Data { blocks, .. } => {
+                let from = (block - at) as usize * BLOCK;
+                Some(blocks.slice(from..from + BLOCK))
+            }
+        })
+    }
+
+    pub fn checksum(&mut self) {
+        for (_, content) in self.pieces.values_mut() {
+            if let Content::Data { blocks, checksums } = content {
+                *checksums = block_checksums(blocks).collect();
+            }
+        }
+    }
+
+    pub fn data_blocks(&self) -> u64 {
+        let data = |(length, content): &(u32, Content)| match content {
+            Content::Data { .. } => u64::from(*length),
+            Content::Hole => 0,
+        };
+        self.pieces.values().map(data).sum()
+    }
+
+    /// An upper bound for the log.
+    pub fn log_bytes(&self) -> usize {
+        let name = self.object.name.len() + 128;
+        let data = self.data_blocks() as usize * 8
+            + self.pieces.len() * 512
+            + self.data_blocks() as usize / EXTENT_BLOCKS_MAX as usize * 128;
+        // Splitting what lies at the edges rewrites at most two extents a layer and piece.
+        let edges = self.pieces.len() * 4 * (EXTENT_BLOCKS_MAX as usize * 4 + 64);
+        let pairs = |map: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| -> usize {
+            map.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 32).sum()
+        };
+        name + data + edges + self.cleared_bytes + pairs(&self.xattrs) + pairs(&self.omap)
+    }
+}
+
+fn cut(content: &Content, from: u32, to: u32) -> Content {
+    match content {
+        Content::Hole => Content::Hole,
+        Content::Data { blocks, .. } => {
+            Content::Data { blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK), checksums: Vec::new() }
+        }
+    }
+}
+
+/// Applies one step to what is staged.
+pub(crate) async fn stage(inner: &Rc<Inner>, staged: &mut [Staged], index: usize, step: Step) -> Result<()> {
+    if let Step::CloneRange { source, source_offset, offset, length } = step {
+        if !staged[source].exists {
+            return Err(Error::NotFound);
+        }
+        check_size(inner, offset, length)?;
+        if length > 0 {
+            let data = read_staged(inner, &staged[source], source_offset, length).await?;
+            write(inner, &mut staged[index], offset, data).await?;
+        }
+        staged[index].exists = true;
+        staged[index].changed = true;
+        return Ok(());
+    }
+    let object = &mut staged[index];
+    if let Step::Remove = step {
+        if !object.exists {
+            return Err(Error::NotFound);
+        }
+        let (record, key) = (object.record, object.object.clone());
+        *object = Staged { exists: false, size: 0, fresh: true, changed: true, ..Staged::new(record, key) };
+        return Ok(());
+    }
+    if let Step::RemoveXattr { name } = &step {
+        let present = match object.xattrs.get(name) {
+            Some(staged) => staged.is_some(),
+            None => match object.record {
+                Some(record) if !object.fresh => {
+                    let key = key::xattr(record.id, name);
+                    inner.index(|state| state.tree.contains(&key)).await?
+                }
+                _ => false,
+            },
+        };
+        if !present {
+            return Err(if object.exists { Error::NoXattr } else { Error::NotFound });
+        }
+    }
+    object.exists = true;
+    object.changed = true;
+    match step {
+        Step::Touch => {}
+        Step::Write { offset, data } => write(inner, object, offset, data).await?,
+        Step::Append { data } => write(inner, object, object.size, data).await?,
+        Step::Zero { offset, length } => zero(inner, object, offset, length).await?,
+        Step::Truncate { size } => truncate(inner, object, size).await?,
+        Step::SetXattr { name, value } => {
+            check_pair("an xattr's name", &name, 1, XATTR_NAME_BYTES_MAX)?;
+            check_pair("an xattr's value", &value, 0, XATTR_VALUE_BYTES_MAX)?;
+            object.xattrs.insert(name, Some(value));
+        }
+        Step::RemoveXattr { name } => {
+            object.xattrs.insert(name, None);
+        }
+        Step::SetOmap { key, value } => {
+            check_pair("an omap key", &key, 1, OMAP_KEY_BYTES_MAX)?;
+            check_pair("an omap value", &value, 0, OMAP_VALUE_BYTES_MAX)?;
+            object.omap.insert(key, Some(value));
+        }
+        Step::RemoveOmap { key } => {
+            object.omap.insert(key, None);
+        }
+        Step::ClearOmap => {
+            if let Some(record) = object.record.filter(|_| !object.fresh) {
+                let keys =
+                    inner.index(|state| crate::remove::entries(state, &key::omap(record.id, &[]), usize::MAX)).await?;
+                object.cleared_bytes = keys.iter().map(|key| key.len() + 16).sum();
+            }
+            object.omap.clear();
+            object.omap_cleared = true;
+        }
+        Step::Remove | Step::CloneRange { .. } => unreachable!("handled above"),
+    }
+    Ok(())
+}
+
+fn check_pair(what: &str, bytes: &[u8], least: usize, most: usize) -> Result<()> {
+    if (least..=most).contains(&bytes.len()) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{what} has {least} to {most} bytes; this one has {}", bytes.len())))
+}
+
+fn check_size(inner: &Inner, offset: u64, length: u64) -> Result<u64> {
+    let most = inner.options.object_size_max.min(OBJECT_SIZE_LIMIT);
+    match offset.checked_add(length) {
+        Some(end) if end <= most => Ok(end),
+        _ => Err(Error::TooLarge(format!(
+            "an object of {} bytes is larger than osd_max_object_size, {most}; cut it into smaller objects",
+            offset.saturating_add(length)
+        ))),
+    }
+}
+
+/// The bytes of one block as they are before the next step; zeros where there is nothing.
+async fn block(inner: &Rc<Inner>, object: &Staged, block: u32) -> Result<Buffer> {
+    let mut buffer = inner.ring.buffer(BLOCK);
+    match object.staged_block(block) {
+        Some(Some(staged)) => buffer.copy_from_slice(&staged),
+        Some(None) => buffer.fill(0),
+        None => match object.record {
+            Some(record) if !object.fresh && block < blocks_of(record.size) => {
+                buffer = inner.read_blocks(&object.object, record.id, block, block + 1).await?.0;
+            }
+            _ => buffer.fill(0),
+        },
+    }
+    Ok(buffer)
+}
+
+async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice) -> Result<()> {
+    if data.is_empty() {
+        return Ok(());
+    }
+    let end = check_size(inner, offset, data.len() as u64)?;
+    let first = (offset / BLOCK_BYTES) as u32;
+    let head = (offset % BLOCK_BYTES) as usize;
+    let tail = (end % BLOCK_BYTES) as usize;
+    let whole_from = if head == 0 { first } else { first + 1 };
+    let whole_to = (end / BLOCK_BYTES) as u32;
+    let old_size = object.size;
+    if head != 0 {
+        let mut buffer = block(inner, object, first).await?;
+        let count = data.len().min(BLOCK - head);
+        buffer[head..head + count].copy_from_slice(&data[..count]);
+        object.insert(first, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+    }
+    if whole_from < whole_to {
+        let from = (u64::from(whole_from) * BLOCK_BYTES - offset) as usize;
+        let middle = data.slice(from..from + (whole_to - whole_from) as usize * BLOCK);
+        let blocks = if (middle.as_ptr() as usize).is_multiple_of(BLOCK) {
+            middle
+        } else {
+            let mut copy = inner.ring.buffer(middle.len());
+            copy.copy_from_slice(&middle);
+            copy.freeze()
+        };
+        object.insert(whole_from, whole_to - whole_from, Content::Data { blocks, checksums: Vec::new() });
+    }
+    if tail != 0 && whole_to >= whole_from {
+        // What lies behind the write in its last block stays, if there is anything.
+        let mut buffer = if old_size > end {
+            block(inner, object, whole_to).await?
+        } else {
+            let mut zeros = inner.ring.buffer(BLOCK);
+            zeros.fill(0);
+            zeros
+        };
+        buffer[..tail].copy_from_slice(&data[data.len() - tail..]);
+        object.insert(whole_to, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+    }
+    object.size = object.size.max(end);
+    Ok(())
+}
+
+/// Zeros the bytes `[from, to)` of one block.
+async fn zero_within(inner: &Rc<Inner>, object: &mut Staged, at: u32, from: usize, to: usize) -> Result<()> {
+    let mut buffer = block(inner, object, at).await?;
+    buffer[from..to].fill(0);
+    object.insert(at, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+    Ok(())
+}
+
+async fn zero(inner: &Rc<Inner>, object: &mut Staged, offset: u64, length: u64) -> Result<()> {
+    if length == 0 {
+        return Ok(());
+    }
+    let end = check_size(inner, offset, length)?;
+    // Beyond the object's end all is zero already.
+    let visible_end = end.min(object.size);
+    if offset < visible_end {
+        let first = (offset / BLOCK_BYTES) as u32;
+        let last = (visible_end / BLOCK_BYTES) as u32;
+        let (head, tail) = ((offset % BLOCK_BYTES) as usize, (visible_end % BLOCK_BYTES) as usize);
+        if first == last {
+            zero_within(inner, object, first, head, tail).await?;
+        } else {
+            if head != 0 {
+                zero_within(inner, object, first, head, BLOCK).await?;
+            }
+            let from = if head == 0 { first } else { first + 1 };
+            object.insert(from, last - from, Content::Hole);
+            if tail != 0 {
+                zero_within(inner, object, last, 0, tail).await?;
+            }
+        }
+    }
+    object.size = object.size.max(end);
+    Ok(())
+}
+
+async fn truncate(inner: &Rc<Inner>, object: &mut Staged, size: u64) -> Result<()> {
+    check_size(inner, 0, size)?;
+    if size < object.size {
+        let tail = (size % BLOCK_BYTES) as usize;
+        if tail != 0 {
+            zero_within(inner, object, (size / BLOCK_BYTES) as u32, tail, BLOCK).await?;
+        }
+        let from = blocks_of(size);
+        object.insert(from, blocks_of(object.size).saturating_sub(from), Content::Hole);
+    }
+    object.size = size;
+    Ok(())
+}
+
+/// Bytes of a staged object, zeros beyond its end.
+async fn read_staged(inner: &Rc<Inner>, object: &Staged, offset: u64, length: u64) -> Result<Slice> {
+    if offset >= object.size {
+        let mut zeros = inner.ring.buffer(length as usize);
+        zeros.fill(0);
+        return Ok(zeros.freeze());
+    }
+    // Both fit: the object's size is limited, and so was `length`.
+    let from = (offset / BLOCK_BYTES) as u32;
+    let to = (offset + length).div_ceil(BLOCK_BYTES) as u32;
+    let mut buffer = inner.ring.buffer((to - from) as usize * BLOCK);
+    buffer.fill(0);
+    for at in from..to.min(blocks_of(object.size)) {
+        let bytes = block(inner, object, at).await?;
+        let start = (at - from) as usize * BLOCK;
+        buffer[start..start + BLOCK].copy_from_slice(&bytes);
+    }
+    let start = (offset - u64::from(from) * BLOCK_BYTES) as usize;
+    Ok(buffer.freeze().slice(start..start + length as usize))
+}
