@@ -5,7 +5,7 @@
 //! fail their checksum are never returned; dirty hot data is never dropped. Survives power cuts at any point, torn and reordered
 //! writes, and rot (which it reports as `EIO`); a failed write or flush fences it. Called by `osd`, which orders the requests, and
 //! by `basaltd mkfs` and `fsck`. It decides nothing about the tier: it moves what it is told to move.
-//! Start reading at `store`, then `transaction`, `wal` and `checkpoint`; the bytes are described in docs/FORMAT.md.
+//! Start reading at `store`, then `transaction`, `prepared`, `wal` and `checkpoint`; the bytes are described in docs/FORMAT.md.
 
 mod allocator;
 mod checkpoint;
