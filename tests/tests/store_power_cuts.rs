@@ -266,7 +266,7 @@ fn a_power_cut_while_a_removed_object_is_reaped_leaks_nothing() {
         let ring = sim.ring();
         sim.world.block_on(async {
             let store = simulated::open(&ring, shape).await.expect("open");
-            for steps in pieces.chunks(20) {
+            for steps in pieces.chunks(10) {
                 assert!(beginning.model.apply(&key, steps));
                 transact(&ring, &store, &key, steps, Placement::Hot).await.expect("room");
             }
