@@ -5,6 +5,9 @@ use crate::record::References;
 use crate::wal::Side;
 use std::collections::BTreeMap;
 
+/// A block, how often it is referred to, and how often the index says so.
+pub(super) type Miscount = (u64, u32, u32);
+
 pub(super) struct Reached {
     pub side: Side,
     /// A bit a block: referred to.
@@ -58,9 +61,8 @@ impl Reached {
         &self.words
     }
 
-    /// The blocks that are referred to more often than the index counts, as `(block, found, counted)`; and those less often, or by an extent
-    /// that does not say so. After everything was added.
-    pub fn check(&mut self) -> (Vec<(u64, u32, u32)>, Vec<(u64, u32, u32)>) {
+    /// The blocks that are referred to more often than the index counts; and those less often, or by an extent that does not say so. After everything was added.
+    pub fn check(&mut self) -> (Vec<Miscount>, Vec<Miscount>) {
         let mut more = Vec::new();
         let mut other = Vec::new();
         let mut end = 0;
