@@ -21,6 +21,8 @@ mod flush;
 mod format;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 pub mod fsck;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;

@@ -65,7 +65,7 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
-    fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
+    pub fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
         let mut body = Vec::with_capacity(BLOCK);
         body.put_u32(FORMAT_VERSION);
         self.features.encode(&mut body);
@@ -102,7 +102,7 @@ impl Superblock {
     }
 
     /// `None`: not a whole superblock copy. `Some(Err)`: whole, but not for this version.
-    fn decode(bytes: &[u8], block: u64) -> Option<Result<Superblock, String>> {
+    pub fn decode(bytes: &[u8], block: u64) -> Option<Result<Superblock, String>> {
         let mut reader = Reader::new(bytes);
         if reader.bytes(8)? != MAGIC {
             return None;
