@@ -30,6 +30,8 @@ pub(crate) struct Tree {
     dirty_large: usize,
     /// Blocks of nodes that were replaced; the owner hands them to the allocator.
     freed: Vec<Run>,
+    /// Blocks of the nodes that have a place on disk, less those that were replaced.
+    disk_blocks: u64,
     cache: Cache,
 }
 
@@ -44,18 +46,20 @@ impl Tree {
             dirty_nodes: 1,
             dirty_large: 0,
             freed: Vec::new(),
+            disk_blocks: 0,
             cache: Cache::new(cache_bytes),
         }
     }
 
-    /// The tree whose root the checkpoint of generation `generation - 1` wrote.
-    pub fn open(root: NodePointer, generation: u64, cache_bytes: usize) -> Tree {
+    /// The tree whose root the checkpoint of generation `generation - 1` wrote, in so many blocks.
+    pub fn open(root: NodePointer, generation: u64, disk_blocks: u64, cache_bytes: usize) -> Tree {
         Tree {
             root: Child::on_disk(root),
             generation,
             dirty_nodes: 0,
             dirty_large: 0,
             freed: Vec::new(),
+            disk_blocks,
             cache: Cache::new(cache_bytes),
         }
     }
@@ -71,6 +75,16 @@ impl Tree {
     /// How many nodes of the usual size a checkpoint would write now.
     pub fn dirty_nodes(&self) -> u64 {
         (self.dirty_nodes + self.dirty_large) as u64
+    }
+
+    /// A checkpoint gives a node a place.
+    pub fn place(&mut self, child: &Child, pointer: NodePointer) {
+        self.disk_blocks += u64::from(pointer.blocks);
+        child.pointer.set(Some(pointer));
+    }
+
+    pub fn disk_blocks(&self) -> u64 {
+        self.disk_blocks
     }
 
     pub fn is_dirty_enough(&self) -> bool {
@@ -219,7 +233,10 @@ impl Tree {
     /// The tree does not refer to this child any more.
     fn discard(&mut self, child: &Rc<Child>) {
         match child.pointer.get() {
-            Some(pointer) => self.freed.push(Run { at: pointer.block, blocks: pointer.blocks.into() }),
+            Some(pointer) => {
+                self.disk_blocks = self.disk_blocks.saturating_sub(pointer.blocks.into());
+                self.freed.push(Run { at: pointer.block, blocks: pointer.blocks.into() });
+            }
             None => self.dirty_nodes -= 1,
         }
         self.cache.forget(child);
