@@ -588,6 +588,11 @@ impl Store {
         }
     }
 
+    /// Of all pools: bytes on the hot device that are nowhere else, and will need room on base.
+    pub fn hot_dirty_bytes(&self) -> u64 {
+        self.inner.state.borrow().usage.values().map(|usage| usage.public().hot_dirty_bytes).sum()
+    }
+
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {
         self.inner.state.borrow().usage.get(&pool).map(|usage| usage.public()).unwrap_or_default()
     }
