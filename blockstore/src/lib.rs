@@ -37,6 +37,7 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+mod rewrite;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -53,5 +54,5 @@ pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
-pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
+pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;

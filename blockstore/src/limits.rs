@@ -67,6 +67,8 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
+/// Blocks of an object that a rewrite moves at once.
+pub const REWRITE_BLOCKS_MAX: u32 = 1024;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 

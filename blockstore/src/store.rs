@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
 use crate::wal::Side;
-use crate::{checkpoint, evict, flush, format, promote, remove};
+use crate::{checkpoint, evict, flush, format, promote, remove, rewrite};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
 use std::cell::{Cell, RefCell};
@@ -87,6 +87,16 @@ pub struct ReadData {
     /// Bytes that came from base although the store has a hot device: a miss.
     pub base_bytes: u64,
     pub hot_bytes: u64,
+}
+
+/// What a rewrite came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Rewritten {
+    /// Blocks moved.
+    pub blocks: u64,
+    /// Pieces on base of what could be moved, before and after.
+    pub fragments_before: u64,
+    pub fragments_after: u64,
 }
 
 /// An open store. Cheap to clone, `!Send`.
@@ -356,8 +366,9 @@ impl Store {
         inner.flush(Side::Base).await?;
         if inner.devices.hot.is_some() {
             inner.flush(Side::Hot).await?;
-            // Nothing else ever writes the copies on base.
-            superblock::repair(ring, &inner.devices.base).await?;
+        }
+        for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
+            superblock::repair(ring, device).await?;
         }
         // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed. And what an
         // older version would misread must not be written before the superblock says so.
@@ -553,6 +564,12 @@ impl Store {
     pub async fn promote(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<(u64, HotChange)> {
         self.check_fence()?;
         promote::promote(&self.inner, object, offset, length).await
+    }
+
+    /// Gives an object whose bytes on base are in many pieces fewer and larger ones, as far as there is room for them.
+    pub async fn rewrite(&self, object: &ObjectKey) -> Result<Rewritten> {
+        self.check_fence()?;
+        rewrite::rewrite(&self.inner, object).await
     }
 
     /// Objects with anything on the hot device, after `(pool, object)` exclusive, in order: for the tier to learn them after a start.
