@@ -317,6 +317,7 @@ impl<'a> Walk<'a> {
             Content::Omap(key) => found.omap_bytes += (key.len() + value.len()) as u64,
             Content::Extent(layer, block) => {
                 let extent = Extent::decode(value)?;
+                block.checked_add(extent.blocks())?;
                 let run = extent.run();
                 let (side, extents, fits) = match layer {
                     Layer::Base => (Side::Base, &mut found.base, extent.state == ExtentState::Base),
