@@ -112,11 +112,14 @@ impl State {
             }
             self.allocator(*side).free_checked(*run)?;
         }
+        Ok(())
+    }
+
+    pub fn replay_figures(&mut self, entry: &Entry) {
         for (pool, usage) in &entry.usage {
             self.usage.entry(*pool).or_default().add(usage);
         }
         self.next_object = self.next_object.max(entry.next_object);
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
-use crate::replay::{self, Opened};
+use crate::replay::{self, Maps, Opened};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
@@ -137,6 +137,35 @@ impl Drop for Mover {
 }
 
 impl Inner {
+    /// What replay left, with nothing running yet.
+    pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
+        let Opened { superblock, state, next_lsn, .. } = opened;
+        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
+        let features = superblock.features.upgraded();
+        Rc::new(Inner {
+            ring: ring.clone(),
+            options,
+            devices,
+            superblock: RefCell::new(Superblock { features, ..superblock }),
+            state: RefCell::new(state),
+            log: RefCell::new(log),
+            locks: KeyedLock::new(),
+            pending: RefCell::new(HashMap::new()),
+            fenced: RefCell::new(None),
+            checkpoints: Semaphore::new(1),
+            checkpoint_wanted: Event::new(),
+            checkpoint_is_wanted: Cell::new(false),
+            space_freed: Event::new(),
+            removed: Event::new(),
+            flushing: RefCell::new(BTreeSet::new()),
+            movers: RefCell::new(Rc::new(())),
+            mover_done: Event::new(),
+            checksum_errors: Cell::new(0),
+            background_changes: RefCell::new(Vec::new()),
+            tasks: RefCell::new(Vec::new()),
+        })
+    }
+
     pub fn device(&self, side: Side) -> &Device {
         match (side, &self.devices.hot) {
             (Side::Hot, Some(hot)) => hot,
@@ -306,8 +335,8 @@ impl Store {
 
     /// Opens and replays. Time is bounded by the WAL's size.
     pub async fn open(ring: &Ring, devices: Devices, options: OpenOptions) -> Result<Store> {
-        let Opened { superblock, state, next_lsn, replayed } =
-            replay::open(ring, &devices, options.index_cache_bytes).await?;
+        let opened = replay::open(ring, &devices, options.index_cache_bytes, Maps::Believed).await?;
+        let superblock = &opened.superblock;
         let path = devices.base.path().display();
         if let Some(osd) = options.expect_osd.filter(|osd| *osd != superblock.osd) {
             return Err(Error::Refused(format!("{path} holds the store of osd.{}, not of osd.{osd}", superblock.osd)));
@@ -318,32 +347,10 @@ impl Store {
         if let Err(why) = superblock.features.refuse_writing() {
             return Err(Error::Refused(format!("the store on {path} can be read, but not served: {why}")));
         }
-        tracing::info!(osd = superblock.osd, base = %path, replayed, "store opened");
-        let features = superblock.features.upgraded();
-        let is_old = features != superblock.features;
-        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
-        let inner = Rc::new(Inner {
-            ring: ring.clone(),
-            options,
-            devices,
-            superblock: RefCell::new(Superblock { features, ..superblock }),
-            state: RefCell::new(state),
-            log: RefCell::new(log),
-            locks: KeyedLock::new(),
-            pending: RefCell::new(HashMap::new()),
-            fenced: RefCell::new(None),
-            checkpoints: Semaphore::new(1),
-            checkpoint_wanted: Event::new(),
-            checkpoint_is_wanted: Cell::new(false),
-            space_freed: Event::new(),
-            removed: Event::new(),
-            flushing: RefCell::new(BTreeSet::new()),
-            movers: RefCell::new(Rc::new(())),
-            mover_done: Event::new(),
-            checksum_errors: Cell::new(0),
-            background_changes: RefCell::new(Vec::new()),
-            tasks: RefCell::new(Vec::new()),
-        });
+        tracing::info!(osd = superblock.osd, base = %path, opened.replayed, "store opened");
+        let is_old = superblock.features != superblock.features.upgraded();
+        let next_lsn = opened.next_lsn;
+        let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
         inner.flush(Side::Base).await?;
@@ -579,6 +586,11 @@ impl Store {
             index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),
         }
+    }
+
+    /// Of all pools: bytes on the hot device that are nowhere else, and will need room on base.
+    pub fn hot_dirty_bytes(&self) -> u64 {
+        self.inner.state.borrow().usage.values().map(|usage| usage.public().hot_dirty_bytes).sum()
     }
 
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {
