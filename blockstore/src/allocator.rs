@@ -47,8 +47,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Saturates, so that a run which a damaged structure speaks of lies outside of every area.
     pub fn end(&self) -> u64 {
-        self.at + u64::from(self.blocks)
+        self.at.saturating_add(u64::from(self.blocks))
     }
 }
 

@@ -7,12 +7,13 @@
 use crate::allocator::{Allocator, PAGE_BITS, PageSlot, Run};
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
+use crate::features::Features;
 use crate::fsck::{self, FsckOptions};
 use crate::index::{Body, Content, Layer, Node, NodePointer, Tree, key};
 use crate::layout::Layout;
 use crate::limits::{BLOCK_BYTES, NODE_BLOCKS_MAX, NODE_BYTES, NODE_ENTRY_HEADER_BYTES, NODE_HEADER_BYTES};
 use crate::object::{ObjectId, ObjectKey};
-use crate::record::{Extent, ExtentState, HotSummary, ObjectRecord, Usage};
+use crate::record::{Extent, ExtentState, HotSummary, ObjectRecord, References, Usage};
 use crate::store::{Devices, FormatOptions, OpenOptions, Placement, Store};
 use crate::superblock::{self, Role, Superblock};
 use crate::wal::{self, Allocation, Entry, Header, Kind, Side};
@@ -64,6 +65,7 @@ pub fn superblock(bytes: &[u8]) {
 fn superblock_seeds() -> Vec<Vec<u8>> {
     let seed = |hot_bytes: Option<u64>, role: Role| {
         let superblock = Superblock {
+            features: Features::CURRENT,
             sequence: 3,
             store_id: STORE_ID,
             fsid: [1; 16],
@@ -76,6 +78,7 @@ fn superblock_seeds() -> Vec<Vec<u8>> {
             clean: true,
             role,
             pages_digests: [1, 2],
+            index_blocks: 4,
         };
         trimmed(superblock.encode(0, 0))
     };
@@ -167,7 +170,7 @@ pub fn wal_record(bytes: &[u8]) {
 
 fn entry(object: &ObjectKey) -> Entry {
     let id = ObjectId(90);
-    let extent = Extent { address: 700, state: ExtentState::Base, checksums: vec![1, 2, 3] };
+    let extent = Extent { address: 700, state: ExtentState::Base, shared: false, checksums: vec![1, 2, 3] };
     let record = ObjectRecord { id, size: 9000, version: 1, mtime_ns: 5 };
     Entry {
         next_object: 91,
@@ -215,10 +218,13 @@ pub fn index_node(bytes: &[u8]) {
     let mut pointer = NodePointer { block: 50, blocks: (block.len() / BLOCK) as u8, crc: 0, generation: GENERATION };
     pointer.crc = Node::checksum(&STORE_ID, pointer.block, GENERATION, &block);
     let Ok(node) = Node::decode(&block, &pointer, &STORE_ID) else { return };
-    assert_eq!(node.encode(), block, "a node is its bytes");
+    let encoded = node.encode();
+    pointer.crc = Node::checksum(&STORE_ID, pointer.block, GENERATION, &encoded);
+    let again = Node::decode(&encoded, &pointer, &STORE_ID).map(|again| again.encode());
+    assert!(again == Ok(encoded), "a node is what it was encoded from");
 
     let Body::Leaf(_) = &node.body else { return };
-    let mut tree = Tree::open(pointer, GENERATION + 1, 1 << 20);
+    let mut tree = Tree::open(pointer, GENERATION + 1, pointer.blocks.into(), 1 << 20);
     let root = tree.root();
     tree.loaded(&root, node);
     let mut keys: Vec<Vec<u8>> = Vec::new();
@@ -294,11 +300,14 @@ fn index_key(bytes: &[u8]) {
     same(key::parse_log(bytes).map(|(pool, pg, version)| key::log(pool, pg, version)));
     same(key::parse_pool_usage(bytes).map(key::pool_usage));
     same(key::parse_removed(bytes).map(key::removed));
+    same(key::parse_references(bytes).map(|(side, address)| key::references(side, address)));
     if let Some((pool, pg)) = key::parse_pg(bytes) {
         assert!(bytes.starts_with(&key::objects_of(pool, pg)) || bytes.starts_with(&key::log_of(pool, pg)));
     }
     let content = key::parse_content(bytes);
-    if let Some((object, Content::Extent(layer, block))) = content {
+    if let Some((object, Content::Inline)) = content {
+        same(Some(key::inline(object)));
+    } else if let Some((object, Content::Extent(layer, block))) = content {
         same(Some(key::extent(object, layer, block)));
     } else if let Some((object, Content::Xattr(name))) = content {
         same(Some(key::xattr(object, &name)));
@@ -319,6 +328,7 @@ fn index_value(bytes: &[u8]) {
         assert_eq!(extent.part(0, end), extent);
         extent.encode()
     }));
+    same(References::decode(bytes).map(|references| references.encode()));
     same(HotSummary::decode(bytes).map(|summary| summary.encode()));
     let mut reader = Reader::new(bytes);
     let usage = Usage::decode(&mut reader).filter(|_| reader.is_empty());
@@ -336,9 +346,12 @@ fn index_entry_seeds() -> Vec<Vec<u8>> {
         key::log(3, 4, 5),
         key::pool_usage(3),
         key::removed(id),
+        key::inline(id),
+        key::references(Side::Hot, 900),
         key::extent(id, Layer::Hot, 6),
     ];
     let mut values = vec![HotSummary { dirty_blocks: 1, clean_blocks: 2, dirty_since_ns: 3 }.encode(), vec![0; 48]];
+    values.push(References { blocks: 3, count: 2 }.encode());
     for (key, value) in entry(&object("name")).mutations {
         keys.push(key);
         values.extend(value);
@@ -499,11 +512,14 @@ fn wal_replay_seeds() -> Vec<Vec<u8>> {
         let mut new = Vec::new();
         entry(&object("new")).encode(&mut new);
         let mut gone = Vec::new();
-        let touched = ObjectRecord { id: ObjectId(91), size: 0, version: 1, mtime_ns: 5 };
+        let touched = ObjectRecord { id: ObjectId(91), size: 5, version: 1, mtime_ns: 5 };
         Entry {
             next_object: 92,
-            mutations: vec![(key::object(&object("empty")), Some(touched.encode()))],
-            usage: [(1, Usage { objects: 1, ..Usage::default() })].into(),
+            mutations: vec![
+                (key::object(&object("small")), Some(touched.encode())),
+                (key::inline(ObjectId(91)), Some(b"bytes".to_vec())),
+            ],
+            usage: [(1, Usage { objects: 1, data_bytes: 5, ..Usage::default() })].into(),
             ..Entry::default()
         }
         .encode(&mut gone);

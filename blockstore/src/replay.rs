@@ -345,8 +345,7 @@ impl Opener<'_> {
         for allocation in entries.iter().flat_map(|entry| &entry.allocations) {
             let device = device(self.devices, allocation.side);
             let length = allocation.checksums.len() * BLOCK;
-            let end = (allocation.address + allocation.checksums.len() as u64) * BLOCK_BYTES;
-            if end > device.info().size {
+            if allocation.run().end() > device.info().size / BLOCK_BYTES {
                 return false;
             }
             let (outcome, buffer) = device.read(allocation.address * BLOCK_BYTES, self.ring.buffer(length)).await;

@@ -57,7 +57,7 @@ impl State {
         self.tree.scan(&first, Some(&end), |key, value| {
             if let (Some((_, crate::index::Content::Extent(_, block))), Some(extent)) =
                 (key::parse_content(key), Extent::decode(value))
-                && block + extent.blocks() > from
+                && block.checked_add(extent.blocks()).is_some_and(|end| end > from)
             {
                 extents.push((block, extent));
             }

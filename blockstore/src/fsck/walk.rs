@@ -252,6 +252,7 @@ impl<'a> Walk<'a> {
             Content::Omap(key) => found.omap_bytes += (key.len() + value.len()) as u64,
             Content::Extent(layer, block) => {
                 let extent = Extent::decode(value)?;
+                block.checked_add(extent.blocks())?;
                 reached = Some((layer, block, extent.run(), extent.shared, extent.layer() == layer));
                 match layer {
                     Layer::Base => found.base.insert(block, extent),
