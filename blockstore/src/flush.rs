@@ -391,8 +391,9 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
             let same = extent.state == ExtentState::HotDirty
                 && block >= unit.block
                 && extent.address == unit.extent.address + u64::from(block - unit.block);
-            if same {
-                still.push((block, block + extent.blocks()));
+            let end = block + extent.blocks();
+            if same && unit.parts.iter().all(|part| is_in_place(change, unit.object, part, block, end)) {
+                still.push((block, end));
                 let clean = Extent { state: ExtentState::HotClean, ..extent };
                 change.put(key::extent(unit.object, Layer::Hot, block), clean.encode());
             }
@@ -434,6 +435,24 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
         summary.dirty_since_ns = started_ns;
     }
     blocks
+}
+
+/// Whether the blocks that a part wrote in place are still the object's, as far as the part lies in `[from, to)`. They may not be although
+/// the same hot blocks are at the same place as before: a clone of this very data may have come over both since.
+fn is_in_place(change: &Change, object: ObjectId, part: &Part, from: u32, to: u32) -> bool {
+    let (from, to) = (from.max(part.block), to.min(part.block + part.blocks()));
+    if part.reserved || from >= to {
+        return true;
+    }
+    let mut at = from;
+    for (block, extent) in change.extents(object, Layer::Base, from, to) {
+        let same = extent.address + u64::from(at) == part.base_address + u64::from(at - part.block) + u64::from(block);
+        if block > at || !same {
+            return false;
+        }
+        at = block + extent.blocks();
+    }
+    at >= to
 }
 
 /// Base blocks were written in place: their extents get the new checksums.
