@@ -112,6 +112,12 @@ impl Header {
         header
     }
 
+    /// The header of whatever record begins in this block, at its own place in the log or at another.
+    pub fn decode_any(block: &[u8], store_id: &[u8; 16]) -> Option<Header> {
+        let lsn = Reader::new(block.get(8..)?).u64()?;
+        Header::decode(block, store_id, lsn)
+    }
+
     /// The header of the record at `lsn`, if there is a whole one in this block.
     pub fn decode(block: &[u8], store_id: &[u8; 16], lsn: u64) -> Option<Header> {
         let mut reader = Reader::new(block);

@@ -2,7 +2,9 @@
 //! both, and the enumeration of crash images. The tests themselves are under `tests/` (one file a subject) and `tests/regressions/`.
 
 pub mod crash;
+pub mod lives;
 pub mod model;
 pub mod random;
 pub mod random_work;
 pub mod simulated_store;
+pub mod verdict;
