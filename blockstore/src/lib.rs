@@ -37,6 +37,10 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;

@@ -8,6 +8,7 @@ use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Maps, Opened};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
@@ -353,9 +354,13 @@ impl Store {
         let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
-        inner.flush(Side::Base).await?;
+        if !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Base).await?;
+        }
         if inner.devices.hot.is_some() {
-            inner.flush(Side::Hot).await?;
+            if !sabotaged(Sabotage::OpenWithoutFlush) {
+                inner.flush(Side::Hot).await?;
+            }
             // Nothing else ever writes the copies on base.
             superblock::repair(ring, &inner.devices.base).await?;
         }
