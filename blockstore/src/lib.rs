@@ -38,6 +38,10 @@ mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
 mod rewrite;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;

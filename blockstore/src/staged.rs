@@ -6,6 +6,7 @@ use crate::index::key;
 use crate::limits::*;
 use crate::object::ObjectKey;
 use crate::record::ObjectRecord;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
 use crate::store::Inner;
 use basalt_ring::{BLOCK, Buffer, Slice};
@@ -481,7 +482,7 @@ async fn truncate(inner: &Rc<Inner>, object: &mut Staged, size: u64) -> Result<(
     check_size(inner, 0, size)?;
     if size < object.size {
         let tail = (size % BLOCK_BYTES) as usize;
-        if tail != 0 {
+        if tail != 0 && !sabotaged(Sabotage::TruncateKeepsTheTail) {
             zero_within(inner, object, (size / BLOCK_BYTES) as u32, tail, BLOCK).await?;
         }
         let from = blocks_of(size);

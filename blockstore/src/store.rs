@@ -8,6 +8,7 @@ use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Maps, Opened};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
@@ -363,9 +364,13 @@ impl Store {
         let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
-        inner.flush(Side::Base).await?;
+        if !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Base).await?;
+        }
         if inner.devices.hot.is_some() {
-            inner.flush(Side::Hot).await?;
+            if !sabotaged(Sabotage::OpenWithoutFlush) {
+                inner.flush(Side::Hot).await?;
+            }
         }
         for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
             superblock::repair(ring, device).await?;

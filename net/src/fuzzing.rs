@@ -166,6 +166,7 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         epoch: 9,
         base_total_bytes: 1 << 40,
         base_used_bytes: 7,
+        base_promised_bytes: 0,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
         fault: text("flush failed"),
