@@ -35,6 +35,8 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod scrub;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -51,5 +53,7 @@ pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
+pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
 pub use transaction::Transaction;
+pub use wal::Side;
