@@ -4,7 +4,6 @@ use super::cursor::Place;
 use super::shape::Shape;
 use super::{ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 use crate::allocator::PageSlot;
-use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::index::{Key, Missing, NodePointer, key};
 use crate::layout::Layout;
@@ -23,39 +22,29 @@ fn finding(inner: &Inner, subject: ScrubSubject, side: Side, block: u64, why: St
     ScrubFinding { subject, kind: ScrubKind::Metadata, side, device, address: block * BLOCK_BYTES, why, repaired }
 }
 
-/// The four copies on each device. All of them are written anew by a checkpoint, those beside a hot device by nobody else.
+/// The four copies on each device.
 pub(super) async fn superblocks(inner: &Rc<Inner>, step: &mut ScrubStep) -> Result<Option<Place>> {
+    // A checkpoint writes them.
+    let _no_checkpoint = inner.checkpoints.acquire(1).await;
     let sides = if inner.index_side() == Side::Hot { vec![Side::Hot, Side::Base] } else { vec![Side::Base] };
     for side in sides {
-        let damaged = damaged_copies(inner, side).await?;
+        let device = inner.device(side);
+        let before = superblock::read(&inner.ring, device).await?.current();
         step.bytes += 4 * BLOCK_BYTES;
-        if damaged.is_empty() {
+        if before == [true; 4] {
             continue;
         }
-        if side == inner.index_side() {
-            checkpoint::checkpoint(inner, false).await?;
-        } else {
-            superblock::repair(&inner.ring, inner.device(side)).await?;
-        }
-        let still = damaged_copies(inner, side).await?;
-        for (copy, block) in damaged {
-            let repaired = !still.contains(&(copy, block));
+        superblock::repair(&inner.ring, device).await?;
+        let after = superblock::read(&inner.ring, device).await?.current();
+        let blocks = Layout::superblock_copies(device.info().size / BLOCK_BYTES);
+        for ((copy, block), (_, repaired)) in
+            (0u8..).zip(blocks).zip(before.into_iter().zip(after)).filter(|(_, (current, _))| !current)
+        {
             let subject = ScrubSubject::SuperblockCopy(copy);
             step.findings.push(finding(inner, subject, side, block, "damaged".to_owned(), repaired));
         }
     }
     Ok(Some(Place::Pages { page: 0 }))
-}
-
-/// Copies that are not whole, with their blocks.
-async fn damaged_copies(inner: &Rc<Inner>, side: Side) -> Result<Vec<(u8, u64)>> {
-    // A checkpoint writes them.
-    let _no_checkpoint = inner.checkpoints.acquire(1).await;
-    let device = inner.device(side);
-    let copies = superblock::read(&inner.ring, device).await?;
-    let blocks = Layout::superblock_copies(device.info().size / BLOCK_BYTES);
-    let numbered = (0u8..).zip(blocks).zip(copies.whole);
-    Ok(numbered.filter(|(_, whole)| !whole).map(|(copy, _)| copy).collect())
 }
 
 /// The newest slot of each allocation page: that is what the next start reads.
