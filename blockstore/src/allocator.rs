@@ -217,6 +217,16 @@ impl Allocator {
         self.slots.len() as u64
     }
 
+    /// The slot with the newest image of a page, and its generation.
+    pub fn newest_slot(&self, page: u64) -> (u8, u64) {
+        self.slots[page as usize]
+    }
+
+    /// The next checkpoint writes this page, changed or not.
+    pub fn rewrite_page(&mut self, page: u64) {
+        self.changed.insert(page);
+    }
+
     /// The blocks that may be allocated, as `[first, end)`.
     pub fn area(&self) -> (u64, u64) {
         (self.first, self.end)

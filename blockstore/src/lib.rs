@@ -42,6 +42,8 @@ mod rewrite;
 pub mod sabotage;
 #[cfg(not(feature = "sabotage"))]
 mod sabotage;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod scrub;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -58,5 +60,7 @@ pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
+pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
+pub use wal::Side;

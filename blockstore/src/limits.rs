@@ -81,6 +81,16 @@ pub const SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(20)
 /// A read whose extents change under it is planned anew at most so often.
 pub const READ_RETRIES_MAX: usize = 16;
 
+/// Of a step of a scrub, besides its bytes: objects that have none, allocation pages, and index nodes listed at once.
+pub const SCRUB_STEP_OBJECTS_MAX: u64 = 256;
+pub const SCRUB_STEP_PAGES_MAX: u64 = 64;
+pub const SCRUB_STEP_NODES_MAX: usize = 64;
+/// What is read of an object at once is not less, even if the step is near its end.
+pub const SCRUB_WINDOW_BLOCKS_MIN: u64 = 16;
+/// An object is worth rewriting once it lies in so many pieces, and in so many times as many as it must.
+pub const FRAGMENTS_WORTH_REWRITING: u64 = 8;
+pub const FRAGMENTS_PER_IDEAL: u64 = 4;
+
 const _: () = assert!(NODE_BLOCKS_MAX <= 255, "a pointer counts blocks in one byte");
 const _: () = assert!(NODE_BYTES <= NODE_BLOCKS_MAX * BLOCK);
 const _: () = assert!(XATTR_VALUE_BYTES_MAX <= VALUE_BYTES_MAX && LOG_ENTRY_BYTES_MAX <= VALUE_BYTES_MAX);

@@ -9,6 +9,7 @@ use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Maps, Opened};
 use crate::sabotage::{Sabotage, sabotaged};
+use crate::scrub::{self, ScrubCursor, ScrubStep};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
@@ -635,6 +636,12 @@ impl Store {
     /// Bytes of index nodes in memory that could be dropped.
     pub fn index_cached_bytes(&self) -> usize {
         self.inner.state.borrow().tree.cached_bytes()
+    }
+
+    /// One step of a pass that compares everything on the devices with its checksums; see `scrub`. Reads about `bytes_max`.
+    pub async fn scrub_step(&self, cursor: ScrubCursor, bytes_max: u64) -> Result<ScrubStep> {
+        self.check_fence()?;
+        scrub::step(&self.inner, cursor, bytes_max).await
     }
 
     pub async fn checkpoint(&self) -> Result<()> {

@@ -42,7 +42,7 @@ pub(crate) const HEADER_BYTES: usize = 64;
 
 /// Which device of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Side {
+pub enum Side {
     Base,
     Hot,
 }
