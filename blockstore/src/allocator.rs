@@ -24,6 +24,7 @@
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,8 +48,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Saturates, so that a run which a damaged structure speaks of lies outside of every area.
     pub fn end(&self) -> u64 {
-        self.at + u64::from(self.blocks)
+        self.at.saturating_add(u64::from(self.blocks))
     }
 }
 
@@ -172,6 +174,33 @@ impl Allocator {
         self.free_zone = self.count_free(self.zone_at, self.end);
     }
 
+    /// Before the map is made anew: nothing may be allocated, and anything freed.
+    pub fn use_all(&mut self) {
+        self.words.fill(u64::MAX);
+        (self.free_data, self.free_zone) = (0, 0);
+    }
+
+    /// Takes over a map made anew. `used`: by what there is now. `kept`: by what the checkpoint on disk refers to; free after the next one.
+    pub fn rebuild(&mut self, used: &[u64], kept: &[u64]) {
+        self.use_all();
+        let ours =
+            |words: &[u64], block: u64| words.get((block / 64) as usize).is_some_and(|w| w >> (block % 64) & 1 == 1);
+        self.pending.clear();
+        self.pending_blocks = 0;
+        for block in self.first..self.end {
+            let run = Run { at: block, blocks: 1 };
+            match (ours(used, block), ours(kept, block)) {
+                (true, _) => {}
+                (false, true) => {
+                    self.pending.push(run);
+                    self.pending_blocks += 1;
+                }
+                (false, false) => self.set(run, false),
+            }
+        }
+        self.changed = (0..self.page_count()).collect();
+    }
+
     fn count_free(&self, from: u64, end: u64) -> u64 {
         let mut free = 0;
         let mut block = from;
@@ -186,6 +215,16 @@ impl Allocator {
 
     pub fn page_count(&self) -> u64 {
         self.slots.len() as u64
+    }
+
+    /// The slot with the newest image of a page, and its generation.
+    pub fn newest_slot(&self, page: u64) -> (u8, u64) {
+        self.slots[page as usize]
+    }
+
+    /// The next checkpoint writes this page, changed or not.
+    pub fn rewrite_page(&mut self, page: u64) {
+        self.changed.insert(page);
     }
 
     /// The blocks that may be allocated, as `[first, end)`.
@@ -392,9 +431,12 @@ impl Allocator {
     /// Blocks that the next checkpoint will not refer to any more.
     pub fn free(&mut self, run: Run) {
         assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
+        self.mark_changed(run);
+        if sabotaged(Sabotage::ReuseFreedSpaceAtOnce) {
+            return self.set(run, false);
+        }
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);
-        self.mark_changed(run);
     }
 
     /// Replay: like [`Allocator::free`], for what the log says.
@@ -443,6 +485,7 @@ impl Allocator {
             })
             .collect();
         let reserved = self.reserved.iter().map(|(&at, &blocks)| Run { at, blocks });
+        let reserved = reserved.filter(|_| !sabotaged(Sabotage::FreezeReservations));
         for run in self.releasing.iter().copied().chain(reserved) {
             for block in run.at..run.end() {
                 if let Some(image) = images.get_mut(&(block / PAGE_BITS)) {
@@ -462,7 +505,8 @@ impl Allocator {
     /// The frozen checkpoint is durable: its images are the newest.
     pub fn images_written(&mut self, images: &[PageImage], generation: u64) {
         for image in images {
-            self.slots[image.page as usize] = (image.slot as u8, generation);
+            let slot = if sabotaged(Sabotage::OverwriteTheNewestPage) { 1 - image.slot } else { image.slot };
+            self.slots[image.page as usize] = (slot as u8, generation);
         }
     }
 

@@ -21,6 +21,8 @@ mod flush;
 mod format;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 pub mod fsck;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
@@ -35,6 +37,13 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+mod rewrite;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod scrub;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -51,5 +60,7 @@ pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
-pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
+pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
+pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
+pub use wal::Side;

@@ -7,12 +7,14 @@ use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
-use crate::replay::{self, Opened};
+use crate::replay::{self, Maps, Opened};
+use crate::sabotage::{Sabotage, sabotaged};
+use crate::scrub::{self, ScrubCursor, ScrubStep};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
 use crate::wal::Side;
-use crate::{checkpoint, evict, flush, format, promote, remove};
+use crate::{checkpoint, evict, flush, format, promote, remove, rewrite};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
 use std::cell::{Cell, RefCell};
@@ -89,6 +91,16 @@ pub struct ReadData {
     pub hot_bytes: u64,
 }
 
+/// What a rewrite came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Rewritten {
+    /// Blocks moved.
+    pub blocks: u64,
+    /// Pieces on base of what could be moved, before and after.
+    pub fragments_before: u64,
+    pub fragments_after: u64,
+}
+
 /// An open store. Cheap to clone, `!Send`.
 #[derive(Clone)]
 pub struct Store {
@@ -137,6 +149,35 @@ impl Drop for Mover {
 }
 
 impl Inner {
+    /// What replay left, with nothing running yet.
+    pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
+        let Opened { superblock, state, next_lsn, .. } = opened;
+        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
+        let features = superblock.features.upgraded();
+        Rc::new(Inner {
+            ring: ring.clone(),
+            options,
+            devices,
+            superblock: RefCell::new(Superblock { features, ..superblock }),
+            state: RefCell::new(state),
+            log: RefCell::new(log),
+            locks: KeyedLock::new(),
+            pending: RefCell::new(HashMap::new()),
+            fenced: RefCell::new(None),
+            checkpoints: Semaphore::new(1),
+            checkpoint_wanted: Event::new(),
+            checkpoint_is_wanted: Cell::new(false),
+            space_freed: Event::new(),
+            removed: Event::new(),
+            flushing: RefCell::new(BTreeSet::new()),
+            movers: RefCell::new(Rc::new(())),
+            mover_done: Event::new(),
+            checksum_errors: Cell::new(0),
+            background_changes: RefCell::new(Vec::new()),
+            tasks: RefCell::new(Vec::new()),
+        })
+    }
+
     pub fn device(&self, side: Side) -> &Device {
         match (side, &self.devices.hot) {
             (Side::Hot, Some(hot)) => hot,
@@ -306,8 +347,8 @@ impl Store {
 
     /// Opens and replays. Time is bounded by the WAL's size.
     pub async fn open(ring: &Ring, devices: Devices, options: OpenOptions) -> Result<Store> {
-        let Opened { superblock, state, next_lsn, replayed } =
-            replay::open(ring, &devices, options.index_cache_bytes).await?;
+        let opened = replay::open(ring, &devices, options.index_cache_bytes, Maps::Believed).await?;
+        let superblock = &opened.superblock;
         let path = devices.base.path().display();
         if let Some(osd) = options.expect_osd.filter(|osd| *osd != superblock.osd) {
             return Err(Error::Refused(format!("{path} holds the store of osd.{}, not of osd.{osd}", superblock.osd)));
@@ -318,39 +359,22 @@ impl Store {
         if let Err(why) = superblock.features.refuse_writing() {
             return Err(Error::Refused(format!("the store on {path} can be read, but not served: {why}")));
         }
-        tracing::info!(osd = superblock.osd, base = %path, replayed, "store opened");
-        let features = superblock.features.upgraded();
-        let is_old = features != superblock.features;
-        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
-        let inner = Rc::new(Inner {
-            ring: ring.clone(),
-            options,
-            devices,
-            superblock: RefCell::new(Superblock { features, ..superblock }),
-            state: RefCell::new(state),
-            log: RefCell::new(log),
-            locks: KeyedLock::new(),
-            pending: RefCell::new(HashMap::new()),
-            fenced: RefCell::new(None),
-            checkpoints: Semaphore::new(1),
-            checkpoint_wanted: Event::new(),
-            checkpoint_is_wanted: Cell::new(false),
-            space_freed: Event::new(),
-            removed: Event::new(),
-            flushing: RefCell::new(BTreeSet::new()),
-            movers: RefCell::new(Rc::new(())),
-            mover_done: Event::new(),
-            checksum_errors: Cell::new(0),
-            background_changes: RefCell::new(Vec::new()),
-            tasks: RefCell::new(Vec::new()),
-        });
+        tracing::info!(osd = superblock.osd, base = %path, opened.replayed, "store opened");
+        let is_old = superblock.features != superblock.features.upgraded();
+        let next_lsn = opened.next_lsn;
+        let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
-        inner.flush(Side::Base).await?;
+        if !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Base).await?;
+        }
         if inner.devices.hot.is_some() {
-            inner.flush(Side::Hot).await?;
-            // Nothing else ever writes the copies on base.
-            superblock::repair(ring, &inner.devices.base).await?;
+            if !sabotaged(Sabotage::OpenWithoutFlush) {
+                inner.flush(Side::Hot).await?;
+            }
+        }
+        for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
+            superblock::repair(ring, device).await?;
         }
         // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed. And what an
         // older version would misread must not be written before the superblock says so.
@@ -548,6 +572,12 @@ impl Store {
         promote::promote(&self.inner, object, offset, length).await
     }
 
+    /// Gives an object whose bytes on base are in many pieces fewer and larger ones, as far as there is room for them.
+    pub async fn rewrite(&self, object: &ObjectKey) -> Result<Rewritten> {
+        self.check_fence()?;
+        rewrite::rewrite(&self.inner, object).await
+    }
+
     /// Objects with anything on the hot device, after `(pool, object)` exclusive, in order: for the tier to learn them after a start.
     pub async fn list_hot(&self, after: (u32, ObjectId), max: usize) -> Result<(Vec<HotChange>, bool)> {
         self.check_fence()?;
@@ -581,6 +611,11 @@ impl Store {
         }
     }
 
+    /// Of all pools: bytes on the hot device that are nowhere else, and will need room on base.
+    pub fn hot_dirty_bytes(&self) -> u64 {
+        self.inner.state.borrow().usage.values().map(|usage| usage.public().hot_dirty_bytes).sum()
+    }
+
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {
         self.inner.state.borrow().usage.get(&pool).map(|usage| usage.public()).unwrap_or_default()
     }
@@ -601,6 +636,12 @@ impl Store {
     /// Bytes of index nodes in memory that could be dropped.
     pub fn index_cached_bytes(&self) -> usize {
         self.inner.state.borrow().tree.cached_bytes()
+    }
+
+    /// One step of a pass that compares everything on the devices with its checksums; see `scrub`. Reads about `bytes_max`.
+    pub async fn scrub_step(&self, cursor: ScrubCursor, bytes_max: u64) -> Result<ScrubStep> {
+        self.check_fence()?;
+        scrub::step(&self.inner, cursor, bytes_max).await
     }
 
     pub async fn checkpoint(&self) -> Result<()> {

@@ -31,7 +31,9 @@
 use crate::allocator::Run;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
+use crate::limits::{ADDRESS_LIMIT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::Usage;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::BTreeMap;
 
@@ -40,7 +42,7 @@ pub(crate) const HEADER_BYTES: usize = 64;
 
 /// Which device of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Side {
+pub enum Side {
     Base,
     Hot,
 }
@@ -85,8 +87,13 @@ pub(crate) fn record_blocks(body_bytes: usize) -> u64 {
     (HEADER_BYTES + body_bytes).div_ceil(BLOCK) as u64
 }
 
+/// What of a position a record is bound to: all of it, unless sabotaged.
+fn lap_of(lsn: u64) -> u64 {
+    if sabotaged(Sabotage::ReplayAStaleLap) { 0 } else { lsn }
+}
+
 fn seed(store_id: &[u8; 16], lsn: u64) -> Seed {
-    Seed::new(store_id, b"WALR", lsn, 0)
+    Seed::new(store_id, b"WALR", lap_of(lsn), 0)
 }
 
 impl Header {
@@ -124,7 +131,7 @@ impl Header {
             return None;
         }
         let crc = reader.u32()?;
-        if seed(store_id, lsn).checksum(block.get(8..HEADER_BYTES)?) != crc || reader.u64()? != lsn {
+        if seed(store_id, lsn).checksum(block.get(8..HEADER_BYTES)?) != crc || lap_of(reader.u64()?) != lap_of(lsn) {
             return None;
         }
         let header = Header {
@@ -150,7 +157,7 @@ impl Header {
 }
 
 pub(crate) fn body_checksum(store_id: &[u8; 16], lsn: u64, body: &[u8]) -> u32 {
-    Seed::new(store_id, b"WALB", lsn, 0).checksum(body)
+    Seed::new(store_id, b"WALB", lap_of(lsn), 0).checksum(body)
 }
 
 /// Blocks that a transaction allocated, and what it wrote there.
@@ -218,11 +225,17 @@ impl Entry {
         for _ in 0..reader.u32()? {
             let put = reader.u8()?;
             let key_len = usize::from(reader.u16()?);
+            if key_len > KEY_BYTES_MAX {
+                return None;
+            }
             let key = reader.bytes(key_len)?.to_vec();
             let value = match put {
                 0 => None,
                 1 => {
                     let value_len = reader.u32()? as usize;
+                    if value_len > VALUE_BYTES_MAX {
+                        return None;
+                    }
                     Some(reader.bytes(value_len)?.to_vec())
                 }
                 _ => return None,
@@ -231,7 +244,7 @@ impl Entry {
         }
         for _ in 0..reader.u32()? {
             let side = Side::decode(reader.u8()?)?;
-            let address = reader.u64()?;
+            let address = reader.u64().filter(|address| *address < ADDRESS_LIMIT)?;
             let count = reader.u32()? as usize;
             if count > reader.remaining() / 4 {
                 return None;
@@ -241,7 +254,8 @@ impl Entry {
         }
         for _ in 0..reader.u32()? {
             let side = Side::decode(reader.u8()?)?;
-            entry.frees.push((side, Run { at: reader.u64()?, blocks: reader.u32()? }));
+            let at = reader.u64().filter(|at| *at < ADDRESS_LIMIT)?;
+            entry.frees.push((side, Run { at, blocks: reader.u32()? }));
         }
         for _ in 0..reader.u32()? {
             let pool = reader.u32()?;
@@ -292,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in any::<u64>(), crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
+        fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in 0..ADDRESS_LIMIT, crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
             let mut entry = Entry { next_object: at, mutations: keys, ..Entry::default() };
             entry.allocations.push(Allocation { side: Side::Hot, address: at, checksums: crcs });
             entry.frees.push((Side::Base, Run { at, blocks: 9 }));

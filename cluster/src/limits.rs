@@ -40,9 +40,6 @@ pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// The core gets a tick this often.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Of a base device: above the first there is a warning, above the second an error.
-pub const NEARFULL_RATIO: f64 = 0.85;
-pub const FULL_RATIO: f64 = 0.95;
 /// A tier is near full this far between its full ratio and its target; Ceph's constant.
 pub const TIER_NEAR_FULL_OF_REST: f64 = 0.66;
 
@@ -73,8 +70,13 @@ pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// Lines of detail of one health check, as in Ceph.
 pub const HEALTH_DETAIL_MAX: usize = 50;
+/// Of what an OSD says in words: a fault, or a line of what its scrub found.
+pub const REPORTED_CHARS_MAX: usize = 512;
 /// Of one command's string arguments.
 pub const ARGUMENT_BYTES_MAX: usize = 4096;
+/// Less would never be through with a device.
+pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());

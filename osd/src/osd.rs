@@ -7,15 +7,18 @@ use crate::pg::Pg;
 use crate::pg::placement::{self, Claim, Verdict};
 use crate::pool_removal;
 use crate::refusal::Refusal;
+use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::tier_driver::TierDriver;
 use basalt_blockstore::Store;
+use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{OsdReport, PoolReport};
-use basalt_ring::local::{Event, Semaphore};
+use basalt_ring::local::{Event, Semaphore, select};
 use basalt_ring::{Elapsed, Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,15 +26,12 @@ use std::sync::Arc;
 pub struct OsdOptions {
     /// Bytes.
     pub max_object_size: u64,
-    pub full_ratio: f64,
+    pub scrub: ScrubSettings,
 }
 
 impl Default for OsdOptions {
     fn default() -> OsdOptions {
-        OsdOptions {
-            max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT,
-            full_ratio: limits::FULL_RATIO_DEFAULT,
-        }
+        OsdOptions { max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT, scrub: ScrubSettings::default() }
     }
 }
 
@@ -48,6 +48,7 @@ pub struct Osd {
     counters: Rc<Counters>,
     tier: Rc<TierDriver>,
     capacity: Capacity,
+    scrubber: Scrubber,
     sessions: SessionRegistry,
     payload_bytes: Semaphore,
     cloning: Semaphore,
@@ -73,7 +74,8 @@ impl Osd {
             pools: RefCell::default(),
             tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
             counters,
-            capacity: Capacity::new(store.clone(), options.full_ratio),
+            capacity: Capacity::new(store.clone()),
+            scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
             store,
             sessions: SessionRegistry::default(),
             payload_bytes: Semaphore::new(limits::OSD_PAYLOAD_BYTES_MAX),
@@ -90,12 +92,13 @@ impl Osd {
     }
 
     fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
-        let [learner, flusher, evicter, remover, watcher] = std::array::from_fn(|_| self.clone());
+        let [learner, flusher, evicter, remover, scrubber, watcher] = std::array::from_fn(|_| self.clone());
         vec![
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
             self.ring.spawn(async move { pool_removal::run(&remover).await }),
+            self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),
             self.ring.spawn(async move { watcher.watch().await }),
         ]
     }
@@ -122,6 +125,10 @@ impl Osd {
 
     pub(crate) fn capacity(&self) -> &Capacity {
         &self.capacity
+    }
+
+    pub(crate) fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -217,7 +224,7 @@ impl Osd {
         let mut pools: BTreeSet<u32> =
             self.map().map_or_else(BTreeSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
         match self.store.list_pgs().await {
-            Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool)),
+            Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool).filter(|pool| *pool != limits::OWN_POOL)),
             Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
         }
         *self.pools.borrow_mut() = pools;
@@ -231,10 +238,12 @@ impl Osd {
             epoch: self.epoch(),
             base_total_bytes: usage.base_total,
             base_used_bytes: usage.base_used,
+            base_promised_bytes: self.capacity.promised_bytes(),
             hot_total_bytes: usage.hot_total,
             hot_used_bytes: usage.hot_used,
             fault: self.store.fenced().unwrap_or_default(),
             checksum_errors: usage.checksum_errors,
+            scrub: self.scrubber.report(),
             pools: self.pools.borrow().iter().map(|pool| self.pool_report(*pool)).collect(),
         }
     }
@@ -264,11 +273,10 @@ impl Osd {
         }
     }
 
-    /// What is looked at once a second: room, silent sessions, the fence.
+    /// What is looked at once a second: silent sessions, the fence.
     async fn watch(&self) {
         let mut seconds = 0_u64;
         while !self.is_stopping() {
-            self.capacity.refresh(&self.pools.borrow());
             // The tier's loops take them as well, but a store without a hot device has no such loops.
             self.tier.changed(&self.store.take_background_changes());
             if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {
@@ -282,6 +290,22 @@ impl Osd {
             }
             seconds += 1;
             self.pause(limits::REPORT_INTERVAL).await;
+        }
+    }
+
+    /// Waits until no request is running, but not for long: some OSDs always have one.
+    pub(crate) async fn quiet_moment(&self, limit: std::time::Duration) {
+        let quiet = self.request_ended.wait();
+        if self.requests_running.get() > 0 {
+            let _ = self.ring.timeout(limit, quiet).await;
+        }
+    }
+
+    /// Sleeps until `event` or a stop, at most so long.
+    pub(crate) async fn pause_until(&self, limit: std::time::Duration, event: impl Future<Output = ()>) {
+        let stop = self.stop_begun.wait();
+        if !self.is_stopping() {
+            let _ = self.ring.timeout(limit, select(pin!(event), pin!(stop))).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Here a sample of the bits; `make bit-flips` flips each of them.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_blockstore::{Error, ObjectId, ObjectKey, Placement, Store};
 use basalt_ring::sim::{Disk, Image};
 use basalt_tests::model::{Model, Step};
@@ -371,4 +372,18 @@ fn flipped_bits_of_data_are_all_found_by_fsck_and_never_moved_between_devices() 
     let ring = sim.ring();
     let report = sim.world.block_on(simulated::check(&ring, shape));
     assert_eq!(report.faults.len(), count, "one fault a block: {:?}", report.faults.first());
+}
+
+/// Each of these tests can fail: with a mistake switched on in the store, it does.
+#[test]
+fn the_mistakes_that_flipped_bits_show_are_found() {
+    let tests: [(Sabotage, fn()); 3] = [
+        (Sabotage::SkipNodeChecksum, no_flipped_bit_of_metadata_is_accepted),
+        (Sabotage::IgnoreDamageBehindTheEnd, no_flipped_bit_of_metadata_is_accepted),
+        (Sabotage::SkipChecksumOnRead, flipped_bits_of_data_are_never_read),
+    ];
+    for (mistake, test) in tests {
+        let outcome = std::panic::catch_unwind(|| sabotage::with(mistake, test));
+        assert!(outcome.is_err(), "{mistake:?} was not found");
+    }
 }

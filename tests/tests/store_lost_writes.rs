@@ -7,6 +7,7 @@
 //!
 //! `make lost-writes` runs more seeds, and each misdirection for each write.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_ring::sim::{Disk, Operations};
 use basalt_tests::lives::{Birth, ENDS, End};
 use basalt_tests::simulated_store::Shape;
@@ -139,4 +140,19 @@ fn lost_misdirected_and_stale_at_length() {
     judge(&each_operation(seeds(20), &[Fault::Torn], true), 10_000);
     judge(&each_operation(seeds(20), &[Fault::Stale], true), 10_000);
     judge(&each_operation(seeds(3), &MISDIRECTIONS, true), 20_000);
+}
+
+/// Each of these tests can fail: with a mistake switched on in the store, it does.
+#[test]
+fn the_mistakes_that_lost_writes_show_are_found() {
+    let tests: [(Sabotage, fn()); 4] = [
+        (Sabotage::IgnoreDamageBehindTheEnd, a_lost_write_is_found_or_nobody_needs_it),
+        (Sabotage::SkipChecksumOnRead, a_lost_write_is_found_or_nobody_needs_it),
+        (Sabotage::SkipChecksumOnRead, a_misdirected_write_is_found_or_nobody_needs_it),
+        (Sabotage::SkipChecksumOnRead, a_stale_read_is_found_or_changes_nothing),
+    ];
+    for (mistake, test) in tests {
+        let outcome = std::panic::catch_unwind(|| sabotage::with(mistake, test));
+        assert!(outcome.is_err(), "{mistake:?} was not found");
+    }
 }

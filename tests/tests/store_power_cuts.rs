@@ -2,6 +2,7 @@
 //! and flush, on all devices. Whatever the disks then keep of what was not flushed, the store opens, is sound, holds what it held, and
 //! does the same work again.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_blockstore::{ObjectId, ObjectKey, OpenOptions, Placement, Store};
 use basalt_ring::Ring;
 use basalt_ring::local::{self, Either};
@@ -373,4 +374,28 @@ fn fill_the_log(beginning: &mut Beginning) {
     drop(store);
     sim.restart();
     beginning.images = sim.disks().into_iter().map(Disk::snapshot).collect();
+}
+
+/// Each of these tests can fail: with a mistake switched on in the store, it does.
+#[test]
+fn the_mistakes_that_power_cuts_show_are_found() {
+    let tests: [(Sabotage, fn()); 10] = [
+        (Sabotage::SuperblockBeforeItsNodes, a_power_cut_during_a_checkpoint_loses_nothing),
+        (Sabotage::ReplayBeginsTooLate, a_power_cut_during_a_checkpoint_loses_nothing),
+        (Sabotage::CleanBeforeBaseIsFlushed, a_power_cut_during_a_flush_to_base_loses_no_dirty_data),
+        (Sabotage::KeepOldChecksumsOnBase, a_power_cut_during_a_flush_to_base_loses_no_dirty_data),
+        (Sabotage::CleanWhatWasOverwritten, a_power_cut_while_what_is_flushed_is_overwritten_loses_no_dirty_data),
+        (Sabotage::ReuseFreedSpaceAtOnce, a_power_cut_during_an_evict_loses_nothing),
+        (Sabotage::SkipGroupFlush, a_power_cut_during_a_promote_loses_nothing),
+        (Sabotage::SuperblockBeforeItsNodes, a_power_cut_during_a_close_loses_nothing),
+        (Sabotage::SkipGroupFlush, a_power_cut_while_a_removed_object_is_reaped_leaks_nothing),
+        (Sabotage::SuperblockBeforeItsNodes, power_cuts_during_recovery_and_during_recovery_from_them_lose_nothing),
+    ];
+    let missed: Vec<usize> = (0..tests.len())
+        .filter(|index| {
+            let (mistake, test) = tests[*index];
+            std::panic::catch_unwind(|| sabotage::with(mistake, test)).is_ok()
+        })
+        .collect();
+    assert_eq!(missed, Vec::<usize>::new());
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod duplicates;
+mod full;
 mod guards;
 mod model;
 mod monitor;
@@ -9,5 +10,6 @@ mod operations;
 mod peer;
 mod pools;
 mod restart;
+mod scrub;
 mod simulated_cluster;
 mod tiering;

@@ -1,10 +1,11 @@
 //! `osd tree|df|stat|dump|ls|map`: the OSDs, and where an object goes.
 
 use super::{Answer, Outcome, View};
-use crate::map::{Osd, PgId};
+use crate::map::{Fullness, Osd, PgId};
 use crate::monitor::reports::Usage;
 use crate::object_hash;
 use crate::quantity::{format_age, format_utc};
+use basalt_net::message::monitor::ScrubReport;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -41,6 +42,14 @@ impl OsdSummary {
     }
 }
 
+/// When the last pass of a scrub ended; Ceph's zero for one that is not known of.
+pub(super) fn stamp(scrub: &ScrubReport) -> String {
+    match scrub.finished_unix_s {
+        0 => "0.000000".into(),
+        unix_s => format_utc(unix_s),
+    }
+}
+
 impl View<'_> {
     fn hosts(&self) -> Vec<Host<'_>> {
         let mut by_name: BTreeMap<&str, Vec<&Osd>> = BTreeMap::new();
@@ -48,6 +57,19 @@ impl View<'_> {
             by_name.entry(&osd.host).or_default().push(osd);
         }
         (1i64..).zip(by_name).map(|(number, (name, osds))| Host { id: ROOT_ID - number, name, osds }).collect()
+    }
+
+    /// By its newest report.
+    pub(super) fn scrub_of(&self, osd: u32) -> ScrubReport {
+        self.core.reports.of_osd(osd).map(|report| report.scrub.clone()).unwrap_or_default()
+    }
+
+    /// By its newest report; `Normal` before the first.
+    pub(in crate::monitor) fn fullness(&self, osd: u32) -> Fullness {
+        let report = self.core.reports.of_osd(osd);
+        report.map_or(Fullness::Normal, |report| {
+            self.map.full_ratios.judge(report.base_promised_bytes, report.base_total_bytes)
+        })
     }
 
     /// Seconds since the Unix epoch of the newest change in `of`, over the OSDs that exist.
@@ -192,7 +214,10 @@ impl View<'_> {
             .iter()
             .filter(|osd| osd.exists)
             .map(|osd| {
-                let state: &[&str] = if osd.is_up { &["exists", "up"] } else { &["exists"] };
+                let mut state = vec!["exists"];
+                state.extend(osd.is_up.then_some("up"));
+                state.extend(self.fullness(osd.id).name());
+                let scrub = self.scrub_of(osd.id);
                 json!({
                     "osd": osd.id,
                     "uuid": uuid::Uuid::from_bytes(osd.store_id).to_string(),
@@ -209,6 +234,9 @@ impl View<'_> {
                     "down_at": osd.down_since_epoch,
                     "public_addr": osd.public_address,
                     "cluster_addr": osd.cluster_address,
+                    "last_deep_scrub_stamp": stamp(&scrub),
+                    "scrub_errors": scrub.errors,
+                    "scrubbing": scrub.is_running,
                     "state": state,
                 })
             })
@@ -218,6 +246,9 @@ impl View<'_> {
             "fsid": uuid::Uuid::from_bytes(map.fsid).to_string(),
             "created": format_utc(map.created_unix_s),
             "modified": format_utc(map.modified_unix_s),
+            "full_ratio": map.full_ratios.full,
+            "backfillfull_ratio": map.full_ratios.backfillfull,
+            "nearfull_ratio": map.full_ratios.nearfull,
             "flags": flags.join(","),
             "flags_set": flags,
             "pool_max": map.pool_id_max,
