@@ -20,10 +20,12 @@ pub mod limits;
 mod option;
 mod pattern;
 mod pool_target;
+pub mod process_figures;
 mod random;
 mod report;
 mod report_json;
 mod report_text;
+pub mod scratch_store;
 mod target;
 pub mod yardstick;
 

@@ -14,9 +14,12 @@ use crate::record::Usage;
 use crate::store::Inner;
 use crate::superblock::Superblock;
 use crate::wal::Side;
+use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice, Task};
 use std::rc::Rc;
+
+const SUPERBLOCK_COPIES: u64 = 4;
 
 struct Moment {
     tree: Frozen,
@@ -62,7 +65,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     let root = write_nodes(inner, &moment.tree, &store_id).await?;
     let generation = moment.tree.generation;
     let layout = inner.superblock.borrow().layout;
-    let mut writes = Writes::new(inner, side);
+    let mut writes = Writes::new(inner, side, Purpose::AllocationPages);
     for (pages, at) in match side {
         Side::Hot => vec![(&moment.hot_pages, layout.own_pages_at), (&moment.base_pages, layout.base_pages_at)],
         Side::Base => vec![(&moment.base_pages, layout.own_pages_at)],
@@ -96,6 +99,8 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         }
     };
     superblock.write(&inner.ring, inner.device(side)).await?;
+    inner.written.add(Purpose::Superblock, SUPERBLOCK_COPIES * BLOCK_BYTES);
+    inner.written.checkpointed();
     *inner.superblock.borrow_mut() = superblock;
     inner.log.borrow_mut().release(replay_lsn);
 
@@ -195,7 +200,7 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
 
 /// Writes the nodes, children first, since a parent holds its children's checksums. Returns the pointer to the root.
 async fn write_nodes(inner: &Rc<Inner>, frozen: &Frozen, store_id: &[u8; 16]) -> Result<NodePointer> {
-    let mut writes = Writes::new(inner, inner.index_side());
+    let mut writes = Writes::new(inner, inner.index_side(), Purpose::Nodes);
     for (child, node) in &frozen.nodes {
         let mut pointer = child.pointer.get().expect("frozen nodes have blocks");
         let bytes = node.encode();
@@ -211,6 +216,7 @@ async fn write_nodes(inner: &Rc<Inner>, frozen: &Frozen, store_id: &[u8; 16]) ->
 struct Writes<'a> {
     inner: &'a Rc<Inner>,
     side: Side,
+    purpose: Purpose,
     at: u64,
     bytes: Vec<u8>,
     in_flight: Semaphore,
@@ -218,9 +224,9 @@ struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    fn new(inner: &'a Rc<Inner>, side: Side) -> Writes<'a> {
+    fn new(inner: &'a Rc<Inner>, side: Side, purpose: Purpose) -> Writes<'a> {
         let in_flight = Semaphore::new(MOVE_OPERATIONS_MAX as u64);
-        Writes { inner, side, at: 0, bytes: Vec::new(), in_flight, tasks: Vec::new() }
+        Writes { inner, side, purpose, at: 0, bytes: Vec::new(), in_flight, tasks: Vec::new() }
     }
 
     async fn add(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
@@ -240,10 +246,11 @@ impl<'a> Writes<'a> {
         let mut buffer = self.inner.ring.buffer(self.bytes.len());
         buffer.copy_from_slice(&self.bytes);
         self.bytes.clear();
-        let (inner, side, block, data): (_, _, _, Slice) = (self.inner.clone(), self.side, self.at, buffer.freeze());
+        let (inner, side, purpose, block) = (self.inner.clone(), self.side, self.purpose, self.at);
+        let data: Slice = buffer.freeze();
         self.tasks.push(self.inner.ring.spawn(async move {
             let _permit = permit;
-            inner.write(side, block, data).await
+            inner.write(purpose, side, block, data).await
         }));
     }
 

@@ -43,6 +43,7 @@ mod superblock;
 mod transaction;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod wal;
+mod written;
 
 pub use error::{Error, Result};
 pub use format::store_id_from;
@@ -50,3 +51,4 @@ pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
 pub use transaction::Transaction;
+pub use written::Written;

@@ -11,6 +11,7 @@ use crate::staged::{Content, Staged};
 use crate::state::{Change, State};
 use crate::store::{Inner, Placement};
 use crate::wal::{Entry, Side};
+use crate::written::Purpose;
 use basalt_ring::local::KeyGuard;
 use basalt_ring::{BLOCK, Slice};
 use std::rc::Rc;
@@ -115,6 +116,7 @@ impl Inner {
                 Err(Refusal::Error(error)) => return Err(error),
             };
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
+                self.written.add(Purpose::Data, slice.len() as u64);
                 let device = self.device(side).clone();
                 (side, self.ring.spawn(async move { device.write(block * BLOCK_BYTES, slice).await }))
             });

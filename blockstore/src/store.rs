@@ -12,6 +12,7 @@ use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
 use crate::wal::Side;
+use crate::written::{Purpose, WriteCounter, Written};
 use crate::{checkpoint, evict, flush, format, promote, remove};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
@@ -117,6 +118,7 @@ pub(crate) struct Inner {
     movers: RefCell<Rc<()>>,
     mover_done: Event,
     checksum_errors: Cell<u64>,
+    pub written: WriteCounter,
     background_changes: RefCell<Vec<HotChange>>,
     tasks: RefCell<Vec<Task<()>>>,
 }
@@ -146,15 +148,16 @@ impl Inner {
         if self.devices.hot.is_some() { Side::Hot } else { Side::Base }
     }
 
-    pub async fn write(&self, side: Side, block: u64, data: Slice) -> Result<()> {
+    pub async fn write(&self, purpose: Purpose, side: Side, block: u64, data: Slice) -> Result<()> {
         let device = self.device(side);
+        self.written.add(purpose, data.len() as u64);
         device.write(block * BLOCK_BYTES, data).await.map_err(|e| Error::device("write", device, &e))
     }
 
     /// `position`: block within the ring of the WAL.
     pub async fn write_wal(&self, position: u64, data: Slice) -> Result<()> {
         let at = self.superblock.borrow().layout.wal_at;
-        self.write(self.index_side(), at + position, data).await
+        self.write(Purpose::Log, self.index_side(), at + position, data).await
     }
 
     /// Makes completed writes durable, where the device needs to be told.
@@ -334,6 +337,7 @@ impl Store {
             movers: RefCell::new(Rc::new(())),
             mover_done: Event::new(),
             checksum_errors: Cell::new(0),
+            written: WriteCounter::default(),
             background_changes: RefCell::new(Vec::new()),
             tasks: RefCell::new(Vec::new()),
         });
@@ -573,6 +577,11 @@ impl Store {
 
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {
         self.inner.state.borrow().usage.get(&pool).map(|usage| usage.public()).unwrap_or_default()
+    }
+
+    /// What was written to the devices since the store was opened.
+    pub fn written(&self) -> Written {
+        self.inner.written.get()
     }
 
     /// Why the store is fenced, if it is.
