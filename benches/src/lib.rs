@@ -21,7 +21,7 @@ mod option;
 mod pattern;
 mod pool_target;
 pub mod process_figures;
-mod random;
+pub mod random;
 mod report;
 mod report_json;
 mod report_text;

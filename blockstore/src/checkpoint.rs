@@ -112,10 +112,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         if let Some(hot) = &mut state.hot {
             hot.images_written(&moment.hot_pages, generation);
         }
-        for (child, _) in &moment.tree.nodes {
-            state.tree.written(child);
-        }
-        state.tree.shrink_cache();
+        state.tree.thaw(moment.tree);
         let base = state.base.discards().into_iter().map(|run| (Side::Base, run));
         let hot = state.hot.as_ref().map(|hot| hot.discards()).unwrap_or_default();
         base.chain(hot.into_iter().map(|run| (Side::Hot, run))).collect()
@@ -162,6 +159,8 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
     }
     state.settle();
     let tree = state.tree.freeze();
+    // Transactions may have waited for the tree to be clean again.
+    log.progress.notify_all();
     // The largest first, while there are long runs.
     let mut by_size: Vec<_> = tree.nodes.iter().collect();
     by_size.sort_by_key(|(_, node)| std::cmp::Reverse(node.blocks()));

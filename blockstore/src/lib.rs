@@ -23,6 +23,7 @@ mod index;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
 pub mod limits;
+mod memory;
 pub mod object;
 mod prepared;
 mod promote;
@@ -47,6 +48,7 @@ mod written;
 
 pub use error::{Error, Result};
 pub use format::store_id_from;
+pub use memory::Memory;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};

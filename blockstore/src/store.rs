@@ -2,7 +2,7 @@
 
 use crate::commit::{self, Group, Log};
 use crate::error::{Error, Result};
-use crate::index::{Missing, key};
+use crate::index::{Missing, NodePointer, key};
 use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
@@ -123,6 +123,13 @@ pub(crate) struct Inner {
     tasks: RefCell<Vec<Task<()>>>,
 }
 
+/// What one operation has loaded so far.
+#[derive(Default)]
+pub(crate) struct Loads {
+    made_room: bool,
+    failed: Option<NodePointer>,
+}
+
 /// Keeps freed space from being reused while a mover may still write to it.
 pub(crate) struct Mover {
     token: Option<Rc<()>>,
@@ -171,25 +178,28 @@ impl Inner {
 
     /// Runs `f` on the state, loading the nodes it misses.
     pub async fn index<T>(&self, mut f: impl FnMut(&mut State) -> Result<T, Missing>) -> Result<T> {
-        let mut loaded = false;
+        let mut loads = Loads::default();
         loop {
             let outcome = f(&mut self.state.borrow_mut());
             match outcome {
                 Ok(value) => return Ok(value),
-                Err(missing) => self.load(missing, !loaded).await?,
+                Err(missing) => self.load(missing, &mut loads).await?,
             }
-            loaded = true;
         }
     }
 
-    /// Reads a node. `is_first`: of those that one operation needs together. Only then is memory made for it, so that however small the
-    /// cache is, an operation does not lose the nodes it has while it loads the next.
-    pub async fn load(&self, Missing(child): Missing, is_first: bool) -> Result<()> {
+    /// Reads a node that an operation needs. Memory is made only for its first, so that however small the cache is, an operation does not
+    /// lose the nodes it has while it loads the next.
+    pub async fn load(&self, Missing(child): Missing, loads: &mut Loads) -> Result<()> {
         let Some(pointer) = child.pointer.get() else { return Ok(()) };
         let store_id = self.superblock.borrow().store_id;
-        let node = replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await?;
+        let node = match replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await {
+            Ok(node) => node,
+            // It may have been replaced meanwhile, and its blocks have become another's: only one that is still wanted is damaged.
+            Err(error) => return if loads.failed.replace(pointer) == Some(pointer) { Err(error) } else { Ok(()) },
+        };
         let mut state = self.state.borrow_mut();
-        if is_first {
+        if !std::mem::replace(&mut loads.made_room, true) {
             state.tree.shrink_cache();
         }
         state.tree.loaded(&child, node);
@@ -301,6 +311,10 @@ impl Inner {
 }
 
 impl Store {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub async fn format(ring: &Ring, devices: &Devices, options: FormatOptions) -> Result<()> {
         format::format(ring, devices, options).await
     }
