@@ -26,6 +26,7 @@ struct Moment {
     base_pages: Vec<PageImage>,
     hot_pages: Vec<PageImage>,
     next_object: u64,
+    index_blocks: u64,
     last_group: Option<Rc<Group>>,
     /// Where replay begins if no group is in flight.
     next_lsn: u64,
@@ -91,6 +92,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
             sequence: old.sequence + 1,
             replay_lsn,
             next_object: moment.next_object,
+            index_blocks: moment.index_blocks,
             generation,
             root,
             clean,
@@ -172,12 +174,8 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
                 device: inner.device(inner.index_side()).path().display().to_string(),
             });
         };
-        child.pointer.set(Some(NodePointer {
-            block: run.at,
-            blocks: node.blocks(),
-            crc: 0,
-            generation: tree.generation,
-        }));
+        let pointer = NodePointer { block: run.at, blocks: node.blocks(), crc: 0, generation: tree.generation };
+        state.tree.place(child, pointer);
     }
     let base_pages = state.base.freeze();
     let hot_pages = state.hot.as_mut().map(|hot| hot.freeze()).unwrap_or_default();
@@ -190,6 +188,7 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
         hot_pages,
         digests,
         next_object: state.next_object,
+        index_blocks: state.tree.disk_blocks(),
         last_group: log.close_group(),
         next_lsn: log.next_lsn(),
         movers: inner.next_movers(),

@@ -29,11 +29,14 @@ pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
                         .take(bytes_max / 64)
                         .map(|(block, extent)| (key::extent(*object, Layer::Hot, block), extent))
                         .collect();
+                    for (_, extent) in &clean {
+                        state.reach_references(extent)?;
+                    }
                     let mut change = Change::new(state, now_ns);
                     blocks = clean.iter().map(|(_, extent)| u64::from(extent.blocks())).sum();
                     for (key, extent) in clean {
                         change.delete(key);
-                        change.free(Side::Hot, extent.run());
+                        change.release(Side::Hot, extent.run(), extent.shared);
                         change.summary(pool, *object).clean_blocks -= u64::from(extent.blocks());
                     }
                     let (entry, hot_changes) = change.finish();

@@ -1,8 +1,8 @@
 //! Flush: dirty hot extents to base, in address order, one device flush, then one change of the index that calls them clean.
 //!
 //! Base blocks under a dirty hot extent are nobody's until the flush: reads take the hot copy. So the flush writes them in place, and a
-//! crash on the way loses nothing, because the hot extent is dirty until the change is in the log. Where base has nothing yet, blocks are
-//! *reserved*: a crash forgets them, and the change makes them the object's. No object is flushed twice at once, since two writes in
+//! crash on the way loses nothing, because the hot extent is dirty until the change is in the log. Where base has nothing yet, or blocks
+//! that a clone refers to as well, others are *reserved*: a crash forgets them, and the change makes them the object's. No object is flushed twice at once, since two writes in
 //! place could overtake each other.
 
 use crate::allocator::Run;
@@ -33,7 +33,7 @@ struct Part {
     hot_address: u64,
     checksums: Vec<u32>,
     base_address: u64,
-    /// Nothing was there before; the blocks are reserved.
+    /// Nothing was there before, or something that others refer to; these blocks are reserved.
     reserved: bool,
 }
 
@@ -138,7 +138,14 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
         let below = inner.index(|state| {
             let now = state.extents(unit.object, Layer::Hot, from, to)?;
             let same = matches!(now.as_slice(), [(block, extent)] if *block == from && *extent == unit.extent);
-            Ok(if same { Some(state.extents(unit.object, Layer::Base, from, to)?) } else { None })
+            if !same {
+                return Ok(None);
+            }
+            let below = state.extents(unit.object, Layer::Base, from, to)?.into_iter();
+            below
+                .map(|(block, extent)| Ok((block, state.shared_runs(&extent)?, extent)))
+                .collect::<Result<Vec<_>, _>>()
+                .map(Some)
         });
         let below = match below.await {
             Ok(Some(below)) => below,
@@ -163,10 +170,23 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
         let mut parts = Vec::new();
         let mut gaps = Vec::new();
         let mut at = from;
-        for (block, extent) in below {
+        for (block, shared, extent) in below {
             let (start, end) = (block.max(from), (block + extent.blocks()).min(to));
-            gaps.push((at, start));
-            parts.push(part(start, end, extent.address + u64::from(start - block), false));
+            // In place, but for what others refer to.
+            let mut own_from = start;
+            for run in shared {
+                let shared_from = (block + (run.at - extent.address) as u32).clamp(own_from, end);
+                let shared_to = (block + (run.end() - extent.address) as u32).clamp(own_from, end);
+                gaps.push((at, own_from));
+                if own_from < shared_from {
+                    parts.push(part(own_from, shared_from, extent.address + u64::from(own_from - block), false));
+                }
+                (at, own_from) = (shared_from, shared_to);
+            }
+            gaps.push((at, own_from));
+            if own_from < end {
+                parts.push(part(own_from, end, extent.address + u64::from(own_from - block), false));
+            }
             at = end;
         }
         gaps.push((at, to));
@@ -388,8 +408,9 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
             if part.reserved {
                 let run = Run { at: address, blocks: to - from };
                 used.push(run);
+                change.carve(pool, unit.object, Layer::Base, from, to);
                 change.allocated(Side::Base, run, checksums.clone());
-                let extent = Extent { address, state: ExtentState::Base, checksums };
+                let extent = Extent { address, state: ExtentState::Base, shared: false, checksums };
                 change.insert(pool, unit.object, from, &extent);
             } else {
                 rewrite_checksums(change, unit.object, from, &checksums);

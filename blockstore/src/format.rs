@@ -2,6 +2,7 @@
 
 use crate::checksum::Seed;
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::index::{Node, NodePointer, node_checksum};
 use crate::layout::Layout;
 use crate::limits::BLOCK_BYTES;
@@ -81,6 +82,7 @@ pub(crate) async fn format(ring: &Ring, devices: &Devices, options: FormatOption
     index.flush().await.map_err(|e| Error::device("flush", index, &e))?;
 
     let superblock = Superblock {
+        features: Features::CURRENT,
         sequence: 1,
         store_id: options.store_id,
         fsid: options.fsid,
@@ -88,6 +90,7 @@ pub(crate) async fn format(ring: &Ring, devices: &Devices, options: FormatOption
         layout,
         replay_lsn: 0,
         next_object: 1,
+        index_blocks: root.blocks.into(),
         generation,
         root,
         clean: true,

@@ -7,7 +7,7 @@ use crate::index::{Body, Child, Content, Layer, key};
 use crate::limits::BLOCK_BYTES;
 use crate::object::{ObjectId, ObjectKey};
 use crate::read::display;
-use crate::record::{Extent, ExtentState, HotSummary, ObjectRecord, Usage};
+use crate::record::{Extent, ExtentState, HotSummary, ObjectRecord, References, Usage};
 use crate::replay::{self, Opened};
 use crate::state::blocks_of;
 use crate::store::Devices;
@@ -142,18 +142,15 @@ impl Reached {
     }
 
     /// Whether some of the blocks were reached before, or lie outside.
-    fn add(&mut self, run: Run) -> bool {
-        let mut clash = false;
+    fn add(&mut self, run: Run, again: &mut Vec<u64>) {
         for block in run.at..run.end() {
-            match self.words.get_mut((block / 64) as usize) {
-                Some(word) => {
-                    clash |= *word >> (block % 64) & 1 == 1;
-                    *word |= 1 << (block % 64);
+            if let Some(word) = self.words.get_mut((block / 64) as usize) {
+                if *word >> (block % 64) & 1 == 1 {
+                    again.push(block);
                 }
-                None => clash = true,
+                *word |= 1 << (block % 64);
             }
         }
-        clash
     }
 
     fn contains(&self, block: u64) -> bool {
@@ -169,6 +166,7 @@ struct Found {
     base: BTreeMap<u32, Extent>,
     hot: BTreeMap<u32, Extent>,
     omap_bytes: u64,
+    inline: Option<u64>,
     summary: Option<(u32, HotSummary)>,
 }
 
@@ -179,13 +177,24 @@ struct Walk<'a> {
     report: Report,
     reached: [Reached; 2],
     objects: BTreeMap<ObjectId, Found>,
+    again: BTreeMap<(Side, u64), u32>,
+    references: BTreeMap<(Side, u64), u32>,
 }
 
 impl<'a> Walk<'a> {
     fn new(ring: &'a Ring, devices: &'a Devices, opened: Opened, report: Report) -> Walk<'a> {
         let layout = &opened.superblock.layout;
         let reached = [Reached::new(Side::Base, layout.base_blocks), Reached::new(Side::Hot, layout.hot_blocks)];
-        Walk { ring, devices, opened, report, reached, objects: BTreeMap::new() }
+        Walk {
+            ring,
+            devices,
+            opened,
+            report,
+            reached,
+            objects: BTreeMap::new(),
+            again: BTreeMap::new(),
+            references: BTreeMap::new(),
+        }
     }
 
     fn device(&self, side: Side) -> &Device {
@@ -202,7 +211,12 @@ impl<'a> Walk<'a> {
     fn reach(&mut self, side: Side, run: Run, what: impl FnOnce() -> String) {
         let [base, hot] = &mut self.reached;
         let reached = if side == Side::Base { base } else { hot };
-        if reached.add(run) {
+        let mut again = Vec::new();
+        reached.add(run, &mut again);
+        for block in again {
+            *self.again.entry((side, block)).or_insert(1) += 1;
+        }
+        if run.end() > reached.words.len() as u64 * 64 {
             let path = self.device(side).path().display().to_string();
             let message =
                 format!("{}: blocks {}..{} of {path} are used twice, or lie outside", what(), run.at, run.end());
@@ -259,6 +273,12 @@ impl<'a> Walk<'a> {
             self.content(id, content, value)
         } else if let Some((pool, id)) = key::parse_hot_summary(key) {
             HotSummary::decode(value).map(|summary| self.objects.entry(id).or_default().summary = Some((pool, summary)))
+        } else if let Some((side, at)) = key::parse_references(key) {
+            References::decode(value).map(|found| {
+                for block in at..at + u64::from(found.blocks) {
+                    self.references.insert((side, block), found.count);
+                }
+            })
         } else if let Some(id) = key::parse_removed(key) {
             let pool = value.try_into().ok().map(u32::from_le_bytes);
             pool.map(|pool| self.objects.entry(id).or_default().removed = Some(pool))
@@ -293,6 +313,7 @@ impl<'a> Walk<'a> {
         let found = self.objects.entry(id).or_default();
         match content {
             Content::Xattr(_) => {}
+            Content::Inline => found.inline = Some(value.len() as u64),
             Content::Omap(key) => found.omap_bytes += (key.len() + value.len()) as u64,
             Content::Extent(layer, block) => {
                 let extent = Extent::decode(value)?;
@@ -314,6 +335,14 @@ impl<'a> Walk<'a> {
 
     /// What is used must be reached, and the other way round.
     fn check_space(&mut self) {
+        if self.again != self.references {
+            let differ: Vec<_> =
+                self.again.iter().filter(|(at, count)| self.references.get(at) != Some(count)).take(5).collect();
+            let unused: Vec<_> =
+                self.references.iter().filter(|(at, count)| self.again.get(at) != Some(count)).take(5).collect();
+            let message = format!("blocks are referred to as {differ:?}, but counted as {unused:?}");
+            self.report.fault(FaultKind::DoubleUse, message);
+        }
         let mut faults = Vec::new();
         let mut used = [0u64; 2];
         for reached in &self.reached {

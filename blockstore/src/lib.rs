@@ -15,6 +15,8 @@ mod commit;
 mod encoding;
 pub mod error;
 mod evict;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod features;
 mod flush;
 mod format;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -34,6 +36,7 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
 mod staged;

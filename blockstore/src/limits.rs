@@ -30,6 +30,9 @@ pub const TREE_LEVELS_MAX: usize = 16;
 /// An extent's length: bounds an index entry (4 bytes of checksum a block) and how far back an overlap can begin.
 pub const EXTENT_BLOCKS_MAX: u32 = 64;
 
+/// An object of at most so many bytes lives in the index, without an extent.
+pub const INLINE_BYTES_MAX: u64 = 2048;
+
 /// An object's size in blocks fits 32 bits.
 pub const OBJECT_SIZE_LIMIT: u64 = (u32::MAX as u64) * BLOCK_BYTES;
 
@@ -82,5 +85,6 @@ const _: () = assert!(NODE_BYTES <= NODE_BLOCKS_MAX * BLOCK);
 const _: () = assert!(XATTR_VALUE_BYTES_MAX <= VALUE_BYTES_MAX && LOG_ENTRY_BYTES_MAX <= VALUE_BYTES_MAX);
 const _: () = assert!(XATTR_NAME_BYTES_MAX + 16 <= KEY_BYTES_MAX && OMAP_KEY_BYTES_MAX + 16 <= KEY_BYTES_MAX);
 const _: () = assert!(KEY_BYTES_MAX <= u16::MAX as usize);
+const _: () = assert!(INLINE_BYTES_MAX < BLOCK_BYTES && INLINE_BYTES_MAX as usize <= NODE_BYTES / 4);
 const _: () = assert!(WAL_BYTES_MIN / WAL_GROUP_SHARE >= 8 * BLOCK_BYTES);
 const _: () = assert!(EXTENT_BLOCKS_MAX as usize * 4 + 64 <= NODE_BYTES / 8);

@@ -191,22 +191,34 @@ impl Prepared {
         let (side, runs) = self.allocate(state)?;
         let mut runs = runs.into_iter();
         let mut change = Change::new(state, now_ns);
+        // What is shared is taken hold of before anything changes: its source may be overwritten or removed in the same step.
+        let mut shared =
+            self.staged.iter().map(|object| take_shares(&mut change, object)).collect::<Vec<_>>().into_iter();
         let mut data = Vec::new();
         for object in &self.staged {
-            apply_object(&mut change, object, side, self.version, now_ns, |change, id, block, blocks, checksums| {
-                let mut done = 0usize;
-                while done < checksums.len() {
-                    let run = runs.next().expect("as many blocks were allocated as there are");
-                    let count = run.blocks as usize;
-                    let part = checksums[done..done + count].to_vec();
-                    change.allocated(side, run, part.clone());
-                    let state = if side == Side::Hot { ExtentState::HotDirty } else { ExtentState::Base };
-                    let extent = Extent { address: run.at, state, checksums: part };
-                    change.insert(object.object.pool, id, block + done as u32, &extent);
-                    data.push((side, run.at, blocks.slice(done * BLOCK..(done + count) * BLOCK)));
-                    done += count;
-                }
-            });
+            let shared = shared.next().expect("one for each object");
+            apply_object(
+                &mut change,
+                object,
+                shared,
+                side,
+                self.version,
+                now_ns,
+                |change, id, block, blocks, checksums| {
+                    let mut done = 0usize;
+                    while done < checksums.len() {
+                        let run = runs.next().expect("as many blocks were allocated as there are");
+                        let count = run.blocks as usize;
+                        let part = checksums[done..done + count].to_vec();
+                        change.allocated(side, run, part.clone());
+                        let state = if side == Side::Hot { ExtentState::HotDirty } else { ExtentState::Base };
+                        let extent = Extent { address: run.at, state, shared: false, checksums: part };
+                        change.insert(object.object.pool, id, block + done as u32, &extent);
+                        data.push((side, run.at, blocks.slice(done * BLOCK..(done + count) * BLOCK)));
+                        done += count;
+                    }
+                },
+            );
         }
         assert!(runs.next().is_none(), "blocks were allocated that nothing uses");
         for (pool, pg, version, entry) in &self.log {
@@ -231,8 +243,12 @@ impl Prepared {
                 state.tree.reach(&key::removed(id))?;
                 state.tree.reach(&key::hot_summary(object.object.pool, id))?;
                 state.tree.reach(&key::content(id))?;
-                for (block, (blocks, _)) in &object.pieces {
+                state.tree.reach(&key::inline(id))?;
+                for (block, (blocks, content)) in &object.pieces {
                     state.reach_extents(id, *block, block + blocks)?;
+                    if let Content::Shared { source, block: from } = content {
+                        state.reach_share(source.record.id, *from, from + blocks)?;
+                    }
                     // A long piece becomes several entries.
                     for at in (*block..block + blocks).step_by(EXTENT_BLOCKS_MAX as usize) {
                         state.tree.reach(&key::extent(id, crate::index::Layer::Hot, at))?;
@@ -246,7 +262,7 @@ impl Prepared {
                     state.tree.reach(&key::omap(id, name))?;
                 }
                 if object.fresh {
-                    crate::remove::entries(state, &key::content(id), REMOVE_BYTES_MAX)?;
+                    crate::remove::reach_content(state, id)?;
                 } else if object.omap_cleared {
                     crate::remove::entries(state, &key::omap(id, &[]), usize::MAX)?;
                 }
@@ -266,7 +282,7 @@ impl Prepared {
         let contents = || {
             self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
                 Content::Data { .. } => Some(u64::from(*blocks)),
-                Content::Hole => None,
+                Content::Hole | Content::Shared { .. } => None,
             })
         };
         let wanted: u64 = contents().sum();
@@ -312,10 +328,23 @@ fn trimmed(state: &State, pool: u32, pg: u32, below: u64) -> Result<Vec<Vec<u8>>
     Ok(keys)
 }
 
+/// The extents of what an object shares with others, by its own blocks.
+fn take_shares(change: &mut Change, object: &Staged) -> Vec<(u32, Extent)> {
+    let mut shared = Vec::new();
+    for (at, (blocks, content)) in &object.pieces {
+        if let Content::Shared { source, block } = content {
+            let extents = change.share_range(source.record.id, *block, block + blocks);
+            shared.extend(extents.into_iter().map(|(found, extent)| (found - block + at, extent)));
+        }
+    }
+    shared
+}
+
 /// Does to the index what was staged for one object. `place` puts data where it was allocated.
 fn apply_object(
     change: &mut Change,
     object: &Staged,
+    shared: Vec<(u32, Extent)>,
     side: Side,
     version: Option<(u64, u64)>,
     now_ns: u64,
@@ -348,7 +377,9 @@ fn apply_object(
     for (block, (blocks, content)) in &object.pieces {
         change.carve(pool, id, crate::index::Layer::Hot, *block, block + blocks);
         match content {
-            Content::Hole => change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks),
+            Content::Hole | Content::Shared { .. } => {
+                change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks);
+            }
             Content::Data { blocks: data, checksums } => {
                 // Base blocks under a dirty hot extent stay: the flush will write them in place.
                 if side == Side::Base {
@@ -357,6 +388,16 @@ fn apply_object(
                 place(change, id, *block, data, checksums);
             }
         }
+    }
+    for (block, extent) in shared {
+        change.insert(pool, id, block, &extent);
+    }
+    match &object.inline {
+        Some(Some(bytes)) => change.put(key::inline(id), bytes.clone()),
+        Some(None) => {
+            change.delete(key::inline(id));
+        }
+        None => {}
     }
     for (name, value) in &object.xattrs {
         match value {

@@ -5,9 +5,9 @@ use crate::index::key;
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
-use crate::read::{self, Piece, Source};
+use crate::read::{self, Copies, Piece, Source};
 use crate::record::{Extent, ExtentState};
-use crate::state::{Change, blocks_of};
+use crate::state::{Change, State, blocks_of};
 use crate::store::Inner;
 use crate::wal::Side;
 use basalt_ring::BLOCK;
@@ -28,15 +28,17 @@ pub(crate) async fn promote(
     let mut last = None;
     while at < end {
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
-        let pieces = inner.index(|state| read::plan(state, id, at, to)).await?;
-        let (buffer, _) = inner.read_blocks(object, id, at, to).await?;
+        let plan = |state: &State, copies| read::plan(state, &record, (at, to), copies);
+        let pieces = inner.index(|state| plan(state, Copies::Any)).await?;
+        let read = inner.read_verified(object, |state, copies| Ok(Some((record, plan(state, copies)?)))).await?;
+        let (_, buffer, _) = read.ok_or(Error::NotFound)?;
         let data = buffer.freeze();
         // Named, so that readers wait for the copy that is on its way.
         let commit = inner
             .transact(16 << 10, std::slice::from_ref(object), |state, now_ns| {
                 state.reach_extents(id, at, to)?;
                 state.tree.reach(&key::hot_summary(pool, id))?;
-                let unchanged = state.tree.contains(&key::object(object))? && read::plan(state, id, at, to)? == pieces;
+                let unchanged = state.tree.contains(&key::object(object))? && plan(state, Copies::Any)? == pieces;
                 let wanted: u64 = if unchanged {
                     pieces.iter().filter_map(on_base).map(|piece| u64::from(piece.blocks)).sum()
                 } else {
@@ -55,7 +57,8 @@ pub(crate) async fn promote(
                     for run in runs.expect("there is room for all of it") {
                         let part = checksums[done as usize..(done + run.blocks) as usize].to_vec();
                         change.allocated(Side::Hot, run, part.clone());
-                        let extent = Extent { address: run.at, state: ExtentState::HotClean, checksums: part };
+                        let extent =
+                            Extent { address: run.at, state: ExtentState::HotClean, shared: false, checksums: part };
                         change.insert(pool, id, piece.block + done, &extent);
                         let from = (piece.block - at + done) as usize * BLOCK;
                         writes.push((Side::Hot, run.at, data.slice(from..from + run.blocks as usize * BLOCK)));

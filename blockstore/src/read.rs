@@ -6,14 +6,15 @@
 use crate::checksum::block_checksums;
 use crate::error::{Error, Result};
 use crate::index::{Layer, Missing, key};
-use crate::limits::{BLOCK_BYTES, READ_RETRIES_MAX};
+use crate::limits::{BLOCK_BYTES, INLINE_BYTES_MAX, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
-use crate::record::ObjectRecord;
+use crate::record::{ExtentState, ObjectRecord};
 use crate::state::{State, blocks_of};
 use crate::store::{Inner, ReadData};
 use crate::wal::Side;
 use basalt_ring::local::join_all;
 use basalt_ring::{BLOCK, Buffer};
+use std::rc::Rc;
 
 /// Where some blocks of an object are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +28,47 @@ pub(crate) struct Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Hole,
-    Device { side: Side, address: u64, checksums: Vec<u32> },
+    /// A small object's bytes, from the index; zeros behind them.
+    Inline(Vec<u8>),
+    Device {
+        side: Side,
+        address: u64,
+        checksums: Vec<u32>,
+    },
+}
+
+/// Which copies a read takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copies {
+    Any,
+    /// Clean hot copies are passed over: one of them is damaged, and base has the same bytes.
+    NoClean,
 }
 
 /// The pieces that make up `[from, to)`, in order, without gaps: hot before base, base before nothing.
-pub(crate) fn plan(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<Piece>, Missing> {
+pub(crate) fn plan(
+    state: &State,
+    record: &ObjectRecord,
+    (from, to): (u32, u32),
+    copies: Copies,
+) -> Result<Vec<Piece>, Missing> {
+    let object = record.id;
     let mut pieces = Vec::new();
     let mut at = from;
+    if record.size <= INLINE_BYTES_MAX
+        && from == 0
+        && to > 0
+        && let Some(bytes) = state.tree.get(&key::inline(object))?
+    {
+        pieces.push(Piece { block: 0, blocks: 1, source: Source::Inline(bytes) });
+        at = 1;
+    }
     if state.hot.is_some() {
-        for (block, extent) in state.extents(object, Layer::Hot, from, to)? {
-            let (start, end) = (block.max(from), (block + extent.blocks()).min(to));
+        for (block, extent) in state.extents(object, Layer::Hot, at, to)? {
+            if copies == Copies::NoClean && extent.state == ExtentState::HotClean {
+                continue;
+            }
+            let (start, end) = (block.max(at), (block + extent.blocks()).min(to));
             plan_base(state, object, at, start, &mut pieces)?;
             push_extent(&mut pieces, Side::Hot, block, &extent, start, end);
             at = end;
@@ -108,48 +140,70 @@ impl Inner {
         Ok(value)
     }
 
-    /// Whole blocks of an object, verified; and how many bytes came from base and from hot.
-    pub(crate) async fn read_blocks(
-        &self,
+    /// One whole block of an object, verified.
+    pub(crate) async fn read_block(
+        self: &Rc<Self>,
         object: &ObjectKey,
-        id: ObjectId,
-        from: u32,
-        to: u32,
-    ) -> Result<(Buffer, [u64; 2])> {
-        let pieces = self.index_durable(object, |state| plan(state, id, from, to)).await?;
-        self.read_planned(object, id, pieces).await
+        record: &ObjectRecord,
+        block: u32,
+    ) -> Result<Buffer> {
+        let plan = |state: &State, copies| Ok(Some((*record, plan(state, record, (block, block + 1), copies)?)));
+        let (_, buffer, _) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        Ok(buffer)
     }
 
-    async fn read_planned(
-        &self,
+    /// Reads what `plan` says, and plans anew as long as it changes under the read; `None` if there is nothing to read any more. A damaged
+    /// clean copy on hot is passed over, and dropped.
+    pub(crate) async fn read_verified(
+        self: &Rc<Self>,
         object: &ObjectKey,
-        id: ObjectId,
-        mut pieces: Vec<Piece>,
-    ) -> Result<(Buffer, [u64; 2])> {
-        let from = pieces.first().map_or(0, |piece| piece.block);
-        let to = pieces.last().map_or(0, |piece| piece.block + piece.blocks);
+        mut plan: impl FnMut(&State, Copies) -> Result<Option<(ObjectRecord, Vec<Piece>)>, Missing>,
+    ) -> Result<Option<(ObjectRecord, Buffer, [u64; 2])>> {
+        let mut copies = Copies::Any;
+        let mut failed: Option<(Vec<Piece>, Error)> = None;
         for _ in 0..READ_RETRIES_MAX {
-            let buffer = self.ring.buffer((to - from) as usize * BLOCK);
-            let error = match self.read_pieces(buffer, &pieces, object).await {
+            let Some((record, pieces)) = self.index_durable(object, |state| plan(state, copies)).await? else {
+                return Ok(None);
+            };
+            if let Some((same, error)) = failed.take().filter(|(before, _)| *before == pieces) {
+                if matches!(error, Error::Checksum { .. }) {
+                    self.count_checksum_error(&error);
+                }
+                // What base has instead, if it was a clean copy that is damaged.
+                let around = self.index_durable(object, |state| plan(state, Copies::NoClean)).await?;
+                match around {
+                    Some((record, other)) if copies == Copies::Any && other != same => {
+                        copies = Copies::NoClean;
+                        self.drop_clean(object, record.id);
+                        continue;
+                    }
+                    _ => return Err(error),
+                }
+            }
+            let blocks: usize = pieces.iter().map(|piece| piece.blocks as usize).sum();
+            match self.read_pieces(self.ring.buffer(blocks * BLOCK), &pieces, object).await {
                 Ok(buffer) => {
                     let bytes = |wanted: Side| {
                         let on = |piece: &&Piece| matches!(piece.source, Source::Device { side, .. } if side == wanted);
                         pieces.iter().filter(on).map(|piece| u64::from(piece.blocks) * BLOCK_BYTES).sum()
                     };
-                    return Ok((buffer, [bytes(Side::Base), bytes(Side::Hot)]));
+                    return Ok(Some((record, buffer, [bytes(Side::Base), bytes(Side::Hot)])));
                 }
-                Err(error) => error,
-            };
-            let again = self.index_durable(object, |state| plan(state, id, from, to)).await?;
-            if again == pieces {
-                if matches!(error, Error::Checksum { .. }) {
-                    self.count_checksum_error(&error);
-                }
-                return Err(error);
+                Err(error) => failed = Some((pieces, error)),
             }
-            pieces = again;
         }
         Err(Error::Busy(format!("object {} changed too often while it was read; read it again", display(object))))
+    }
+
+    /// Drops an object's clean copies in the background: one of them is damaged.
+    fn drop_clean(self: &Rc<Self>, object: &ObjectKey, id: ObjectId) {
+        let (inner, pool, name) = (self.clone(), object.pool, display(object));
+        self.ring.spawn(async move {
+            match crate::evict::evict(&inner, pool, &[id]).await {
+                Ok((_, changes)) => inner.report_hot(&changes),
+                Err(error) => tracing::warn!(object = %name, %error, "a damaged clean copy stays on hot"),
+            }
+        });
     }
 
     async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
@@ -183,9 +237,18 @@ impl Inner {
     }
 
     async fn read_piece(&self, mut window: Buffer, piece: &Piece, object: &ObjectKey) -> Result<Buffer> {
-        let Source::Device { side, address, checksums } = &piece.source else {
-            window.fill(0);
-            return Ok(window);
+        let (side, address, checksums) = match &piece.source {
+            Source::Hole => {
+                window.fill(0);
+                return Ok(window);
+            }
+            Source::Inline(bytes) => {
+                let (data, rest) = window.split_at_mut(bytes.len().min(BLOCK));
+                data.copy_from_slice(bytes.get(..data.len()).unwrap_or_default());
+                rest.fill(0);
+                return Ok(window);
+            }
+            Source::Device { side, address, checksums } => (side, *address, checksums),
         };
         let device = self.device(*side);
         let (outcome, window) = device.read(address * BLOCK_BYTES, window).await;
@@ -213,22 +276,19 @@ impl Inner {
         Ok(window)
     }
 
-    pub(crate) async fn read_object(&self, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
-        let found = self.index_durable(object, |state| {
+    pub(crate) async fn read_object(self: &Rc<Self>, object: &ObjectKey, offset: u64, length: u64) -> Result<ReadData> {
+        let end_in = |record: &ObjectRecord| offset.saturating_add(length).min(record.size);
+        let plan = |state: &State, copies| {
             let Some(record) = record_in(state, object)? else { return Ok(None) };
-            let end = offset.saturating_add(length).min(record.size);
-            let from = (offset.min(end) / BLOCK_BYTES) as u32;
-            let pieces = if offset < end { plan(state, record.id, from, blocks_of(end))? } else { Vec::new() };
-            Ok(Some((record.id, from, end, pieces)))
-        });
-        let (id, from, end, pieces) = found.await?.ok_or(Error::NotFound)?;
-        if pieces.is_empty() {
-            return Ok(ReadData { data: self.ring.buffer(0).freeze(), base_bytes: 0, hot_bytes: 0 });
-        }
-        let (buffer, [base_bytes, hot_bytes]) = self.read_planned(object, id, pieces).await?;
-        let start = (offset - u64::from(from) * BLOCK_BYTES) as usize;
-        let data = buffer.freeze().slice(start..start + (end - offset) as usize);
-        Ok(ReadData { data, base_bytes, hot_bytes })
+            let end = end_in(&record);
+            let blocks = if offset < end { ((offset / BLOCK_BYTES) as u32, blocks_of(end)) } else { (0, 0) };
+            Ok(Some((record, plan(state, &record, blocks, copies)?)))
+        };
+        let (record, buffer, [base_bytes, hot_bytes]) =
+            self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        let length = end_in(&record).saturating_sub(offset) as usize;
+        let start = if length == 0 { 0 } else { (offset % BLOCK_BYTES) as usize };
+        Ok(ReadData { data: buffer.freeze().slice(start..start + length), base_bytes, hot_bytes })
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! object record   object u64, size u64, version u64, mtime_ns u64
-//! extent          address (block) u64, state u8 (0 base, 1 hot dirty, 2 hot clean), crc32c u32 for each block
+//! extent          address (block) u64, state u8 (0 base, 1 hot dirty, 2 hot clean; +128: some of its blocks may be another extent's
+//!                 too), crc32c u32 for each block
+//! references      blocks u32, number of extents that refer to each of them u32 (at least 2)
 //! hot summary     dirty blocks u64, clean blocks u64, dirty since (ns since 1970) u64
 //! pool usage      objects, data bytes, omap bytes, hot dirty blocks, hot clean blocks, dirty objects (u64 each)
 //! removed object  pool u32
@@ -10,6 +12,7 @@
 
 use crate::allocator::Run;
 use crate::encoding::{Put, Reader};
+use crate::index::Layer;
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
 use crate::object::{HotChange, ObjectId, ObjectInfo, PoolUsage};
 
@@ -58,9 +61,13 @@ pub(crate) enum ExtentState {
 pub(crate) struct Extent {
     pub address: u64,
     pub state: ExtentState,
+    /// Other extents may refer to some of its blocks: before they are freed or written in place, the index is asked (see `sharing`).
+    pub shared: bool,
     /// One a block.
     pub checksums: Vec<u32>,
 }
+
+const SHARED: u8 = 0x80;
 
 impl Extent {
     pub fn blocks(&self) -> u32 {
@@ -71,11 +78,19 @@ impl Extent {
         Run { at: self.address, blocks: self.blocks() }
     }
 
+    pub fn layer(&self) -> Layer {
+        match self.state {
+            ExtentState::Base => Layer::Base,
+            ExtentState::HotDirty | ExtentState::HotClean => Layer::Hot,
+        }
+    }
+
     /// Blocks `[from, to)` of it.
     pub fn part(&self, from: u32, to: u32) -> Extent {
         Extent {
             address: self.address + u64::from(from),
             state: self.state,
+            shared: self.shared,
             checksums: self.checksums.get(from as usize..to as usize).expect("a part lies within its extent").to_vec(),
         }
     }
@@ -83,11 +98,12 @@ impl Extent {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(9 + 4 * self.checksums.len());
         bytes.put_u64(self.address);
-        bytes.put_u8(match self.state {
+        let state = match self.state {
             ExtentState::Base => 0,
             ExtentState::HotDirty => 1,
             ExtentState::HotClean => 2,
-        });
+        };
+        bytes.put_u8(state | if self.shared { SHARED } else { 0 });
         for crc in &self.checksums {
             bytes.put_u32(*crc);
         }
@@ -97,7 +113,9 @@ impl Extent {
     pub fn decode(bytes: &[u8]) -> Option<Extent> {
         let mut reader = Reader::new(bytes);
         let address = reader.u64()?;
-        let state = match reader.u8()? {
+        let state = reader.u8()?;
+        let shared = state & SHARED != 0;
+        let state = match state & !SHARED {
             0 => ExtentState::Base,
             1 => ExtentState::HotDirty,
             2 => ExtentState::HotClean,
@@ -108,7 +126,31 @@ impl Extent {
             return None;
         }
         let checksums = (0..count).map(|_| reader.u32()).collect::<Option<_>>()?;
-        Some(Extent { address, state, checksums })
+        Some(Extent { address, state, shared, checksums })
+    }
+}
+
+/// How many extents refer to each of some neighbouring blocks; blocks without such an entry have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct References {
+    pub blocks: u32,
+    /// At least 2.
+    pub count: u32,
+}
+
+impl References {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8);
+        bytes.put_u32(self.blocks);
+        bytes.put_u32(self.count);
+        bytes
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<References> {
+        let mut reader = Reader::new(bytes);
+        let references = References { blocks: reader.u32()?, count: reader.u32()? };
+        let sound = (1..=EXTENT_BLOCKS_MAX).contains(&references.blocks) && references.count >= 2;
+        (reader.is_empty() && sound).then_some(references)
     }
 }
 

@@ -2,14 +2,13 @@
 //! object's number stands in the index as removed, so a crash loses track of nothing.
 
 use crate::error::Result;
-use crate::index::{Content, Key, Layer, Missing, key};
+use crate::index::{Content, Key, Missing, key};
 use crate::limits::REMOVE_BYTES_MAX;
 use crate::object::ObjectId;
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
 use crate::store::Inner;
-use crate::wal::Side;
 use std::rc::Rc;
 
 /// Keys with a prefix, until about so many bytes of log are full.
@@ -26,6 +25,18 @@ pub(crate) fn entries(state: &State, prefix: &[u8], bytes_max: usize) -> Result<
     })?;
     // The end of the prefix was looked at, so that what remains can be told.
     Ok(keys)
+}
+
+/// The keys that [`remove_content`] removes, with everything in memory that doing so touches.
+pub(crate) fn reach_content(state: &State, object: ObjectId) -> Result<(), Missing> {
+    for key in entries(state, &key::content(object), REMOVE_BYTES_MAX)? {
+        if let Some((_, Content::Extent(..))) = key::parse_content(&key)
+            && let Some(extent) = state.tree.with(&key, Extent::decode)?.flatten()
+        {
+            state.reach_references(&extent)?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what an object has besides its record, as much as one transaction should; what is left is noted for the reaper. Returns
@@ -73,12 +84,11 @@ fn remove_entry(change: &mut Change, pool: u32, key: Key) {
                     ExtentState::HotDirty => change.summary(pool, object).dirty_blocks -= blocks,
                     ExtentState::HotClean => change.summary(pool, object).clean_blocks -= blocks,
                 }
-                let side = if layer == Layer::Hot { Side::Hot } else { Side::Base };
-                change.free(side, extent.run());
+                change.release(layer.side(), extent.run(), extent.shared);
             }
         }
         Content::Omap(name) => change.usage(pool).omap_bytes -= (name.len() + value_len) as i64,
-        Content::Xattr(_) => {}
+        Content::Inline | Content::Xattr(_) => {}
     }
     change.delete(key);
 }
@@ -121,7 +131,7 @@ async fn reap_some(inner: &Rc<Inner>) -> Result<bool> {
         .transact(2 * REMOVE_BYTES_MAX, &[], |state, now_ns| {
             state.tree.reach(&key::removed(object))?;
             state.tree.reach(&key::hot_summary(pool, object))?;
-            entries(state, &key::content(object), REMOVE_BYTES_MAX)?;
+            reach_content(state, object)?;
             let mut change = Change::new(state, now_ns);
             remove_content(&mut change, pool, object);
             let (entry, hot_changes) = change.finish();

@@ -147,7 +147,7 @@ impl Opener<'_> {
         let layout = &self.layout;
         let generation = superblock.generation;
         let [on_base, on_hot] = superblock.pages_digests;
-        let tree = Tree::open(superblock.root, generation + 1, cache_bytes as usize);
+        let tree = Tree::open(superblock.root, generation + 1, superblock.index_blocks, cache_bytes as usize);
         let mut base = empty_allocator(layout, Side::Base, self.devices.base.info().discard);
         let hot = if layout.hot_blocks > 0 {
             let mut hot = empty_allocator(layout, Side::Hot, self.index_device().info().discard);

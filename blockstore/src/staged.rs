@@ -30,8 +30,22 @@ pub(crate) enum Step {
 
 /// Some blocks of an object as the transaction leaves them.
 pub(crate) enum Content {
-    Data { blocks: Slice, checksums: Vec<u32> },
+    Data {
+        blocks: Slice,
+        checksums: Vec<u32>,
+    },
     Hole,
+    /// What another object, or this one, had from `block` on before the transaction.
+    Shared {
+        source: Rc<Source>,
+        block: u32,
+    },
+}
+
+/// An object as it is before the transaction.
+pub(crate) struct Source {
+    pub object: ObjectKey,
+    pub record: ObjectRecord,
 }
 
 /// An object as the transaction leaves it.
@@ -51,6 +65,10 @@ pub(crate) struct Staged {
     /// What clearing takes in the log.
     pub cleared_bytes: usize,
     pub omap: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// All bytes of a small object, or that it has none any more. `None`: as it was.
+    pub inline: Option<Option<Vec<u8>>>,
+    /// What sharing takes in the log.
+    shared_bytes: usize,
 }
 
 impl Staged {
@@ -67,7 +85,14 @@ impl Staged {
             omap_cleared: false,
             cleared_bytes: 0,
             omap: BTreeMap::new(),
+            inline: None,
+            shared_bytes: 0,
         }
+    }
+
+    /// The object's content before the transaction, if it counts.
+    fn old(&self) -> Option<ObjectRecord> {
+        self.record.filter(|_| !self.fresh)
     }
 
     fn insert(&mut self, block: u32, blocks: u32, content: Content) {
@@ -95,18 +120,9 @@ impl Staged {
     }
 
     /// A block's staged content: `None` if the transaction has not touched it.
-    fn staged_block(&self, block: u32) -> Option<Option<Slice>> {
+    fn staged_block(&self, block: u32) -> Option<Content> {
         let (at, (length, content)) = self.pieces.range(..=block).next_back()?;
-        if at + length <= block {
-            return None;
-        }
-        Some(match content {
-            Content::Hole => None,
-            Content::Data { blocks, .. } => {
-                let from = (block - at) as usize * BLOCK;
-                Some(blocks.slice(from..from + BLOCK))
-            }
-        })
+        (block < at + length).then(|| cut(content, block - at, block - at + 1))
     }
 
     pub fn checksum(&mut self) {
@@ -120,7 +136,7 @@ impl Staged {
     pub fn data_blocks(&self) -> u64 {
         let data = |(length, content): &(u32, Content)| match content {
             Content::Data { .. } => u64::from(*length),
-            Content::Hole => 0,
+            Content::Hole | Content::Shared { .. } => 0,
         };
         self.pieces.values().map(data).sum()
     }
@@ -136,7 +152,8 @@ impl Staged {
         let pairs = |map: &BTreeMap<Vec<u8>, Option<Vec<u8>>>| -> usize {
             map.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len) + 32).sum()
         };
-        name + data + edges + self.cleared_bytes + pairs(&self.xattrs) + pairs(&self.omap)
+        let inline = self.inline.as_ref().map_or(0, |inline| 32 + inline.as_ref().map_or(0, Vec::len));
+        name + data + edges + inline + self.shared_bytes + self.cleared_bytes + pairs(&self.xattrs) + pairs(&self.omap)
     }
 }
 
@@ -146,6 +163,7 @@ fn cut(content: &Content, from: u32, to: u32) -> Content {
         Content::Data { blocks, .. } => {
             Content::Data { blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK), checksums: Vec::new() }
         }
+        Content::Shared { source, block } => Content::Shared { source: source.clone(), block: block + from },
     }
 }
 
@@ -155,10 +173,9 @@ pub(crate) async fn stage(inner: &Rc<Inner>, staged: &mut [Staged], index: usize
         if !staged[source].exists {
             return Err(Error::NotFound);
         }
-        check_size(inner, offset, length)?;
+        let end = check_size(inner, offset, length)?;
         if length > 0 {
-            let data = read_staged(inner, &staged[source], source_offset, length).await?;
-            write(inner, &mut staged[index], offset, data).await?;
+            clone_range(inner, staged, (source, source_offset), (index, offset), end).await?;
         }
         staged[index].exists = true;
         staged[index].changed = true;
@@ -213,7 +230,7 @@ pub(crate) async fn stage(inner: &Rc<Inner>, staged: &mut [Staged], index: usize
             object.omap.insert(key, None);
         }
         Step::ClearOmap => {
-            if let Some(record) = object.record.filter(|_| !object.fresh) {
+            if let Some(record) = object.old() {
                 let keys =
                     inner.index(|state| crate::remove::entries(state, &key::omap(record.id, &[]), usize::MAX)).await?;
                 object.cleared_bytes = keys.iter().map(|key| key.len() + 16).sum();
@@ -248,16 +265,135 @@ fn check_size(inner: &Inner, offset: u64, length: u64) -> Result<u64> {
 async fn block(inner: &Rc<Inner>, object: &Staged, block: u32) -> Result<Buffer> {
     let mut buffer = inner.ring.buffer(BLOCK);
     match object.staged_block(block) {
-        Some(Some(staged)) => buffer.copy_from_slice(&staged),
-        Some(None) => buffer.fill(0),
-        None => match object.record {
-            Some(record) if !object.fresh && block < blocks_of(record.size) => {
-                buffer = inner.read_blocks(&object.object, record.id, block, block + 1).await?.0;
+        Some(Content::Data { blocks, .. }) => buffer.copy_from_slice(&blocks),
+        Some(Content::Hole) => buffer.fill(0),
+        Some(Content::Shared { source, block }) => {
+            return inner.read_block(&source.object, &source.record, block).await;
+        }
+        None => match object.old() {
+            Some(record) if block < blocks_of(record.size) => {
+                return inner.read_block(&object.object, &record, block).await;
             }
             _ => buffer.fill(0),
         },
     }
     Ok(buffer)
+}
+
+/// Takes over a range of another object: whole blocks that both have at the same place within a block are shared, the rest is copied.
+async fn clone_range(
+    inner: &Rc<Inner>,
+    staged: &mut [Staged],
+    (source, source_offset): (usize, u64),
+    (index, offset): (usize, u64),
+    end: u64,
+) -> Result<()> {
+    let from = &staged[source];
+    let source_end = source_offset.saturating_add(end - offset);
+    let fits = source_offset % BLOCK_BYTES == offset % BLOCK_BYTES && source_end <= OBJECT_SIZE_LIMIT;
+    // Small objects have no blocks to share.
+    if !fits || from.size <= INLINE_BYTES_MAX {
+        let data = read_staged(inner, from, source_offset, end - offset).await?;
+        return write(inner, &mut staged[index], offset, data).await;
+    }
+    let to = &staged[index];
+    let first = offset.div_ceil(BLOCK_BYTES) as u32;
+    let source_first = source_offset.div_ceil(BLOCK_BYTES) as u32;
+    // The last block may be shared although the range ends within it, when both objects end there: what is behind is zeros.
+    let whole_tail = from.size <= source_end && to.size <= end;
+    let behind = if whole_tail { blocks_of(end) } else { (end / BLOCK_BYTES) as u32 };
+    if behind <= first {
+        let data = read_staged(inner, from, source_offset, end - offset).await?;
+        return write(inner, &mut staged[index], offset, data).await;
+    }
+    let old = from.old().map(|record| Rc::new(Source { object: from.object.clone(), record }));
+    let old_blocks = old.as_ref().map_or(0, |old| blocks_of(old.record.size));
+    let mut shared_bytes = 0;
+    let mut pieces: Vec<(u32, u32, Content)> = Vec::new();
+    let mut at = first;
+    while at < behind {
+        let block = at - first + source_first;
+        let staged_piece = from.pieces.range(..=block).next_back();
+        let (blocks, content) = match staged_piece.filter(|(start, (length, _))| block < **start + length) {
+            Some((start, (length, content))) => {
+                let blocks = (start + length - block).min(behind - at);
+                (blocks, cut(content, block - start, block - start + blocks))
+            }
+            None => {
+                let next = from.pieces.range(block..).next().map_or(u32::MAX, |(start, _)| *start);
+                match &old {
+                    Some(old) if block < old_blocks => {
+                        let blocks = (next.min(old_blocks) - block).min(behind - at);
+                        let id = old.record.id;
+                        shared_bytes += inner.index(|state| state.share_bytes(id, block, block + blocks)).await?;
+                        (blocks, Content::Shared { source: old.clone(), block })
+                    }
+                    _ => ((next - block).min(behind - at), Content::Hole),
+                }
+            }
+        };
+        pieces.push((at, blocks, content));
+        at += blocks;
+    }
+    let head = u64::from(first) * BLOCK_BYTES - offset;
+    let head_data = if head > 0 { Some(read_staged(inner, from, source_offset, head).await?) } else { None };
+    let tail_at = u64::from(behind) * BLOCK_BYTES;
+    let tail_data = if tail_at < end {
+        Some(read_staged(inner, from, source_offset + (tail_at - offset), end - tail_at).await?)
+    } else {
+        None
+    };
+    let to = &mut staged[index];
+    if let Some(data) = head_data {
+        write(inner, to, offset, data).await?;
+    }
+    for (at, blocks, content) in pieces {
+        to.insert(at, blocks, content);
+    }
+    to.shared_bytes += shared_bytes;
+    if let Some(data) = tail_data {
+        write(inner, to, tail_at, data).await?;
+    }
+    to.size = to.size.max(end);
+    Ok(())
+}
+
+/// Decides where an object's bytes live, after all steps: small ones in the index, as one value; larger ones in blocks.
+pub(crate) async fn choose_home(inner: &Rc<Inner>, object: &mut Staged) -> Result<()> {
+    if !object.exists {
+        return Ok(());
+    }
+    let old = object.old();
+    let was_inline = match old {
+        Some(record) if record.size <= INLINE_BYTES_MAX => {
+            let key = key::inline(record.id);
+            inner.index(|state| state.tree.contains(&key)).await?
+        }
+        _ => false,
+    };
+    if object.size > INLINE_BYTES_MAX {
+        if was_inline {
+            if object.staged_block(0).is_none() {
+                let first = block(inner, object, 0).await?;
+                object.insert(0, 1, Content::Data { blocks: first.freeze(), checksums: Vec::new() });
+            }
+            object.inline = Some(None);
+        }
+        return Ok(());
+    }
+    if object.pieces.is_empty() && old.is_some_and(|record| record.size == object.size) {
+        return Ok(());
+    }
+    object.inline = match object.size {
+        0 => was_inline.then_some(None),
+        size => Some(Some(block(inner, object, 0).await?[..size as usize].to_vec())),
+    };
+    // What it had in blocks goes.
+    object.pieces.clear();
+    if let Some(record) = old.filter(|record| !was_inline && record.size > 0) {
+        object.insert(0, blocks_of(record.size), Content::Hole);
+    }
+    Ok(())
 }
 
 async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice) -> Result<()> {

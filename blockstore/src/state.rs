@@ -69,7 +69,9 @@ impl State {
     /// Makes sure that the extents in and next to `[from, to)` can be changed.
     pub fn reach_extents(&self, object: ObjectId, from: u32, to: u32) -> Result<(), Missing> {
         for layer in [Layer::Base, Layer::Hot] {
-            self.extents(object, layer, from, to)?;
+            for (_, extent) in self.extents(object, layer, from, to)? {
+                self.reach_references(&extent)?;
+            }
             self.tree.reach(&key::extent(object, layer, to))?;
         }
         Ok(())
@@ -126,7 +128,7 @@ pub(crate) struct Change<'a> {
     now_ns: u64,
 }
 
-const REACHED: &str = "nodes were reached before the change";
+pub(crate) const REACHED: &str = "nodes were reached before the change";
 
 impl<'a> Change<'a> {
     /// `now_ns`: nanoseconds since 1970, for when dirty data became so.
@@ -157,6 +159,7 @@ impl<'a> Change<'a> {
         self.entry.allocations.push(Allocation { side, address: run.at, checksums });
     }
 
+    /// Blocks that nothing refers to any more.
     pub fn free(&mut self, side: Side, run: Run) {
         self.state.allocator(side).free(run);
         self.entry.frees.push((side, run));
@@ -200,11 +203,8 @@ impl<'a> Change<'a> {
                 ExtentState::HotDirty => self.summary(pool, object).dirty_blocks -= blocks,
                 ExtentState::HotClean => self.summary(pool, object).clean_blocks -= blocks,
             }
-            let side = match layer {
-                Layer::Base => Side::Base,
-                Layer::Hot => Side::Hot,
-            };
-            self.free(side, Run { at: extent.address + u64::from(cut_from - block), blocks: cut_to - cut_from });
+            let run = Run { at: extent.address + u64::from(cut_from - block), blocks: cut_to - cut_from };
+            self.release(layer.side(), run, extent.shared);
         }
     }
 
@@ -212,22 +212,18 @@ impl<'a> Change<'a> {
     pub fn insert(&mut self, pool: u32, object: ObjectId, block: u32, extent: &Extent) {
         let blocks = u64::from(extent.blocks());
         let now_ns = self.now_ns;
-        let layer = match extent.state {
-            ExtentState::Base => Layer::Base,
+        match extent.state {
+            ExtentState::Base => {}
             ExtentState::HotDirty => {
                 let summary = self.summary(pool, object);
                 if summary.dirty_blocks == 0 {
                     summary.dirty_since_ns = now_ns;
                 }
                 summary.dirty_blocks += blocks;
-                Layer::Hot
             }
-            ExtentState::HotClean => {
-                self.summary(pool, object).clean_blocks += blocks;
-                Layer::Hot
-            }
-        };
-        self.put(key::extent(object, layer, block), extent.encode());
+            ExtentState::HotClean => self.summary(pool, object).clean_blocks += blocks,
+        }
+        self.put(key::extent(object, extent.layer(), block), extent.encode());
     }
 
     /// Ends the change: summaries and pool figures follow from it. Returns what goes to the log, and what the tier is told.

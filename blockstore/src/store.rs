@@ -76,6 +76,8 @@ pub struct Usage {
     /// What data may still be allocated on hot now (freed space counts only once it may be reused).
     pub hot_free: u64,
     pub base_free: u64,
+    /// Of all index nodes as the last checkpoint left them, less those replaced since.
+    pub index_bytes: u64,
     pub checksum_errors: u64,
 }
 
@@ -330,13 +332,18 @@ impl Store {
         if options.expect_fsid.is_some_and(|fsid| fsid != superblock.fsid) {
             return Err(Error::Refused(format!("the store on {path} belongs to another cluster (its fsid differs)")));
         }
+        if let Err(why) = superblock.features.refuse_writing() {
+            return Err(Error::Refused(format!("the store on {path} can be read, but not served: {why}")));
+        }
         tracing::info!(osd = superblock.osd, base = %path, replayed, "store opened");
+        let features = superblock.features.upgraded();
+        let is_old = features != superblock.features;
         let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
         let inner = Rc::new(Inner {
             ring: ring.clone(),
             options,
             devices,
-            superblock: RefCell::new(superblock),
+            superblock: RefCell::new(Superblock { features, ..superblock }),
             state: RefCell::new(state),
             log: RefCell::new(log),
             locks: KeyedLock::new(),
@@ -363,8 +370,10 @@ impl Store {
             // Nothing else ever writes the copies on base.
             superblock::repair(ring, &inner.devices.base).await?;
         }
-        // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed.
-        if next_lsn - inner.superblock.borrow().replay_lsn >= inner.superblock.borrow().layout.wal_blocks / 2 {
+        // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed. And what an
+        // older version would misread must not be written before the superblock says so.
+        if is_old || next_lsn - inner.superblock.borrow().replay_lsn >= inner.superblock.borrow().layout.wal_blocks / 2
+        {
             checkpoint::checkpoint(&inner, false).await?;
         }
         // What replay refused must never come back: its place in the log is overwritten before anything else happens.
@@ -585,6 +594,7 @@ impl Store {
             hot_total: state.hot.as_ref().map_or(0, |hot| hot.total_blocks() * BLOCK_BYTES),
             hot_used: state.hot.as_ref().map_or(0, |hot| hot.used_blocks() * BLOCK_BYTES),
             hot_free: state.hot.as_ref().map_or(0, |hot| hot.data_free_blocks() * BLOCK_BYTES),
+            index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),
         }
     }

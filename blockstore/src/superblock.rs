@@ -18,13 +18,15 @@
 //!     64    16  fsid                           197     1  role: 0 base alone, 1 base beside hot, 2 hot
 //!     80     1  copy number                    198     8  digest of base's allocation pages
 //!     81     7  zeros                          206     8  digest of hot's allocation pages
-//!                                              214        zeros to 4096
+//!                                              214     8  blocks of all index nodes
+//!                                              222        zeros to 4096
 //! ```
 //! The crc is seeded with "SUPR" and the copy's block, but not with the store id, which is not known before it is read.
 
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::error::{Error, Result};
+use crate::features::Features;
 use crate::index::NodePointer;
 use crate::layout::Layout;
 use crate::limits::BLOCK_BYTES;
@@ -32,9 +34,6 @@ use basalt_ring::{BLOCK, Device, Ring};
 
 pub(crate) const MAGIC: &[u8; 8] = b"BASALTSB";
 const FORMAT_VERSION: u32 = 1;
-/// Incompatible features that this version understands.
-const FEATURES_INCOMPATIBLE: u64 = 0;
-const FEATURES_READ_ONLY: u64 = 0;
 const NO_STORE: [u8; 16] = [0; 16];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +45,7 @@ pub(crate) enum Role {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Superblock {
+    pub features: Features,
     pub sequence: u64,
     pub store_id: [u8; 16],
     pub fsid: [u8; 16],
@@ -60,15 +60,15 @@ pub(crate) struct Superblock {
     pub role: Role,
     /// Which generation each allocation page is of, on base and hot; see `allocator`.
     pub pages_digests: [u64; 2],
+    /// Of all nodes of the checkpoint.
+    pub index_blocks: u64,
 }
 
 impl Superblock {
     fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
         let mut body = Vec::with_capacity(BLOCK);
         body.put_u32(FORMAT_VERSION);
-        body.put_u64(0);
-        body.put_u64(0);
-        body.put_u64(0);
+        self.features.encode(&mut body);
         body.put_u64(self.sequence);
         body.put(&self.store_id);
         body.put(&self.fsid);
@@ -92,6 +92,7 @@ impl Superblock {
         for digest in self.pages_digests {
             body.put_u64(digest);
         }
+        body.put_u64(self.index_blocks);
         body.resize(BLOCK - 12, 0);
         let mut block_bytes = Vec::with_capacity(BLOCK);
         block_bytes.put(MAGIC);
@@ -111,16 +112,14 @@ impl Superblock {
             return None;
         }
         let version = reader.u32()?;
-        let _compatible = reader.u64()?;
-        let read_only = reader.u64()?;
-        let incompatible = reader.u64()?;
-        if version != FORMAT_VERSION
-            || incompatible & !FEATURES_INCOMPATIBLE != 0
-            || read_only & !FEATURES_READ_ONLY != 0
-        {
+        if version != FORMAT_VERSION {
             return Some(Err(format!(
-                "format version {version} with features {incompatible:#x}/{read_only:#x} is not known to this version (it knows format {FORMAT_VERSION}); use a newer basaltd"
+                "it has format version {version}, and this version of basaltd knows {FORMAT_VERSION}; use the version that made it"
             )));
+        }
+        let features = Features::decode(&mut reader)?;
+        if let Err(why) = features.refuse_reading() {
+            return Some(Err(why));
         }
         let sequence = reader.u64()?;
         let store_id = reader.id()?;
@@ -138,6 +137,7 @@ impl Superblock {
             data_at: reader.u64()?,
         };
         let superblock = Superblock {
+            features,
             sequence,
             store_id,
             fsid,
@@ -155,6 +155,7 @@ impl Superblock {
                 _ => return None,
             },
             pages_digests: [reader.u64()?, reader.u64()?],
+            index_blocks: reader.u64()?,
         };
         if !superblock.layout.is_sound() {
             return Some(Err("its layout contradicts itself".to_owned()));
@@ -253,4 +254,56 @@ pub(crate) async fn load(ring: &Ring, device: &Device) -> Result<Superblock> {
         },
         None => Error::Refused(format!("{path} holds no Basalt store; make one with `basaltd mkfs`")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn superblock(features: Features) -> Superblock {
+        Superblock {
+            features,
+            sequence: 7,
+            store_id: [1; 16],
+            fsid: [2; 16],
+            osd: 3,
+            layout: Layout::new(64 << 20, None, None).expect("large enough"),
+            replay_lsn: 4,
+            next_object: 5,
+            generation: 6,
+            root: NodePointer { block: 99, blocks: 4, crc: 1, generation: 6 },
+            clean: false,
+            role: Role::BaseAlone,
+            pages_digests: [8, 9],
+            index_blocks: 4,
+        }
+    }
+
+    #[test]
+    fn a_superblock_survives_its_encoding_with_features_that_may_be_ignored() {
+        let features = Features { compatible: 1 << 40, read_only: 1 << 41, ..Features::CURRENT };
+        let superblock = superblock(features);
+        let decoded = Superblock::decode(&superblock.encode(2, 11), 11);
+        assert_eq!(decoded, Some(Ok(superblock)));
+        assert_eq!(features.upgraded(), features);
+        assert!(features.refuse_writing().is_err_and(|why| why.contains("0x20000000000")));
+    }
+
+    #[test]
+    fn an_unknown_incompatible_feature_is_refused_by_name() {
+        let features = Features { incompatible: 1 << 50 | Features::CURRENT.incompatible, ..Features::default() };
+        let decoded = Superblock::decode(&superblock(features).encode(0, 0), 0);
+        let refused = decoded.and_then(Result::err).expect("refused");
+        assert!(refused.contains("0x4000000000000") && refused.contains("shared-extents"), "{refused}");
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_superblock_shows() {
+        let bytes = superblock(Features::CURRENT).encode(0, 0);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Superblock::decode(&flipped, 0).is_none(), "bit {bit}");
+        }
+    }
 }

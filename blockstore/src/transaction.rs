@@ -7,7 +7,7 @@ use crate::limits::NAME_BYTES_MAX;
 use crate::object::{ObjectId, ObjectInfo, ObjectKey};
 use crate::prepared::Prepared;
 use crate::read::display;
-use crate::staged::{Staged, Step, stage};
+use crate::staged::{Staged, Step, choose_home, stage};
 use crate::store::{Inner, Placement};
 use basalt_ring::Slice;
 use basalt_ring::local::KeyGuard;
@@ -107,7 +107,8 @@ impl Transaction {
         self.push(object, Step::Remove);
     }
 
-    /// Bytes beyond the source's end are zeros. `NotFound` at [`Transaction::prepare`] if there is no source.
+    /// Whole blocks are shared, not copied, where source and target have them at the same offset within a block; see `sharing`. Bytes
+    /// beyond the source's end are zeros. `NotFound` at [`Transaction::prepare`] if there is no source.
     pub fn clone_range(
         &mut self,
         source: &ObjectKey,
@@ -159,6 +160,7 @@ impl Transaction {
         }
         staged.retain(|object| object.changed);
         for object in &mut staged {
+            choose_home(&inner, object).await?;
             object.checksum();
         }
         Ok(Prepared::new(inner, placement, staged, locks))

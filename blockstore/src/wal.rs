@@ -46,14 +46,14 @@ pub(crate) enum Side {
 }
 
 impl Side {
-    fn encode(self) -> u8 {
+    pub fn encode(self) -> u8 {
         match self {
             Side::Base => 0,
             Side::Hot => 1,
         }
     }
 
-    fn decode(byte: u8) -> Option<Side> {
+    pub fn decode(byte: u8) -> Option<Side> {
         match byte {
             0 => Some(Side::Base),
             1 => Some(Side::Hot),

@@ -31,13 +31,15 @@ pub enum Kind {
     Remove,
     Attributes,
     Clone,
+    Share,
+    Small,
     Flush,
     Evict,
     Promote,
     Checkpoint,
 }
 
-pub const KINDS: [Kind; 13] = [
+pub const KINDS: [Kind; 15] = [
     Kind::WriteHot,
     Kind::WriteBase,
     Kind::WriteUnaligned,
@@ -47,6 +49,8 @@ pub const KINDS: [Kind; 13] = [
     Kind::Remove,
     Kind::Attributes,
     Kind::Clone,
+    Kind::Share,
+    Kind::Small,
     Kind::Flush,
     Kind::Evict,
     Kind::Promote,
@@ -115,6 +119,12 @@ fn steps(kind: Kind, at: usize) -> Option<(ObjectKey, Vec<Step>)> {
             object("copy"),
             vec![Step::CloneRange { source: object("cold"), source_offset: 100, offset: 50, length: 7000 }],
         ),
+        // Whole blocks, dirty, clean and cold ones, that both have from then on.
+        Kind::Share => {
+            (object("copy"), vec![Step::CloneRange { source: warm, source_offset: 0, offset: 0, length: 20_000 }])
+        }
+        // Twice it fits into the index, the third time it does not any more.
+        Kind::Small => (object("small"), vec![Step::Write { offset: 900 * at as u64, data: fill(700) }]),
         Kind::Flush | Kind::Evict | Kind::Promote | Kind::Checkpoint => return None,
     })
 }

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! 10 pool:u32 pg:u32 name…             object record        (name order within a placement group)
+//! 20 object:u64 00                     all bytes of a small object
 //! 20 object:u64 01 block:u32           base extent
 //! 20 object:u64 02 block:u32           hot extent
 //! 20 object:u64 03 name…               xattr
 //! 20 object:u64 04 key…                omap pair
+//! 30 device:u8 address:u64             blocks that several extents refer to
 //! 40 pool:u32 object:u64               hot summary of an object
 //! 50 pool:u32 pg:u32 version:u64       placement group log entry
 //! 60 pool:u32                          usage of a pool
@@ -16,16 +18,19 @@
 
 use crate::encoding::Put;
 use crate::object::{ObjectId, ObjectKey};
+use crate::wal::Side;
 
 pub(crate) type Key = Vec<u8>;
 
 const OBJECT: u8 = 0x10;
 const CONTENT: u8 = 0x20;
+const REFERENCES: u8 = 0x30;
 const HOT_SUMMARY: u8 = 0x40;
 const LOG: u8 = 0x50;
 const POOL_USAGE: u8 = 0x60;
 const REMOVED: u8 = 0x70;
 
+const INLINE: u8 = 0;
 const BASE_EXTENT: u8 = 1;
 const HOT_EXTENT: u8 = 2;
 const XATTR: u8 = 3;
@@ -89,6 +94,16 @@ pub(crate) enum Layer {
     Hot,
 }
 
+impl Layer {
+    /// The device that its extents lie on.
+    pub fn side(self) -> Side {
+        match self {
+            Layer::Base => Side::Base,
+            Layer::Hot => Side::Hot,
+        }
+    }
+}
+
 pub(crate) fn extent(object: ObjectId, layer: Layer, block: u32) -> Key {
     let mut key = extents(object, layer);
     put_big(&mut key, block);
@@ -103,6 +118,10 @@ pub(crate) fn extents(object: ObjectId, layer: Layer) -> Key {
             Layer::Hot => HOT_EXTENT,
         },
     )
+}
+
+pub(crate) fn inline(object: ObjectId) -> Key {
+    of_object(object, INLINE)
 }
 
 pub(crate) fn xattr(object: ObjectId, name: &[u8]) -> Key {
@@ -120,6 +139,7 @@ pub(crate) fn omap(object: ObjectId, name: &[u8]) -> Key {
 /// What an entry under an object's number is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
+    Inline,
     Extent(Layer, u32),
     Xattr(Vec<u8>),
     Omap(Vec<u8>),
@@ -134,6 +154,7 @@ pub(crate) fn parse_content(key: &[u8]) -> Option<(ObjectId, Content)> {
     }
     let block = || rest.try_into().ok().map(u32::from_be_bytes);
     let content = match subkind {
+        INLINE if rest.is_empty() => Content::Inline,
         BASE_EXTENT => Content::Extent(Layer::Base, block()?),
         HOT_EXTENT => Content::Extent(Layer::Hot, block()?),
         XATTR => Content::Xattr(rest.to_vec()),
@@ -141,6 +162,23 @@ pub(crate) fn parse_content(key: &[u8]) -> Option<(ObjectId, Content)> {
         _ => return None,
     };
     Some((ObjectId(u64::from_be_bytes(*object)), content))
+}
+
+pub(crate) fn references(side: Side, address: u64) -> Key {
+    let mut key = key(REFERENCES, 9);
+    key.put_u8(side.encode());
+    key.put(&address.to_be_bytes());
+    key
+}
+
+pub(crate) fn parse_references(key: &[u8]) -> Option<(Side, u64)> {
+    let (&kind, rest) = key.split_first()?;
+    let (&side, address) = rest.split_first()?;
+    let address = u64::from_be_bytes(address.try_into().ok()?);
+    if kind != REFERENCES {
+        return None;
+    }
+    Some((Side::decode(side)?, address))
 }
 
 pub(crate) fn hot_summary(pool: u32, object: ObjectId) -> Key {

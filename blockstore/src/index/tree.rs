@@ -30,6 +30,8 @@ pub(crate) struct Tree {
     dirty_large: usize,
     /// Blocks of nodes that were replaced; the owner hands them to the allocator.
     freed: Vec<Run>,
+    /// Blocks of the nodes that have a place on disk, less those that were replaced.
+    disk_blocks: u64,
     cache: Cache,
     /// Bytes of nodes in memory: clean ones, dirty ones, and those that a checkpoint is writing.
     budget: usize,
@@ -43,17 +45,18 @@ impl Tree {
     #[cfg(test)]
     pub fn new(generation: u64, budget: usize) -> Tree {
         let root = Child::in_memory(Node::empty_leaf(generation));
-        Tree { root, dirty_nodes: 1, ..Tree::open(NodePointer::default(), generation, budget) }
+        Tree { root, dirty_nodes: 1, ..Tree::open(NodePointer::default(), generation, 0, budget) }
     }
 
-    /// The tree whose root the checkpoint of generation `generation - 1` wrote.
-    pub fn open(root: NodePointer, generation: u64, budget: usize) -> Tree {
+    /// The tree whose root the checkpoint of generation `generation - 1` wrote, in so many blocks.
+    pub fn open(root: NodePointer, generation: u64, disk_blocks: u64, budget: usize) -> Tree {
         Tree {
             root: Child::on_disk(root),
             generation,
             dirty_nodes: 0,
             dirty_large: 0,
             freed: Vec::new(),
+            disk_blocks,
             cache: Cache::default(),
             budget,
             frozen_nodes: 0,
@@ -76,6 +79,16 @@ impl Tree {
     pub fn set_budget(&mut self, bytes: usize) {
         self.budget = bytes;
         self.shrink_cache();
+    }
+
+    /// A checkpoint gives a node a place.
+    pub fn place(&mut self, child: &Child, pointer: NodePointer) {
+        self.disk_blocks += u64::from(pointer.blocks);
+        child.pointer.set(Some(pointer));
+    }
+
+    pub fn disk_blocks(&self) -> u64 {
+        self.disk_blocks
     }
 
     /// Whether a checkpoint should write what is dirty, to make it clean. The larger this share of the budget is, the more changes a node
@@ -257,7 +270,10 @@ impl Tree {
     /// The tree does not refer to this child any more.
     fn discard(&mut self, child: &Rc<Child>) {
         match child.pointer.get() {
-            Some(pointer) => self.freed.push(Run { at: pointer.block, blocks: pointer.blocks.into() }),
+            Some(pointer) => {
+                self.disk_blocks = self.disk_blocks.saturating_sub(pointer.blocks.into());
+                self.freed.push(Run { at: pointer.block, blocks: pointer.blocks.into() });
+            }
             None => self.dirty_nodes -= 1,
         }
         self.cache.forget(child);
