@@ -1,8 +1,12 @@
 //! A block store on sparse files in a folder, for measurements of the store alone: no daemon, no network, the real ring.
 
 use basalt_blockstore::{Devices, FormatOptions, OpenOptions, Store};
-use basalt_ring::{DeviceOptions, Ring};
+use basalt_ring::{Device, DeviceOptions, Ring};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a measurement ended early.
 pub type Failure = Box<dyn std::error::Error>;
@@ -22,12 +26,16 @@ impl ScratchStore {
         ScratchStore { base: folder.join("base"), base_bytes, hot }
     }
 
-    async fn devices(&self, ring: &Ring) -> Result<Devices, Failure> {
-        let options =
-            |bytes| DeviceOptions { write: true, exclusive: true, create_size: Some(bytes), ..DeviceOptions::default() };
-        let base = ring.open_device(&self.base, options(self.base_bytes)).await?;
+    pub async fn devices(&self, ring: &Ring) -> Result<Devices, Failure> {
+        let options = |bytes| DeviceOptions {
+            write: true,
+            exclusive: true,
+            create_size: Some(bytes),
+            ..DeviceOptions::default()
+        };
+        let base = open(ring, &self.base, options(self.base_bytes)).await?;
         let hot = match &self.hot {
-            Some((path, bytes)) => Some(ring.open_device(path, options(*bytes)).await?),
+            Some((path, bytes)) => Some(open(ring, path, options(*bytes)).await?),
             None => None,
         };
         Ok(Devices { base, hot })
@@ -50,10 +58,23 @@ impl ScratchStore {
     pub fn remove(&self) -> Result<(), Failure> {
         for path in std::iter::once(&self.base).chain(self.hot.as_ref().map(|(path, _)| path)) {
             match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
         }
         Ok(())
+    }
+}
+
+/// The kernel lets go of the files of a killed process a moment after the process is gone.
+async fn open(ring: &Ring, path: &Path, options: DeviceOptions) -> std::io::Result<Device> {
+    let deadline = ring.now() + RELEASE_MAX;
+    loop {
+        match ring.open_device(path, options.clone()).await {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && ring.now() < deadline => {
+                ring.sleep(Duration::from_millis(1)).await;
+            }
+            opened => return opened,
+        }
     }
 }

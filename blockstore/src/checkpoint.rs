@@ -9,7 +9,7 @@ use crate::commit::Group;
 use crate::encoding::Put;
 use crate::error::{Error, Result};
 use crate::index::{Frozen, NodePointer, key};
-use crate::limits::{BLOCK_BYTES, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
+use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, MOVE_OPERATIONS_MAX};
 use crate::record::Usage;
 use crate::store::Inner;
 use crate::superblock::Superblock;
@@ -229,7 +229,7 @@ impl<'a> Writes<'a> {
 
     async fn add(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
         let end = self.at + (self.bytes.len() / BLOCK) as u64;
-        if !self.bytes.is_empty() && (end != block || self.bytes.len() >= MOVE_RUN_BLOCKS_MAX as usize * BLOCK) {
+        if !self.bytes.is_empty() && (end != block || self.bytes.len() >= CHECKPOINT_RUN_BLOCKS_MAX as usize * BLOCK) {
             self.send().await;
         }
         if self.bytes.is_empty() {

@@ -71,6 +71,8 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
+/// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.
+pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 

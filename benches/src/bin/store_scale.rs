@@ -129,8 +129,22 @@ fn measure_all(arguments: &Arguments) -> Result<(), Failure> {
     if !arguments.json {
         println!(
             "{:>9} {:>6} | {:>7} {:>9} {:>5} | {:>8} {:>8} {:>7} {:>7} {:>7} | {:>8} {:>8} | {:>8} {:>8} {:>8} {:>8}",
-            "objects", "hold", "fill /s", "index MiB", "B/obj", "peak MiB", "now MiB", "clean", "dirty", "pinned",
-            "kill: ms", "peak MiB", "mount ms", "MiB", "read MiB", "reads/s"
+            "objects",
+            "hold",
+            "fill /s",
+            "index MiB",
+            "B/obj",
+            "peak MiB",
+            "now MiB",
+            "clean",
+            "dirty",
+            "pinned",
+            "kill: ms",
+            "peak MiB",
+            "mount ms",
+            "MiB",
+            "read MiB",
+            "reads/s"
         );
     }
     let mut results = Vec::new();
@@ -171,7 +185,10 @@ fn measure_all(arguments: &Arguments) -> Result<(), Failure> {
         }));
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&json!({ "cache_bytes": arguments.cache << 20, "scale": results }))?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&json!({ "cache_bytes": arguments.cache << 20, "scale": results }))?
+        );
     }
     Ok(())
 }
@@ -218,8 +235,9 @@ async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) ->
             Ok(())
         }
         Step::Mount => {
+            let devices = files.devices(&ring).await?;
             let start = ring.now();
-            let store = files.open(&ring, options).await?;
+            let store = Store::open(&ring, devices, options).await?;
             let seconds = ring.now().since(start).as_secs_f64();
             let resident_after_open = process_figures::resident_bytes()?;
             let start = ring.now();
@@ -227,7 +245,10 @@ async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) ->
             let reads_per_second = arguments.reads as f64 / ring.now().since(start).as_secs_f64();
             let found = finding(&store, objects, payload)?;
             store.close().await?;
-            println!("{}", serde_json::to_string(&Finding { seconds, resident_after_open, reads_per_second, ..found })?);
+            println!(
+                "{}",
+                serde_json::to_string(&Finding { seconds, resident_after_open, reads_per_second, ..found })?
+            );
             Ok(())
         }
     }
@@ -267,7 +288,9 @@ async fn fill(ring: &Ring, store: &Store, objects: u64, payload: Payload) -> Res
     let writers: Vec<_> = (0..DEPTH)
         .map(|_| {
             let (store, data, next) = (store.clone(), data.clone(), next.clone());
-            ring.spawn(async move { fill_some(&store, objects, payload, &data, &next).await.map_err(|e| e.to_string()) })
+            ring.spawn(
+                async move { fill_some(&store, objects, payload, &data, &next).await.map_err(|e| e.to_string()) },
+            )
         })
         .collect();
     for outcome in join_all(writers).await {

@@ -279,7 +279,8 @@ impl Clients {
         let writers: Vec<_> = (0..self.shared.depth)
             .map(|_| {
                 let (clients, left) = (self.clone(), left.clone());
-                self.ring.spawn(async move { clients.write_until_done(pattern, &left).await.map_err(|e| e.to_string()) })
+                self.ring
+                    .spawn(async move { clients.write_until_done(pattern, &left).await.map_err(|e| e.to_string()) })
             })
             .collect();
         for outcome in join_all(writers).await {
