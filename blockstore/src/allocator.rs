@@ -213,6 +213,15 @@ impl Allocator {
         free
     }
 
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let runs = self.pending.capacity() + self.releasing.capacity();
+        // A B-tree's nodes are about two thirds full.
+        let trees = (self.changed.len() * size_of::<u64>() + self.reserved.len() * size_of::<(u64, u32)>()) * 3 / 2;
+        let fixed = self.words.capacity() * size_of::<u64>() + self.slots.capacity() * size_of::<(u8, u64)>();
+        (fixed + runs * size_of::<Run>() + trees) as u64
+    }
+
     pub fn page_count(&self) -> u64 {
         self.slots.len() as u64
     }

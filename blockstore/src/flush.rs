@@ -18,6 +18,7 @@ use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
 use crate::store::Inner;
 use crate::wal::Side;
+use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice};
 use std::cell::{Cell, RefCell};
@@ -320,7 +321,7 @@ async fn move_run(
         }
     }
     let data: Slice = whole.expect("a run has parts").freeze();
-    inner.write(Side::Base, run[0].base_address, data).await
+    inner.write(Purpose::Flush, Side::Base, run[0].base_address, data).await
 }
 
 /// Counts the units whose data is damaged where the index still says that it is, and returns what is wrong with the first.

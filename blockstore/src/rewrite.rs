@@ -16,6 +16,7 @@ use crate::record::{Extent, ExtentState, ObjectRecord};
 use crate::state::{Change, State, blocks_of};
 use crate::store::{Inner, Rewritten};
 use crate::wal::Side;
+use crate::written::Purpose;
 use basalt_ring::BLOCK;
 use std::rc::Rc;
 
@@ -182,7 +183,7 @@ async fn copy(
     let mut at = 0;
     for run in runs {
         let end = at + run.blocks as usize * BLOCK;
-        inner.write(Side::Base, run.at, data.slice(at..end)).await?;
+        inner.write(Purpose::Rewrite, Side::Base, run.at, data.slice(at..end)).await?;
         at = end;
     }
     inner.flush(Side::Base).await?;
