@@ -138,10 +138,10 @@ fn a_stale_read_is_found_or_changes_nothing() {
 #[test]
 #[ignore = "minutes: make lost-writes"]
 fn lost_misdirected_and_stale_at_length() {
-    judge(&each_operation(seeds(20), &[Fault::Lost], true), 10_000);
-    judge(&each_operation(seeds(20), &[Fault::Torn], true), 10_000);
-    judge(&each_operation(seeds(20), &[Fault::Stale], true), 5_000);
-    judge(&each_operation(seeds(3), &MISDIRECTIONS, true), 20_000);
+    judge(&each_operation(seeds(20), &[Fault::Lost], true), 1000);
+    judge(&each_operation(seeds(20), &[Fault::Torn], true), 1000);
+    judge(&each_operation(seeds(20), &[Fault::Stale], true), 500);
+    judge(&each_operation(seeds(3), &MISDIRECTIONS, true), 5000);
 }
 
 /// Each of these tests can fail: with a mistake switched on in the store, it does.
