@@ -3,6 +3,7 @@
 
 pub mod crash;
 pub mod hunt;
+pub mod kept_image;
 pub mod lives;
 pub mod model;
 pub mod random;

@@ -31,22 +31,27 @@ pub struct SimulatedStore {
     pub process: Process,
 }
 
-fn info(size: u64) -> DeviceInfo {
+fn info(size: u64, discard: bool) -> DeviceInfo {
     DeviceInfo {
         kind: DeviceKind::Block,
         size,
         sector_size: 512,
         rotational: false,
         volatile_cache: true,
-        discard: true,
+        discard,
     }
 }
 
 impl SimulatedStore {
     pub fn new(seed: u64, shape: Shape) -> SimulatedStore {
+        SimulatedStore::on_disks(seed, shape, true)
+    }
+
+    /// Without discard nothing is left on the disks but what was written there.
+    pub fn on_disks(seed: u64, shape: Shape, discard: bool) -> SimulatedStore {
         let world = World::new(seed);
-        let base = world.add_disk("/sim/base", info(shape.base_bytes));
-        let hot = (shape.hot_bytes > 0).then(|| world.add_disk("/sim/hot", info(shape.hot_bytes)));
+        let base = world.add_disk("/sim/base", info(shape.base_bytes, discard));
+        let hot = (shape.hot_bytes > 0).then(|| world.add_disk("/sim/hot", info(shape.hot_bytes, discard)));
         let process = world.process("osd.0-1", IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
         SimulatedStore { world, base, hot, processes: 1, process }
     }
