@@ -409,6 +409,8 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
         block.fill(0);
         block[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
         inner.write_wal(header.lsn % wal_blocks, block.freeze()).await?;
+        // A record never lies behind anything that a crash may take away: replay would end before it, and find it again in a later life.
+        inner.flush(inner.index_side()).await?;
     }
     let (position, record) = (header.lsn % wal_blocks, record.freeze());
     if sabotaged(Sabotage::AcknowledgeBeforeRecord) {

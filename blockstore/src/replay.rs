@@ -204,10 +204,13 @@ impl Opener<'_> {
         for page in 0..allocator.page_count() {
             let block = at + 2 * page;
             let (outcome, buffer) = device.read(block * BLOCK_BYTES, self.ring.buffer(2 * BLOCK)).await;
-            outcome.map_err(|e| Error::device("read of an allocation page", device, &e))?;
-            let (first, second) = buffer.split_at(BLOCK);
-            let slots = [(0, first), (1, second)]
-                .map(|(slot, bytes)| PageSlot::decode(bytes, &self.store_id, block + slot, page));
+            let slots = if outcome.is_ok() {
+                let (first, second) = buffer.split_at(BLOCK);
+                [(block, first), (block + 1, second)]
+                    .map(|(block, bytes)| PageSlot::decode(bytes, &self.store_id, block, page))
+            } else {
+                [self.read_page_slot(block, page).await, self.read_page_slot(block + 1, page).await]
+            };
             let newer = slots.iter().flatten().any(|slot| slot.generation > generation);
             let best = slots
                 .iter()
@@ -219,7 +222,8 @@ impl Opener<'_> {
                 if self.maps == Maps::Ignored {
                     continue;
                 }
-                return Err(self.corrupt("an allocation page", block, "neither of its two copies is whole".to_owned()));
+                let why = "neither of its two copies is whole and can be read".to_owned();
+                return Err(self.corrupt("an allocation page", block, why));
             };
             allocator.load_page(page, slot as u8, content, newer);
         }
@@ -236,6 +240,19 @@ impl Opener<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// One slot of an allocation page, if it is whole. A slot that cannot be read is as good as a damaged one: the superblock's digest tells
+    /// whether it is the one that counts.
+    async fn read_page_slot(&self, block: u64, page: u64) -> Option<PageSlot> {
+        let device = self.index_device();
+        let (outcome, bytes) = device.read(block * BLOCK_BYTES, self.ring.buffer(BLOCK)).await;
+        if let Err(error) = outcome {
+            let device = path(device);
+            tracing::warn!(%device, byte = block * BLOCK_BYTES, %error, "a copy of an allocation page cannot be read");
+            return None;
+        }
+        PageSlot::decode(&bytes, &self.store_id, block, page)
     }
 
     async fn replay(&mut self, superblock: Superblock, mut state: State) -> Result<Opened> {

@@ -5,6 +5,7 @@
 //!
 //! Found by misdirecting each write in turn (`store_lost_writes`), seed 3.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_blockstore::{ObjectKey, Placement};
 use basalt_tests::model::Step;
 use basalt_tests::simulated_store::{self as simulated, Shape, formatted, transact};
@@ -50,4 +51,12 @@ fn a_group_acknowledged_long_before_a_power_cut_is_never_taken_for_torn() {
             });
         }
     }
+}
+
+#[test]
+fn without_the_seal_it_is() {
+    let outcome = std::panic::catch_unwind(|| {
+        sabotage::with(Sabotage::ForgetTheSeal, a_group_acknowledged_long_before_a_power_cut_is_never_taken_for_torn);
+    });
+    assert!(outcome.is_err());
 }

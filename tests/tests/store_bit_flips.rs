@@ -3,6 +3,7 @@
 //!
 //! Here a sample of the bits; `make bit-flips` flips each of them.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_blockstore::{Error, ObjectId, ObjectKey, Placement, Store};
 use basalt_ring::sim::{Disk, Image};
 use basalt_tests::model::{Model, Step};
@@ -47,6 +48,13 @@ fn sample(shape: Shape, closed: bool) -> Sample {
             }
             assert!(model.apply(&key, &steps));
             transact(&ring, &store, &key, &steps, placement).await.expect("healthy disks");
+            if number == 3 {
+                // Enough for a second level of the index.
+                let pairs: Vec<Step> =
+                    (0..24).map(|pair| Step::SetOmap { key: vec![pair; 30], value: random.bytes(1000) }).collect();
+                assert!(model.apply(&key, &pairs));
+                transact(&ring, &store, &key, &pairs, placement).await.expect("healthy disks");
+            }
             if number == 4 {
                 let (hot, _) = store.list_hot((0, ObjectId(0)), 9).await.expect("list_hot");
                 let ids: Vec<ObjectId> = hot.iter().map(|change| change.object).collect();
@@ -201,7 +209,7 @@ fn no_single_bit_of_the_metadata_of_a_killed_plain_store_is_accepted() {
     flip_metadata(Shape::SMALL_PLAIN, false, 1, 200);
 }
 
-/// Where each block of data lies that a read returns.
+/// Where a block of data lies of which there is no other copy.
 struct Placed {
     disk: usize,
     address: u64,
@@ -241,15 +249,20 @@ fn places(sim: &SimulatedStore, contents: &BTreeMap<u64, Vec<u8>>) -> Vec<Placed
             wanted.insert(whole, (*number, block as u64));
         }
     }
+    let shape_is_tiered = sim.hot.is_some();
     let mut placed = Vec::new();
     for (disk, handle) in sim.disks().into_iter().enumerate().rev() {
         for (index, bytes) in handle.image().chunks(BLOCK as usize).enumerate() {
-            // An evicted object's old place on hot is not its place.
             let Some((object, block)) = wanted.get(bytes).copied() else { continue };
+            // An evicted object's old place on hot is not its place.
             if disk == 1 && object % 4 == 3 {
                 continue;
             }
             wanted.remove(bytes);
+            // What is clean is read from either copy.
+            if shape_is_tiered && object % 4 == 2 {
+                continue;
+            }
             placed.push(Placed { disk, address: index as u64 * BLOCK, object, block });
         }
     }
@@ -298,7 +311,10 @@ fn flip_data(shape: Shape, count: u64) {
                     assert_eq!((address, offset), (at.address, at.block * BLOCK), "it names another block");
                 }
                 Err(error) => panic!("flips {flips:?} of block {}: {error}", at.address),
-                Ok(_) => panic!("flips {flips:?} of block {} were not noticed", at.address),
+                Ok(_) => panic!(
+                    "flips {flips:?} of the block at {} of disk {}, block {} of object {}, were not noticed",
+                    at.address, at.disk, at.block, at.object
+                ),
             }
             for (byte, mask) in flips {
                 disk.flip(at.address + byte, mask);
@@ -356,4 +372,18 @@ fn flipped_bits_of_data_are_all_found_by_fsck_and_never_moved_between_devices() 
     let ring = sim.ring();
     let report = sim.world.block_on(simulated::check(&ring, shape));
     assert_eq!(report.faults.len(), count, "one fault a block: {:?}", report.faults.first());
+}
+
+/// Each of these tests can fail: with a mistake switched on in the store, it does.
+#[test]
+fn the_mistakes_that_flipped_bits_show_are_found() {
+    let tests: [(Sabotage, fn()); 3] = [
+        (Sabotage::SkipNodeChecksum, no_flipped_bit_of_metadata_is_accepted),
+        (Sabotage::IgnoreDamageBehindTheEnd, no_flipped_bit_of_metadata_is_accepted),
+        (Sabotage::SkipChecksumOnRead, flipped_bits_of_data_are_never_read),
+    ];
+    for (mistake, test) in tests {
+        let outcome = std::panic::catch_unwind(|| sabotage::with(mistake, test));
+        assert!(outcome.is_err(), "{mistake:?} was not found");
+    }
 }

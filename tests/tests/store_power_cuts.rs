@@ -2,6 +2,7 @@
 //! and flush, on all devices. Whatever the disks then keep of what was not flushed, the store opens, is sound, holds what it held, and
 //! does the same work again.
 
+use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_blockstore::{ObjectId, ObjectKey, OpenOptions, Placement, Store};
 use basalt_ring::Ring;
 use basalt_ring::local::{self, Either};
@@ -177,6 +178,20 @@ fn a_power_cut_during_a_checkpoint_loses_nothing() {
         let beginning = beginning(shape, State::Dirty, false);
         let cuts = cut_everywhere(&beginning, Allowed::only, async |_, store, _| ignore(store.checkpoint().await));
         assert!(cuts > 50, "{cuts}");
+        let (key, steps) = (object("beside it"), [Step::Write { offset: 0, data: vec![8; 9000] }]);
+        let cuts = cut_everywhere(
+            &beginning,
+            |model| Allowed::then(model, &key, &steps),
+            async |ring, store, allowed| {
+                let write = async {
+                    if transact(&ring, &store, &key, &steps, Placement::Hot).await.is_ok() {
+                        allowed.acknowledged.set(true);
+                    }
+                };
+                ignore(local::join(write, store.checkpoint()).await.1);
+            },
+        );
+        assert!(cuts > 50, "{cuts}");
     }
 }
 
@@ -266,7 +281,7 @@ fn a_power_cut_while_a_removed_object_is_reaped_leaks_nothing() {
         let ring = sim.ring();
         sim.world.block_on(async {
             let store = simulated::open(&ring, shape).await.expect("open");
-            for steps in pieces.chunks(20) {
+            for steps in pieces.chunks(10) {
                 assert!(beginning.model.apply(&key, steps));
                 transact(&ring, &store, &key, steps, Placement::Hot).await.expect("room");
             }
@@ -363,8 +378,8 @@ fn fill_the_log(beginning: &mut Beginning) {
     let wal_blocks = beginning.shape.wal_bytes / 4096;
     sim.world.block_on(async {
         store.checkpoint().await.expect("checkpoint");
-        // One block short of what makes the store write one by itself; the kill comes before its checkpoint is over.
-        for number in 0..wal_blocks / 2 + 1 {
+        // The last of these makes the store want a checkpoint; the kill comes before there is one.
+        for number in 0..wal_blocks / 2 {
             let steps = [Step::SetOmap { key: number.to_le_bytes().to_vec(), value: vec![3; 30] }];
             assert!(beginning.model.apply(&object("many"), &steps));
             transact(&ring, &store, &object("many"), &steps, Placement::Hot).await.expect("room");
@@ -373,4 +388,27 @@ fn fill_the_log(beginning: &mut Beginning) {
     drop(store);
     sim.restart();
     beginning.images = sim.disks().into_iter().map(Disk::snapshot).collect();
+}
+
+/// Each of these tests can fail: with a mistake switched on in the store, it does.
+#[test]
+fn the_mistakes_that_power_cuts_show_are_found() {
+    let tests: [(Sabotage, fn()); 9] = [
+        (Sabotage::SuperblockBeforeItsNodes, a_power_cut_during_a_checkpoint_loses_nothing),
+        (Sabotage::CleanBeforeBaseIsFlushed, a_power_cut_during_a_flush_to_base_loses_no_dirty_data),
+        (Sabotage::KeepOldChecksumsOnBase, a_power_cut_during_a_flush_to_base_loses_no_dirty_data),
+        (Sabotage::CleanWhatWasOverwritten, a_power_cut_while_what_is_flushed_is_overwritten_loses_no_dirty_data),
+        (Sabotage::ReuseFreedSpaceAtOnce, a_power_cut_during_an_evict_loses_nothing),
+        (Sabotage::SkipGroupFlush, a_power_cut_during_a_promote_loses_nothing),
+        (Sabotage::SuperblockBeforeItsNodes, a_power_cut_during_a_close_loses_nothing),
+        (Sabotage::SkipGroupFlush, a_power_cut_while_a_removed_object_is_reaped_leaks_nothing),
+        (Sabotage::SuperblockBeforeItsNodes, power_cuts_during_recovery_and_during_recovery_from_them_lose_nothing),
+    ];
+    let missed: Vec<usize> = (0..tests.len())
+        .filter(|index| {
+            let (mistake, test) = tests[*index];
+            std::panic::catch_unwind(|| sabotage::with(mistake, test)).is_ok()
+        })
+        .collect();
+    assert_eq!(missed, Vec::<usize>::new());
 }
