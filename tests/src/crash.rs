@@ -151,6 +151,13 @@ pub fn sequences(depth: usize) -> u64 {
     (1..=depth as u32).map(|length| (KINDS.len() as u64).pow(length)).sum()
 }
 
+/// Which of the sequences of up to `depth` kinds this one is; the kinds must be so many.
+pub fn number_of(kinds: &[Kind], depth: usize) -> u64 {
+    assert_eq!(kinds.len(), depth, "shorter sequences have numbers of their own");
+    let place = |kind: &Kind| KINDS.iter().position(|known| known == kind).expect("every kind is listed") as u64;
+    sequences(depth - 1) + kinds.iter().rev().fold(0, |number, kind| number * KINDS.len() as u64 + place(kind))
+}
+
 /// A store with something dirty, something clean and something cold, to begin each sequence from.
 struct Beginning {
     shape: Shape,

@@ -8,3 +8,4 @@ pub mod random;
 pub mod random_work;
 pub mod rot;
 pub mod simulated_store;
+pub mod slow_disk;

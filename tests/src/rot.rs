@@ -14,8 +14,9 @@ const BLOCK: u64 = 4096;
 const EIO: i32 = 5;
 /// Flipped bits a run, each in a fresh copy of the store.
 const FLIPS: usize = 24;
-/// What the blocks of the store's own structures begin with.
-const MAGICS: [&[u8]; 4] = [b"BASALTSB", b"BALP", b"BWAL", b"BNOD"];
+const WAL: &[u8] = b"BWAL";
+/// What the blocks of the store's own structures begin with; data begins with anything.
+const KINDS: [Option<&[u8]>; 5] = [Some(b"BASALTSB"), Some(b"BALP"), Some(WAL), Some(b"BNOD"), None];
 
 /// What is on the disks, and what the store holds.
 struct Past {
@@ -59,15 +60,12 @@ fn live(seed: u64, shape: Shape, random: &mut Random) -> Past {
             assert!(model.apply(&object, &steps));
             let placement = if random.chance(30) { Placement::Base } else { Placement::Hot };
             transact(&ring, &store, &object, &steps, placement).await.expect("healthy disks");
-            if round % 8 == 7 {
+            if round % 8 == 3 {
                 let (hot, _) = store.list_hot((0, ObjectId(0)), 5).await.expect("list_hot");
                 let ids: Vec<ObjectId> = hot.iter().map(|change| change.object).collect();
                 store.flush(&ids, POOL).await.expect("flush");
                 store.checkpoint().await.expect("checkpoint");
                 earlier = sim.disks().into_iter().map(|disk| disk.snapshot()).collect();
-            }
-            if round == 18 {
-                store.checkpoint().await.expect("checkpoint");
             }
         }
         if random.chance(30) {
@@ -85,24 +83,38 @@ fn restore(sim: &SimulatedStore, images: &[Image]) {
     }
 }
 
-/// A byte of a used block: every other time of one of the store's own structures, every other time near its beginning.
+/// A byte of a used block of some kind, every other time near its beginning. Of the log's records often the newest group.
 fn place(images: &[Image], random: &mut Random) -> (usize, u64) {
     loop {
         let disk = random.below(images.len() as u64) as usize;
-        let structures = random.chance(50);
+        let kind = random.pick(&KINDS);
         let blocks = images[disk].size() / BLOCK;
-        // From somewhere on, the next that fits.
-        let first = random.below(blocks);
-        let fits = |block: &u64| {
+        let bytes_of = |block: u64| {
             let mut bytes = [0; BLOCK as usize];
             images[disk].read(block * BLOCK, &mut bytes);
-            let is_structure = MAGICS.iter().any(|magic| bytes.starts_with(magic));
-            is_structure == structures && bytes.iter().any(|byte| *byte != 0)
+            bytes
         };
-        if let Some(block) = (first..blocks).chain(0..first).find(fits) {
-            let within = if random.chance(50) { 64 } else { BLOCK };
-            return (disk, block * BLOCK + random.below(within));
+        let fits = |block: &u64| {
+            let bytes = bytes_of(*block);
+            match kind {
+                Some(magic) => bytes.starts_with(magic),
+                None => KINDS.iter().flatten().all(|magic| !bytes.starts_with(magic)) && bytes.iter().any(|b| *b != 0),
+            }
+        };
+        let fitting: Vec<u64> = (0..blocks).filter(fits).collect();
+        if fitting.is_empty() {
+            continue;
         }
+        let newest_group = || {
+            let lsn = |block: &&u64| u64::from_le_bytes(bytes_of(**block)[8..16].try_into().expect("eight bytes"));
+            fitting.iter().filter(|block| bytes_of(**block)[40] == 0).max_by_key(lsn)
+        };
+        let block = match random.chance(30).then(newest_group).flatten() {
+            Some(newest) if *kind == Some(WAL) => *newest,
+            _ => *random.pick(&fitting),
+        };
+        let within = if random.chance(50) { 64 } else { BLOCK };
+        return (disk, block * BLOCK + random.below(within));
     }
 }
 
@@ -136,8 +148,8 @@ fn judge(sim: &mut SimulatedStore, shape: Shape, model: &Model, place: &str) {
     let ring = sim.ring();
     let report = sim.world.block_on(simulated::check(&ring, shape));
     // What lies in a node that cannot be read is missing elsewhere.
-    let of_a_node = |kind| matches!(kind, FaultKind::Unusable | FaultKind::IndexNode);
-    if !report.faults.iter().any(|fault| of_a_node(fault.kind)) {
+    let is_named = |kind| matches!(kind, FaultKind::Unusable | FaultKind::AllocationMap | FaultKind::IndexNode);
+    if !report.faults.iter().any(|fault| is_named(fault.kind)) {
         let other = report.faults.iter().find(|f| !matches!(f.kind, FaultKind::SuperblockCopy | FaultKind::Data));
         assert!(other.is_none(), "{place}: fsck takes it for {other:?}");
     }
