@@ -213,8 +213,27 @@ impl Allocator {
         free
     }
 
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let runs = self.pending.capacity() + self.releasing.capacity();
+        // A B-tree's nodes are about two thirds full.
+        let trees = (self.changed.len() * size_of::<u64>() + self.reserved.len() * size_of::<(u64, u32)>()) * 3 / 2;
+        let fixed = self.words.capacity() * size_of::<u64>() + self.slots.capacity() * size_of::<(u8, u64)>();
+        (fixed + runs * size_of::<Run>() + trees) as u64
+    }
+
     pub fn page_count(&self) -> u64 {
         self.slots.len() as u64
+    }
+
+    /// The slot with the newest image of a page, and its generation.
+    pub fn newest_slot(&self, page: u64) -> (u8, u64) {
+        self.slots[page as usize]
+    }
+
+    /// The next checkpoint writes this page, changed or not.
+    pub fn rewrite_page(&mut self, page: u64) {
+        self.changed.insert(page);
     }
 
     /// The blocks that may be allocated, as `[first, end)`.

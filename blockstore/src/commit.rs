@@ -249,7 +249,7 @@ pub(crate) async fn run(inner: Rc<Inner>) {
                 work.await;
                 Ok(())
             } else if inner.ring.timeout(SEAL_AFTER, work).await.is_err() {
-                write_seal(&inner).await
+                settle_now(&inner, false).await
             } else {
                 Ok(())
             };
@@ -324,13 +324,16 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     Ok(())
 }
 
-/// Takes everything durable out of doubt, durably.
+/// Takes everything durable out of doubt, durably: a seal that a power cut may take back would leave an acknowledged group in doubt for as
+/// long as the store is idle, and a device that lost a write of it would go unnoticed.
 async fn settle_now(inner: &Rc<Inner>, sealed: bool) -> Result<()> {
     if !sealed {
         write_seal(inner).await?;
     }
     inner.flush(inner.index_side()).await?;
     let mut log = inner.log.borrow_mut();
+    // Nobody but the committer appends, so all that was appended is flushed now, the seal with it.
+    log.durable_lsn = log.next_lsn;
     log.settled_lsn = log.durable_lsn;
     log.settle_wanted = false;
     log.progress.notify_all();
@@ -417,7 +420,7 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
     Ok(header.lsn + blocks)
 }
 
-/// Takes the last group out of doubt. Needs no flush of its own: it says something only if it survives.
+/// Takes the last group out of doubt, once it is flushed.
 pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
     let mut header =
         Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };

@@ -18,6 +18,7 @@ use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
 use crate::store::Inner;
 use crate::wal::Side;
+use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice};
 use std::cell::{Cell, RefCell};
@@ -59,7 +60,7 @@ struct Unit {
 }
 
 /// Keeps other flushes from the objects until dropped.
-struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     inner: &'a Inner,
     objects: Vec<ObjectId>,
 }
@@ -71,6 +72,11 @@ impl Drop for Claim<'_> {
             flushing.remove(object);
         }
     }
+}
+
+/// `None` if a flush is at the object.
+pub(crate) fn claim(inner: &Inner, object: ObjectId) -> Option<Claim<'_>> {
+    inner.flushing.borrow_mut().insert(object).then(|| Claim { inner, objects: vec![object] })
 }
 
 /// Returns the bytes flushed and what each object holds now.
@@ -315,7 +321,7 @@ async fn move_run(
         }
     }
     let data: Slice = whole.expect("a run has parts").freeze();
-    inner.write(Side::Base, run[0].base_address, data).await
+    inner.write(Purpose::Flush, Side::Base, run[0].base_address, data).await
 }
 
 /// Counts the units whose data is damaged where the index still says that it is, and returns what is wrong with the first.
@@ -399,8 +405,9 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
                 && block >= unit.block
                 && (extent.address == unit.extent.address + u64::from(block - unit.block)
                     || sabotaged(Sabotage::CleanWhatWasOverwritten));
-            if same {
-                still.push((block, block + extent.blocks()));
+            let end = block + extent.blocks();
+            if same && unit.parts.iter().all(|part| is_in_place(change, unit.object, part, block, end)) {
+                still.push((block, end));
                 let clean = Extent { state: ExtentState::HotClean, ..extent };
                 change.put(key::extent(unit.object, Layer::Hot, block), clean.encode());
             }
@@ -442,6 +449,24 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
         summary.dirty_since_ns = started_ns;
     }
     blocks
+}
+
+/// Whether the blocks that a part wrote in place are still the object's, as far as the part lies in `[from, to)`. They may not be although
+/// the same hot blocks are at the same place as before: a clone of this very data may have come over both since.
+fn is_in_place(change: &Change, object: ObjectId, part: &Part, from: u32, to: u32) -> bool {
+    let (from, to) = (from.max(part.block), to.min(part.block + part.blocks()));
+    if part.reserved || from >= to {
+        return true;
+    }
+    let mut at = from;
+    for (block, extent) in change.extents(object, Layer::Base, from, to) {
+        let same = extent.address + u64::from(at) == part.base_address + u64::from(at - part.block) + u64::from(block);
+        if block > at || !same {
+            return false;
+        }
+        at = block + extent.blocks();
+    }
+    at >= to
 }
 
 /// Base blocks were written in place: their extents get the new checksums.

@@ -185,10 +185,9 @@ impl Report {
 async fn check_superblocks(ring: &Ring, device: &Device, report: &mut Report) -> Result<()> {
     let copies = superblock::read(ring, device).await?;
     if copies.newest.is_some() {
-        for (copy, whole) in copies.whole.into_iter().enumerate().filter(|(_, whole)| !whole) {
-            debug_assert!(!whole);
+        for (copy, _) in copies.current().into_iter().enumerate().filter(|(_, current)| !current) {
             let message = format!(
-                "copy {copy} on {} is damaged; the store writes it anew when it is opened, or at its next checkpoint",
+                "copy {copy} on {} is damaged or old; the store writes it anew when it is opened, or at its next checkpoint",
                 device.path().display()
             );
             report.fault(FaultKind::SuperblockCopy, message);

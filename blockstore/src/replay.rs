@@ -312,7 +312,8 @@ impl Opener<'_> {
         }
     }
 
-    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once.
+    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once; wherever it lies, since it
+    /// may be what was written over the record that is missing.
     async fn refuse_damage(&self, start: u64, end: u64) -> Result<()> {
         let device = self.index_device();
         let wal_blocks = self.layout.wal_blocks;
@@ -323,8 +324,8 @@ impl Opener<'_> {
             let at = (self.layout.wal_at + position) * BLOCK_BYTES;
             let (outcome, buffer) = device.read(at, self.ring.buffer(count as usize * BLOCK)).await;
             outcome.map_err(|e| Error::device("read of the WAL", device, &e))?;
-            for (index, block) in buffer.chunks_exact(BLOCK).enumerate() {
-                if let Some(header) = Header::decode(block, &self.store_id, lsn + index as u64)
+            for block in buffer.chunks_exact(BLOCK) {
+                if let Some(header) = Header::decode_any(block, &self.store_id)
                     && header.durable_lsn > end
                 {
                     return Err(self.corrupt(
@@ -333,7 +334,7 @@ impl Opener<'_> {
                         format!(
                             "the record at LSN {end} is not whole, but the one at LSN {} says it was acknowledged; transactions are lost on this OSD: \
                              recreate it from its replicas",
-                            lsn + index as u64
+                            header.lsn
                         ),
                     ));
                 }

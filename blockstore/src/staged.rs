@@ -292,8 +292,8 @@ async fn clone_range(
     let from = &staged[source];
     let source_end = source_offset.saturating_add(end - offset);
     let fits = source_offset % BLOCK_BYTES == offset % BLOCK_BYTES && source_end <= OBJECT_SIZE_LIMIT;
-    // Small objects have no blocks to share.
-    if !fits || from.size <= INLINE_BYTES_MAX {
+    // What lives in the index has no blocks to share, be it that the object has grown in this very transaction.
+    if !fits || from.size <= INLINE_BYTES_MAX || from.old().is_some_and(|old| old.size <= INLINE_BYTES_MAX) {
         let data = read_staged(inner, from, source_offset, end - offset).await?;
         return write(inner, &mut staged[index], offset, data).await;
     }

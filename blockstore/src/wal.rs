@@ -42,7 +42,7 @@ pub(crate) const HEADER_BYTES: usize = 64;
 
 /// Which device of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Side {
+pub enum Side {
     Base,
     Hot,
 }
@@ -116,6 +116,12 @@ impl Header {
         header[4..8].copy_from_slice(&seed(store_id, self.lsn).checksum(&fields).to_le_bytes());
         header[8..].copy_from_slice(&fields);
         header
+    }
+
+    /// The header of whatever record begins in this block, at its own place in the log or at another.
+    pub fn decode_any(block: &[u8], store_id: &[u8; 16]) -> Option<Header> {
+        let lsn = Reader::new(block.get(8..)?).u64()?;
+        Header::decode(block, store_id, lsn)
     }
 
     /// The header of the record at `lsn`, if there is a whole one in this block.

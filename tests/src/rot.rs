@@ -4,14 +4,14 @@
 use crate::model::{Model, Step};
 use crate::random::Random;
 use crate::simulated_store::{self as simulated, Shape, SimulatedStore, formatted, transact};
+use crate::verdict;
 use basalt_blockstore::fsck::FaultKind;
-use basalt_blockstore::{Error, ObjectId, ObjectKey, Placement, Store};
+use basalt_blockstore::{ObjectId, ObjectKey, Placement};
 use basalt_ring::sim::Image;
 use std::time::Duration;
 
 const POOL: u32 = 7;
 const BLOCK: u64 = 4096;
-const EIO: i32 = 5;
 /// Flipped bits a run, each in a fresh copy of the store.
 const FLIPS: usize = 24;
 const WAL: &[u8] = b"BWAL";
@@ -138,11 +138,6 @@ fn old_superblock(sim: &mut SimulatedStore, shape: Shape, past: &Past) {
     assert!(opened.is_err(), "a store was opened by an old superblock");
 }
 
-fn is_named_damage(error: &Error) -> bool {
-    let message = error.to_string();
-    error.errno() == EIO && message.contains("/sim/") && message.contains("byte ")
-}
-
 fn judge(sim: &mut SimulatedStore, shape: Shape, model: &Model, place: &str) {
     sim.restart();
     let ring = sim.ring();
@@ -157,25 +152,12 @@ fn judge(sim: &mut SimulatedStore, shape: Shape, model: &Model, place: &str) {
     let ring = sim.ring();
     sim.world.block_on(async {
         match simulated::open(&ring, shape).await {
-            Ok(store) => compare(&store, model, place).await,
-            Err(error) => assert!(is_named_damage(&error), "{place}: refused, but how: {error}"),
+            Ok(store) => {
+                if let Err(wrong) = verdict::compare(&store, model).await {
+                    panic!("{place}: {wrong}");
+                }
+            }
+            Err(error) => assert!(verdict::names_the_place(&error), "{place}: refused, but how: {error}"),
         }
     });
-}
-
-async fn compare(store: &Store, model: &Model, place: &str) {
-    for (key, expected) in &model.objects {
-        match store.read(key, 0, u64::MAX).await {
-            Ok(read) => assert!(*read.data == *expected.data, "{place}: wrong data of {key:?}"),
-            Err(error) => assert!(is_named_damage(&error), "{place}: data of {key:?}: {error}"),
-        }
-        match store.list_omap(key, &[], &[], usize::MAX).await {
-            Ok((found, _)) => assert!(found.into_iter().eq(expected.omap.clone()), "{place}: wrong omap of {key:?}"),
-            Err(error) => assert!(is_named_damage(&error), "{place}: omap of {key:?}: {error}"),
-        }
-    }
-    match store.list(POOL, 0, &[], &[], usize::MAX).await {
-        Ok((names, _)) => assert!(names.iter().eq(model.objects.keys().map(|key| &key.name)), "{place}: wrong names"),
-        Err(error) => assert!(is_named_damage(&error), "{place}: list: {error}"),
-    }
 }

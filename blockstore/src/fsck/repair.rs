@@ -44,7 +44,9 @@ pub(super) async fn repair(walk: Walk<'_>) -> Result<()> {
     inner.flush(Side::Base).await?;
     if devices.hot.is_some() {
         inner.flush(Side::Hot).await?;
-        superblock::repair(ring, &devices.base).await?;
+    }
+    for device in [Some(&devices.base), devices.hot.as_ref()].into_iter().flatten() {
+        superblock::repair(ring, device).await?;
     }
     checkpoint::checkpoint(&inner, true).await
 }

@@ -13,6 +13,7 @@ mod hostile_bytes;
 mod kills;
 mod loop_device;
 mod raw_devices;
+mod scrub;
 mod site;
 mod slow_base;
 mod wrong_devices;

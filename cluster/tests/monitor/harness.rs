@@ -135,6 +135,7 @@ pub fn report(osd: u32) -> OsdReport {
         hot_used_bytes: 0,
         fault: String::new(),
         checksum_errors: 0,
+        scrub: ScrubReport::default(),
         pools: vec![],
     }
 }

@@ -5,6 +5,7 @@ use crate::map::{Fullness, Osd, PgId};
 use crate::monitor::reports::Usage;
 use crate::object_hash;
 use crate::quantity::{format_age, format_utc};
+use basalt_net::message::monitor::ScrubReport;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -41,6 +42,14 @@ impl OsdSummary {
     }
 }
 
+/// When the last pass of a scrub ended; Ceph's zero for one that is not known of.
+pub(super) fn stamp(scrub: &ScrubReport) -> String {
+    match scrub.finished_unix_s {
+        0 => "0.000000".into(),
+        unix_s => format_utc(unix_s),
+    }
+}
+
 impl View<'_> {
     fn hosts(&self) -> Vec<Host<'_>> {
         let mut by_name: BTreeMap<&str, Vec<&Osd>> = BTreeMap::new();
@@ -48,6 +57,11 @@ impl View<'_> {
             by_name.entry(&osd.host).or_default().push(osd);
         }
         (1i64..).zip(by_name).map(|(number, (name, osds))| Host { id: ROOT_ID - number, name, osds }).collect()
+    }
+
+    /// By its newest report.
+    pub(super) fn scrub_of(&self, osd: u32) -> ScrubReport {
+        self.core.reports.of_osd(osd).map(|report| report.scrub.clone()).unwrap_or_default()
     }
 
     /// By its newest report; `Normal` before the first.
@@ -203,6 +217,7 @@ impl View<'_> {
                 let mut state = vec!["exists"];
                 state.extend(osd.is_up.then_some("up"));
                 state.extend(self.fullness(osd.id).name());
+                let scrub = self.scrub_of(osd.id);
                 json!({
                     "osd": osd.id,
                     "uuid": uuid::Uuid::from_bytes(osd.store_id).to_string(),
@@ -219,6 +234,9 @@ impl View<'_> {
                     "down_at": osd.down_since_epoch,
                     "public_addr": osd.public_address,
                     "cluster_addr": osd.cluster_address,
+                    "last_deep_scrub_stamp": stamp(&scrub),
+                    "scrub_errors": scrub.errors,
+                    "scrubbing": scrub.is_running,
                     "state": state,
                 })
             })
