@@ -33,8 +33,8 @@ const HUNTERS: [Hunter; 7] = [
     Hunter { name: "tight random work", runs: 60, run: tight_work },
     Hunter { name: "rot", runs: 12, run: rot::run },
     Hunter { name: "slow disk", runs: 4, run: slow_disk::run },
-    Hunter { name: "crash enumeration", runs: PARTS, run: enumerate },
     Hunter { name: "known sequence", runs: 1, run: known_sequence },
+    Hunter { name: "crash enumeration", runs: PARTS, run: enumerate },
     Hunter { name: "more random work", runs: 400, run: |run| work(60 + run) },
 ];
 
