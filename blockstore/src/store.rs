@@ -386,10 +386,8 @@ impl Store {
         if !sabotaged(Sabotage::OpenWithoutFlush) {
             inner.flush(Side::Base).await?;
         }
-        if inner.devices.hot.is_some() {
-            if !sabotaged(Sabotage::OpenWithoutFlush) {
-                inner.flush(Side::Hot).await?;
-            }
+        if inner.devices.hot.is_some() && !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Hot).await?;
         }
         for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
             superblock::repair(ring, device).await?;

@@ -10,4 +10,5 @@ pub mod random;
 pub mod random_work;
 pub mod rot;
 pub mod simulated_store;
+pub mod slow_disk;
 pub mod verdict;

@@ -21,6 +21,9 @@ pub struct Shape {
 impl Shape {
     pub const SMALL_TIERED: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 4 << 20, wal_bytes: 256 << 10 };
     pub const SMALL_PLAIN: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 0, wal_bytes: 256 << 10 };
+    /// The log leaves so little room for data that what is freed is soon written over.
+    pub const TIGHT_TIERED: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 4 << 20, wal_bytes: 740 * 4096 };
+    pub const TIGHT_PLAIN: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 0, wal_bytes: 740 * 4096 };
 }
 
 pub struct SimulatedStore {
