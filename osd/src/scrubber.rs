@@ -200,7 +200,9 @@ impl Scrubber {
             match self.store.scrub_step(cursor, bytes_max).await {
                 Ok(step) => {
                     failures = 0;
-                    let bytes = step.bytes + self.rewrite(osd, &step.fragmented, &mut sums).await;
+                    // Objects without blocks of their own cost something as well.
+                    let read = step.bytes.max(step.objects * BLOCK_BYTES);
+                    let bytes = read + self.rewrite(osd, &step.fragmented, &mut sums).await;
                     due = due.max(self.ring.now()) + Duration::from_secs_f64(bytes as f64 / pace as f64);
                     if self.take(osd.id(), step, &mut sums) {
                         return self.finish(osd, &sums).await;

@@ -145,7 +145,8 @@ fn what_takes_the_space_is_shown_by_osd() {
     };
     assert!(df["nodes"][0]["kb_used_meta"].as_u64() > Some(0), "{df}");
     let amplification = df["summary"]["space_amplification"].as_f64().unwrap();
-    assert!((1.0..1.2).contains(&amplification), "{df}");
+    // Pairs of an omap that no checkpoint has written yet take no space but the log's.
+    assert!((0.99..1.2).contains(&amplification), "{df}");
     let text = String::from_utf8(cluster.must(&["osd", "df"])).unwrap();
     assert!(text.contains("\nSPACE AMPLIFICATION: 1."), "{text}");
 }
