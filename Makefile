@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick crash-enumeration clean-data
+.PHONY: help quickstart test bench yardstick crash-enumeration lost-writes bit-flips clean-data
 
 CARGO ?= cargo
 # Left out, a job file is made up of the options here.
@@ -13,6 +13,8 @@ help:
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
+	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
+	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
 	@echo 'make clean-data         removes ./data'
 
 quickstart:
@@ -29,6 +31,12 @@ yardstick:
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration
+
+lost-writes:
+	$(CARGO) test --release -p basalt-tests --test store_lost_writes -- --ignored --nocapture
+
+bit-flips:
+	$(CARGO) test --release -p basalt-tests --test store_bit_flips -- --ignored --nocapture
 
 clean-data:
 	@sh scripts/clean_data.sh

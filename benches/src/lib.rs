@@ -22,10 +22,12 @@ pub mod limits;
 mod option;
 mod pattern;
 mod pool_target;
-mod random;
+pub mod process_figures;
+pub mod random;
 mod report;
 mod report_json;
 mod report_text;
+pub mod scratch_store;
 mod target;
 pub mod yardstick;
 

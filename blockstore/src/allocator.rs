@@ -24,6 +24,7 @@
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -210,6 +211,15 @@ impl Allocator {
             block += count;
         }
         free
+    }
+
+    /// What it takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let runs = self.pending.capacity() + self.releasing.capacity();
+        // A B-tree's nodes are about two thirds full.
+        let trees = (self.changed.len() * size_of::<u64>() + self.reserved.len() * size_of::<(u64, u32)>()) * 3 / 2;
+        let fixed = self.words.capacity() * size_of::<u64>() + self.slots.capacity() * size_of::<(u8, u64)>();
+        (fixed + runs * size_of::<Run>() + trees) as u64
     }
 
     pub fn page_count(&self) -> u64 {
@@ -430,9 +440,12 @@ impl Allocator {
     /// Blocks that the next checkpoint will not refer to any more.
     pub fn free(&mut self, run: Run) {
         assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
+        self.mark_changed(run);
+        if sabotaged(Sabotage::ReuseFreedSpaceAtOnce) {
+            return self.set(run, false);
+        }
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);
-        self.mark_changed(run);
     }
 
     /// Replay: like [`Allocator::free`], for what the log says.
@@ -481,6 +494,7 @@ impl Allocator {
             })
             .collect();
         let reserved = self.reserved.iter().map(|(&at, &blocks)| Run { at, blocks });
+        let reserved = reserved.filter(|_| !sabotaged(Sabotage::FreezeReservations));
         for run in self.releasing.iter().copied().chain(reserved) {
             for block in run.at..run.end() {
                 if let Some(image) = images.get_mut(&(block / PAGE_BITS)) {
@@ -500,7 +514,8 @@ impl Allocator {
     /// The frozen checkpoint is durable: its images are the newest.
     pub fn images_written(&mut self, images: &[PageImage], generation: u64) {
         for image in images {
-            self.slots[image.page as usize] = (image.slot as u8, generation);
+            let slot = if sabotaged(Sabotage::OverwriteTheNewestPage) { 1 - image.slot } else { image.slot };
+            self.slots[image.page as usize] = (slot as u8, generation);
         }
     }
 

@@ -9,14 +9,18 @@ use crate::commit::Group;
 use crate::encoding::Put;
 use crate::error::{Error, Result};
 use crate::index::{Frozen, NodePointer, key};
-use crate::limits::{BLOCK_BYTES, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
+use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, MOVE_OPERATIONS_MAX};
 use crate::record::Usage;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::store::Inner;
 use crate::superblock::Superblock;
 use crate::wal::Side;
+use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice, Task};
 use std::rc::Rc;
+
+const SUPERBLOCK_COPIES: u64 = 4;
 
 struct Moment {
     tree: Frozen,
@@ -63,7 +67,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     let root = write_nodes(inner, &moment.tree, &store_id).await?;
     let generation = moment.tree.generation;
     let layout = inner.superblock.borrow().layout;
-    let mut writes = Writes::new(inner, side);
+    let mut writes = Writes::new(inner, side, Purpose::AllocationPages);
     for (pages, at) in match side {
         Side::Hot => vec![(&moment.hot_pages, layout.own_pages_at), (&moment.base_pages, layout.base_pages_at)],
         Side::Base => vec![(&moment.base_pages, layout.own_pages_at)],
@@ -78,11 +82,13 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     let replay_lsn = match &moment.last_group {
         Some(group) => {
             group.durable().await?;
-            group.end_lsn.get()
+            if sabotaged(Sabotage::ReplayBeginsTooLate) { inner.log.borrow().next_lsn() } else { group.end_lsn.get() }
         }
         None => moment.next_lsn,
     };
-    inner.flush(side).await?;
+    if !sabotaged(Sabotage::SuperblockBeforeItsNodes) {
+        inner.flush(side).await?;
+    }
     let superblock = {
         let old = inner.superblock.borrow();
         Superblock {
@@ -97,22 +103,26 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
             ..old.clone()
         }
     };
+    if sabotaged(Sabotage::ReuseFreedSpaceBeforeTheSuperblock) {
+        release(inner);
+    }
     superblock.write(&inner.ring, inner.device(side)).await?;
+    inner.written.add(Purpose::Superblock, SUPERBLOCK_COPIES * BLOCK_BYTES);
+    inner.written.checkpointed();
     *inner.superblock.borrow_mut() = superblock;
     inner.log.borrow_mut().release(replay_lsn);
 
     // Movers that began before the freeze may still write to blocks freed by it. They may wait for the log, so it was released first.
-    inner.movers_gone(moment.movers).await;
+    if !sabotaged(Sabotage::ReuseFreedSpaceUnderMovers) {
+        inner.movers_gone(moment.movers).await;
+    }
     let discards: Vec<_> = {
         let mut state = inner.state.borrow_mut();
         state.base.images_written(&moment.base_pages, generation);
         if let Some(hot) = &mut state.hot {
             hot.images_written(&moment.hot_pages, generation);
         }
-        for (child, _) in &moment.tree.nodes {
-            state.tree.written(child);
-        }
-        state.tree.shrink_cache();
+        state.tree.thaw(moment.tree);
         let base = state.base.discards().into_iter().map(|run| (Side::Base, run));
         let hot = state.hot.as_ref().map(|hot| hot.discards()).unwrap_or_default();
         base.chain(hot.into_iter().map(|run| (Side::Hot, run))).collect()
@@ -123,15 +133,19 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
             tracing::debug!(device = %device.path().display(), %error, "a discard failed; the blocks are free all the same");
         }
     }
+    release(inner);
+    inner.space_freed.notify_all();
+    metrics::counter!("basalt_store_checkpoints").increment(1);
+    Ok(())
+}
+
+/// What was freed before the freeze may be used again.
+fn release(inner: &Inner) {
     let mut state = inner.state.borrow_mut();
     state.base.release();
     if let Some(hot) = &mut state.hot {
         hot.release();
     }
-    drop(state);
-    inner.space_freed.notify_all();
-    metrics::counter!("basalt_store_checkpoints").increment(1);
-    Ok(())
 }
 
 async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
@@ -159,6 +173,8 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
     }
     state.settle();
     let tree = state.tree.freeze();
+    // Transactions may have waited for the tree to be clean again.
+    log.progress.notify_all();
     // The largest first, while there are long runs.
     let mut by_size: Vec<_> = tree.nodes.iter().collect();
     by_size.sort_by_key(|(_, node)| std::cmp::Reverse(node.blocks()));
@@ -194,7 +210,7 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
 
 /// Writes the nodes, children first, since a parent holds its children's checksums. Returns the pointer to the root.
 async fn write_nodes(inner: &Rc<Inner>, frozen: &Frozen, store_id: &[u8; 16]) -> Result<NodePointer> {
-    let mut writes = Writes::new(inner, inner.index_side());
+    let mut writes = Writes::new(inner, inner.index_side(), Purpose::Nodes);
     for (child, node) in &frozen.nodes {
         let mut pointer = child.pointer.get().expect("frozen nodes have blocks");
         let bytes = node.encode();
@@ -210,6 +226,7 @@ async fn write_nodes(inner: &Rc<Inner>, frozen: &Frozen, store_id: &[u8; 16]) ->
 struct Writes<'a> {
     inner: &'a Rc<Inner>,
     side: Side,
+    purpose: Purpose,
     at: u64,
     bytes: Vec<u8>,
     in_flight: Semaphore,
@@ -217,14 +234,14 @@ struct Writes<'a> {
 }
 
 impl<'a> Writes<'a> {
-    fn new(inner: &'a Rc<Inner>, side: Side) -> Writes<'a> {
+    fn new(inner: &'a Rc<Inner>, side: Side, purpose: Purpose) -> Writes<'a> {
         let in_flight = Semaphore::new(MOVE_OPERATIONS_MAX as u64);
-        Writes { inner, side, at: 0, bytes: Vec::new(), in_flight, tasks: Vec::new() }
+        Writes { inner, side, purpose, at: 0, bytes: Vec::new(), in_flight, tasks: Vec::new() }
     }
 
     async fn add(&mut self, block: u64, bytes: &[u8]) -> Result<()> {
         let end = self.at + (self.bytes.len() / BLOCK) as u64;
-        if !self.bytes.is_empty() && (end != block || self.bytes.len() >= MOVE_RUN_BLOCKS_MAX as usize * BLOCK) {
+        if !self.bytes.is_empty() && (end != block || self.bytes.len() >= CHECKPOINT_RUN_BLOCKS_MAX as usize * BLOCK) {
             self.send().await;
         }
         if self.bytes.is_empty() {
@@ -239,10 +256,11 @@ impl<'a> Writes<'a> {
         let mut buffer = self.inner.ring.buffer(self.bytes.len());
         buffer.copy_from_slice(&self.bytes);
         self.bytes.clear();
-        let (inner, side, block, data): (_, _, _, Slice) = (self.inner.clone(), self.side, self.at, buffer.freeze());
+        let (inner, side, purpose, block) = (self.inner.clone(), self.side, self.purpose, self.at);
+        let data: Slice = buffer.freeze();
         self.tasks.push(self.inner.ring.spawn(async move {
             let _permit = permit;
-            inner.write(side, block, data).await
+            inner.write(purpose, side, block, data).await
         }));
     }
 

@@ -485,7 +485,9 @@ fn examine(images: &[Image], hot: bool) {
     world.block_on(async {
         let check = async || {
             let devices = devices(&ring, hot).await;
-            fsck::check(&ring, &devices, FsckOptions { deep: true }).await.expect("the disks can be asked")
+            fsck::check(&ring, &devices, FsckOptions { deep: true, ..FsckOptions::default() })
+                .await
+                .expect("the disks can be asked")
         };
         if !check().await.faults.is_empty() {
             return;

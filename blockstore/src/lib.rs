@@ -27,6 +27,7 @@ mod index;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
 pub mod limits;
+mod memory;
 pub mod object;
 mod prepared;
 mod promote;
@@ -38,6 +39,10 @@ mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
 mod rewrite;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod scrub;
 mod sharing;
@@ -51,12 +56,15 @@ mod superblock;
 mod transaction;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod wal;
+mod written;
 
 pub use error::{Error, Result};
 pub use format::store_id_from;
+pub use memory::Memory;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
 pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
 pub use wal::Side;
+pub use written::Written;

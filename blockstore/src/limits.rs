@@ -53,8 +53,12 @@ pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Removing an object whose index entries take more than this in the log leaves the rest to the reaper, which takes as much at a time.
 pub const REMOVE_BYTES_MAX: usize = 8 << 10;
 
-/// Dirty index nodes beyond this many bytes start a checkpoint.
-pub const DIRTY_NODE_BYTES_MAX: usize = 64 << 20;
+/// Dirty index nodes beyond this share of the memory for the index start a checkpoint; while it is written, as many again may become
+/// dirty, and once more as many before transactions wait. So clean nodes have the last quarter for themselves.
+pub const DIRTY_NODE_SHARE: usize = 4;
+/// Between these bounds, whatever the memory: fewer would be one checkpoint after the other; more would take too long to write and to replay.
+pub const DIRTY_NODE_BYTES_MIN: usize = 4 << 20;
+pub const DIRTY_NODE_BYTES_MAX: usize = 1 << 30;
 /// Freed space that waits for a checkpoint beyond this share of a device starts one.
 pub const PENDING_FREE_SHARE: u64 = 16;
 /// The share of the device that holds the index which only the index may use.
@@ -72,6 +76,8 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
 /// Blocks of an object that a rewrite moves at once.
 pub const REWRITE_BLOCKS_MAX: u32 = 1024;
+/// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.
+pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 

@@ -7,10 +7,12 @@ use crate::index::{Missing, key};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
 use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::staged::{Content, Staged};
 use crate::state::{Change, State};
-use crate::store::{Inner, Placement};
+use crate::store::{Inner, Loads, Placement};
 use crate::wal::{Entry, Side};
+use crate::written::Purpose;
 use basalt_ring::local::KeyGuard;
 use basalt_ring::{BLOCK, Slice};
 use std::rc::Rc;
@@ -61,7 +63,7 @@ impl Inner {
         names: &[ObjectKey],
         mut apply: impl FnMut(&mut State, u64) -> Result<Applied, Refusal>,
     ) -> Result<Commit> {
-        let mut loaded = false;
+        let mut loads = Loads::default();
         let mut rounds = 0;
         loop {
             if let Some(error) = self.fence_error() {
@@ -78,7 +80,7 @@ impl Inner {
                 if log.is_closing() {
                     return Err(Error::Fenced("the store is closing".to_owned()));
                 }
-                (!log.has_room(bytes)).then(|| log.progress.wait())
+                (!log.has_room(bytes) || self.state.borrow().tree.is_too_dirty()).then(|| log.progress.wait())
             };
             if let Some(progress) = progress {
                 self.look_at_checkpoint();
@@ -99,8 +101,7 @@ impl Inner {
             let applied = match applied {
                 Ok(applied) => applied,
                 Err(Refusal::Missing(missing)) => {
-                    self.load(missing, !loaded).await?;
-                    loaded = true;
+                    self.load(missing, &mut loads).await?;
                     continue;
                 }
                 Err(Refusal::Error(Error::NoSpace { .. }))
@@ -115,6 +116,7 @@ impl Inner {
                 Err(Refusal::Error(error)) => return Err(error),
             };
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
+                self.written.add(Purpose::Data, slice.len() as u64);
                 let device = self.device(side).clone();
                 (side, self.ring.spawn(async move { device.write(block * BLOCK_BYTES, slice).await }))
             });
@@ -357,7 +359,7 @@ fn apply_object(
     {
         let usage = change.usage(pool);
         usage.objects -= 1;
-        usage.data_bytes -= record.size as i64;
+        usage.data_bytes -= if sabotaged(Sabotage::RemoveForgetsTheFigures) { 0 } else { record.size as i64 };
         crate::remove::remove_content(change, pool, record.id);
         if !object.exists {
             change.delete(record_key);
@@ -393,6 +395,7 @@ fn apply_object(
     }
     match &object.inline {
         Some(Some(bytes)) => change.put(key::inline(id), bytes.clone()),
+        Some(None) if sabotaged(Sabotage::KeepInlineBytesOfALargeObject) => {}
         Some(None) => {
             change.delete(key::inline(id));
         }

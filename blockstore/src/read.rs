@@ -9,6 +9,7 @@ use crate::index::{Layer, Missing, key};
 use crate::limits::{BLOCK_BYTES, INLINE_BYTES_MAX, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::record::{ExtentState, ObjectRecord};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{State, blocks_of};
 use crate::store::{Inner, ReadData};
 use crate::wal::Side;
@@ -134,7 +135,7 @@ impl Inner {
             Ok((value, self.pending.borrow().get(object).cloned()))
         });
         let (value, group) = seen.await?;
-        if let Some(group) = group {
+        if let Some(group) = group.filter(|_| !sabotaged(Sabotage::ReadBeforeDurable)) {
             group.durable().await?;
         }
         Ok(value)
@@ -262,7 +263,7 @@ impl Inner {
             reason: error.to_string(),
         })?;
         for (index, (found, expected)) in block_checksums(&window).zip(checksums).enumerate() {
-            if found != *expected {
+            if found != *expected && !sabotaged(Sabotage::SkipChecksumOnRead) {
                 return Err(Error::Checksum {
                     object: display(object),
                     offset: offset(index),

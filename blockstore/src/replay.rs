@@ -7,6 +7,7 @@ use crate::index::{Missing, Node, NodePointer, Tree, key};
 use crate::layout::Layout;
 use crate::limits::*;
 use crate::record::Usage;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::State;
 use crate::store::Devices;
 use crate::superblock::{self, Role, Superblock};
@@ -227,7 +228,7 @@ impl Opener<'_> {
             return Ok(());
         }
         allocator.loaded();
-        if allocator.digest(&[], 0) != digest {
+        if allocator.digest(&[], 0) != digest && !sabotaged(Sabotage::SkipPagesDigest) {
             return Err(self.corrupt(
                 "an allocation page",
                 at,
@@ -257,9 +258,11 @@ impl Opener<'_> {
             lsn += u64::from(header.blocks);
             in_doubt.push_back((header, entries));
         }
-        self.refuse_damage(start, lsn).await?;
+        if !sabotaged(Sabotage::IgnoreDamageBehindTheEnd) {
+            self.refuse_damage(start, lsn).await?;
+        }
         while let Some((header, entries)) = in_doubt.pop_front() {
-            if !self.is_whole(&entries).await {
+            if !self.is_whole(&entries).await && !sabotaged(Sabotage::SkipDataCheckAtReplay) {
                 // It was never acknowledged, and nothing after it can have been.
                 lsn = header.lsn;
                 break;
@@ -309,7 +312,8 @@ impl Opener<'_> {
         }
     }
 
-    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once.
+    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once; wherever it lies, since it
+    /// may be what was written over the record that is missing.
     async fn refuse_damage(&self, start: u64, end: u64) -> Result<()> {
         let device = self.index_device();
         let wal_blocks = self.layout.wal_blocks;
@@ -320,8 +324,8 @@ impl Opener<'_> {
             let at = (self.layout.wal_at + position) * BLOCK_BYTES;
             let (outcome, buffer) = device.read(at, self.ring.buffer(count as usize * BLOCK)).await;
             outcome.map_err(|e| Error::device("read of the WAL", device, &e))?;
-            for (index, block) in buffer.chunks_exact(BLOCK).enumerate() {
-                if let Some(header) = Header::decode(block, &self.store_id, lsn + index as u64)
+            for block in buffer.chunks_exact(BLOCK) {
+                if let Some(header) = Header::decode_any(block, &self.store_id)
                     && header.durable_lsn > end
                 {
                     return Err(self.corrupt(
@@ -330,7 +334,7 @@ impl Opener<'_> {
                         format!(
                             "the record at LSN {end} is not whole, but the one at LSN {} says it was acknowledged; transactions are lost on this OSD: \
                              recreate it from its replicas",
-                            lsn + index as u64
+                            header.lsn
                         ),
                     ));
                 }

@@ -6,6 +6,7 @@ use crate::index::key;
 use crate::limits::*;
 use crate::object::ObjectKey;
 use crate::record::ObjectRecord;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
 use crate::store::Inner;
 use basalt_ring::{BLOCK, Buffer, Slice};
@@ -291,8 +292,8 @@ async fn clone_range(
     let from = &staged[source];
     let source_end = source_offset.saturating_add(end - offset);
     let fits = source_offset % BLOCK_BYTES == offset % BLOCK_BYTES && source_end <= OBJECT_SIZE_LIMIT;
-    // Small objects have no blocks to share.
-    if !fits || from.size <= INLINE_BYTES_MAX {
+    // What lives in the index has no blocks to share, be it that the object has grown in this very transaction.
+    if !fits || from.size <= INLINE_BYTES_MAX || from.old().is_some_and(|old| old.size <= INLINE_BYTES_MAX) {
         let data = read_staged(inner, from, source_offset, end - offset).await?;
         return write(inner, &mut staged[index], offset, data).await;
     }
@@ -481,7 +482,7 @@ async fn truncate(inner: &Rc<Inner>, object: &mut Staged, size: u64) -> Result<(
     check_size(inner, 0, size)?;
     if size < object.size {
         let tail = (size % BLOCK_BYTES) as usize;
-        if tail != 0 {
+        if tail != 0 && !sabotaged(Sabotage::TruncateKeepsTheTail) {
             zero_within(inner, object, (size / BLOCK_BYTES) as u32, tail, BLOCK).await?;
         }
         let from = blocks_of(size);

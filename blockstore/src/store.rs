@@ -2,17 +2,19 @@
 
 use crate::commit::{self, Group, Log};
 use crate::error::{Error, Result};
-use crate::index::{Missing, key};
+use crate::index::{Missing, NodePointer, key};
 use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Maps, Opened};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::scrub::{self, ScrubCursor, ScrubStep};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
 use crate::wal::Side;
+use crate::written::{Purpose, WriteCounter, Written};
 use crate::{checkpoint, evict, flush, format, promote, remove, rewrite};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
@@ -132,8 +134,16 @@ pub(crate) struct Inner {
     movers: RefCell<Rc<()>>,
     mover_done: Event,
     checksum_errors: Cell<u64>,
+    pub written: WriteCounter,
     background_changes: RefCell<Vec<HotChange>>,
     tasks: RefCell<Vec<Task<()>>>,
+}
+
+/// What one operation has loaded so far.
+#[derive(Default)]
+pub(crate) struct Loads {
+    made_room: bool,
+    failed: Option<NodePointer>,
 }
 
 /// Keeps freed space from being reused while a mover may still write to it.
@@ -174,6 +184,7 @@ impl Inner {
             movers: RefCell::new(Rc::new(())),
             mover_done: Event::new(),
             checksum_errors: Cell::new(0),
+            written: WriteCounter::default(),
             background_changes: RefCell::new(Vec::new()),
             tasks: RefCell::new(Vec::new()),
         })
@@ -190,15 +201,16 @@ impl Inner {
         if self.devices.hot.is_some() { Side::Hot } else { Side::Base }
     }
 
-    pub async fn write(&self, side: Side, block: u64, data: Slice) -> Result<()> {
+    pub async fn write(&self, purpose: Purpose, side: Side, block: u64, data: Slice) -> Result<()> {
         let device = self.device(side);
+        self.written.add(purpose, data.len() as u64);
         device.write(block * BLOCK_BYTES, data).await.map_err(|e| Error::device("write", device, &e))
     }
 
     /// `position`: block within the ring of the WAL.
     pub async fn write_wal(&self, position: u64, data: Slice) -> Result<()> {
         let at = self.superblock.borrow().layout.wal_at;
-        self.write(self.index_side(), at + position, data).await
+        self.write(Purpose::Log, self.index_side(), at + position, data).await
     }
 
     /// Makes completed writes durable, where the device needs to be told.
@@ -212,25 +224,28 @@ impl Inner {
 
     /// Runs `f` on the state, loading the nodes it misses.
     pub async fn index<T>(&self, mut f: impl FnMut(&mut State) -> Result<T, Missing>) -> Result<T> {
-        let mut loaded = false;
+        let mut loads = Loads::default();
         loop {
             let outcome = f(&mut self.state.borrow_mut());
             match outcome {
                 Ok(value) => return Ok(value),
-                Err(missing) => self.load(missing, !loaded).await?,
+                Err(missing) => self.load(missing, &mut loads).await?,
             }
-            loaded = true;
         }
     }
 
-    /// Reads a node. `is_first`: of those that one operation needs together. Only then is memory made for it, so that however small the
-    /// cache is, an operation does not lose the nodes it has while it loads the next.
-    pub async fn load(&self, Missing(child): Missing, is_first: bool) -> Result<()> {
+    /// Reads a node that an operation needs. Memory is made only for its first, so that however small the cache is, an operation does not
+    /// lose the nodes it has while it loads the next.
+    pub async fn load(&self, Missing(child): Missing, loads: &mut Loads) -> Result<()> {
         let Some(pointer) = child.pointer.get() else { return Ok(()) };
         let store_id = self.superblock.borrow().store_id;
-        let node = replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await?;
+        let node = match replay::read_node(&self.ring, self.device(self.index_side()), &pointer, &store_id).await {
+            Ok(node) => node,
+            // It may have been replaced meanwhile, and its blocks have become another's: only one that is still wanted is damaged.
+            Err(error) => return if loads.failed.replace(pointer) == Some(pointer) { Err(error) } else { Ok(()) },
+        };
         let mut state = self.state.borrow_mut();
-        if is_first {
+        if !std::mem::replace(&mut loads.made_room, true) {
             state.tree.shrink_cache();
         }
         state.tree.loaded(&child, node);
@@ -342,6 +357,10 @@ impl Inner {
 }
 
 impl Store {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub async fn format(ring: &Ring, devices: &Devices, options: FormatOptions) -> Result<()> {
         format::format(ring, devices, options).await
     }
@@ -366,9 +385,13 @@ impl Store {
         let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
-        inner.flush(Side::Base).await?;
+        if !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Base).await?;
+        }
         if inner.devices.hot.is_some() {
-            inner.flush(Side::Hot).await?;
+            if !sabotaged(Sabotage::OpenWithoutFlush) {
+                inner.flush(Side::Hot).await?;
+            }
         }
         for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
             superblock::repair(ring, device).await?;
@@ -616,6 +639,11 @@ impl Store {
 
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {
         self.inner.state.borrow().usage.get(&pool).map(|usage| usage.public()).unwrap_or_default()
+    }
+
+    /// What was written to the devices since the store was opened.
+    pub fn written(&self) -> Written {
+        self.inner.written.get()
     }
 
     /// Why the store is fenced, if it is.

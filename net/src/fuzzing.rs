@@ -8,7 +8,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, archive, 
 use crate::handshake::{Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, Step};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::message::monitor::{
-    AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport,
+    AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport, ScrubReport,
 };
 use crate::message::object::{
     ListReply, ListRequest, ObjectReply, ObjectRequest, Operation, OperationResult, OsdCommand, OsdCommandReply,
@@ -166,10 +166,12 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         epoch: 9,
         base_total_bytes: 1 << 40,
         base_used_bytes: 7,
+        base_promised_bytes: 0,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
         fault: text("flush failed"),
         checksum_errors: 1,
+        scrub: ScrubReport { errors: 1, findings: vec![text("an object")], ..ScrubReport::default() },
         pools: vec![PoolReport { pool: 1, ..PoolReport::default() }; 3],
     };
     let create = AdminCommand::PoolCreate { name: text("data"), pg_num: Some(8), rule: None, size: Some(3) };

@@ -1,12 +1,15 @@
-//! Which clean leaves stay in memory: second chance (CLOCK) over all that are there, within a budget of bytes. Dirty nodes and inner
-//! ones are not its business: the former wait for a checkpoint, the latter are few.
+//! Which clean nodes stay in memory: second chance (CLOCK) over all that could be dropped. Dirty ones are not its business, nor those two
+//! levels and more above the leaves, which are few. A lookup touches the whole path to its leaf, so a node above leaves outlives them.
+//!
+//! A node may be dropped while nodes below it are in memory. Those are out of reach then, and go when their turn comes; whoever
+//! looks for them loads them anew.
 
 use super::node::Child;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+#[derive(Default)]
 pub(crate) struct Cache {
-    budget: usize,
     bytes: usize,
     queue: VecDeque<Rc<Child>>,
     /// Of those in the queue: how many were forgotten since they came.
@@ -14,15 +17,11 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    pub fn new(budget: usize) -> Cache {
-        Cache { budget, bytes: 0, queue: VecDeque::new(), forgotten: 0 }
-    }
-
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// A leaf that has its pointer and its node.
+    /// A node that has its pointer, and is as it is on disk.
     pub fn insert(&mut self, child: &Rc<Child>) {
         if child.cached_bytes.get() > 0 {
             return;
@@ -33,7 +32,7 @@ impl Cache {
         self.queue.push_back(child.clone());
     }
 
-    /// The leaf was replaced by a newer one: its memory is not the cache's any more.
+    /// The node was replaced by a newer one: its memory is not the cache's any more.
     pub fn forget(&mut self, child: &Child) {
         let bytes = child.cached_bytes.take();
         if bytes > 0 {
@@ -46,10 +45,10 @@ impl Cache {
         }
     }
 
-    /// Drops leaves until the budget is kept.
-    pub fn shrink(&mut self) {
+    /// Drops nodes until there are no more than `budget` bytes of them.
+    pub fn shrink(&mut self, budget: usize) {
         let mut looked = 0;
-        while self.bytes > self.budget && looked < 2 * self.queue.len() + 1 {
+        while self.bytes > budget && looked < 2 * self.queue.len() + 1 {
             let Some(child) = self.queue.pop_front() else { return };
             if child.cached_bytes.get() == 0 {
                 self.forgotten = self.forgotten.saturating_sub(1);

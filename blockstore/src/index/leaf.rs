@@ -29,7 +29,13 @@ impl Leaf {
 
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.heap.capacity() + self.slots.capacity() * 4
+        self.heap.capacity() + self.slots.capacity() * size_of::<u32>()
+    }
+
+    /// Gives back what it does not need until it grows again.
+    pub fn shrink_to_fit(&mut self) {
+        self.heap.shrink_to_fit();
+        self.slots.shrink_to_fit();
     }
 
     fn entry_at(&self, offset: u32) -> (&[u8], &[u8]) {
@@ -42,6 +48,11 @@ impl Leaf {
 
     pub fn entry(&self, index: usize) -> (&[u8], &[u8]) {
         self.entry_at(self.slots[index])
+    }
+
+    fn entry_bytes(&self, index: usize) -> usize {
+        let (key, value) = self.entry(index);
+        NODE_ENTRY_HEADER_BYTES + key.len() + value.len()
     }
 
     /// Where `key` is, or would be.
@@ -76,6 +87,11 @@ impl Leaf {
 
     fn append(&mut self, key: &[u8], value: &[u8]) -> u32 {
         let at = self.heap.len() as u32;
+        let length = NODE_ENTRY_HEADER_BYTES + key.len() + value.len();
+        if self.heap.capacity() - self.heap.len() < length {
+            // Not to double it: thousands of leaves would take twice what is in them.
+            self.heap.reserve_exact(length.max(self.heap.len() / 8));
+        }
         self.heap.put_u16(key.len() as u16);
         self.heap.put_u32(value.len() as u32);
         self.heap.put(key);
@@ -86,8 +102,7 @@ impl Leaf {
     /// Whether there was such a key.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         let Ok(index) = self.find(key) else { return false };
-        let (key, value) = self.entry(index);
-        self.garbage += NODE_ENTRY_HEADER_BYTES + key.len() + value.len();
+        self.garbage += self.entry_bytes(index);
         self.slots.remove(index);
         self.tidy();
         true
@@ -100,7 +115,8 @@ impl Leaf {
     }
 
     fn range(&self, from: usize, to: usize) -> Leaf {
-        let mut leaf = Leaf::default();
+        let bytes = (from..to).map(|index| self.entry_bytes(index)).sum();
+        let mut leaf = Leaf { slots: Vec::with_capacity(to - from), heap: Vec::with_capacity(bytes), garbage: 0 };
         for index in from..to {
             let (key, value) = self.entry(index);
             let slot = leaf.append(key, value);
@@ -116,8 +132,7 @@ impl Leaf {
         let mut bytes = 0;
         let mut at = 0;
         while at < self.len() - 1 && (at == 0 || bytes < target) {
-            let (key, value) = self.entry(at);
-            bytes += NODE_ENTRY_HEADER_BYTES + key.len() + value.len();
+            bytes += self.entry_bytes(at);
             at += 1;
         }
         let upper = self.range(at, self.len());

@@ -9,7 +9,7 @@ use super::cache::Cache;
 use super::leaf::Leaf;
 use super::node::{Body, Child, Inner, Node, NodePointer};
 use crate::allocator::Run;
-use crate::limits::{DIRTY_NODE_BYTES_MAX, NODE_BYTES, TREE_LEVELS_MAX};
+use crate::limits::{DIRTY_NODE_BYTES_MAX, DIRTY_NODE_BYTES_MIN, DIRTY_NODE_SHARE, NODE_BYTES, TREE_LEVELS_MAX};
 use std::cmp::Reverse;
 use std::rc::Rc;
 
@@ -34,26 +34,23 @@ pub(crate) struct Tree {
     /// Blocks of the nodes that have a place on disk, less those that were replaced.
     disk_blocks: u64,
     cache: Cache,
+    /// Bytes of nodes in memory: clean ones, dirty ones, and those that a checkpoint is writing.
+    budget: usize,
+    /// Nodes of the usual size that a checkpoint is writing.
+    frozen_nodes: usize,
 }
 
 type Sibling = (Box<[u8]>, Rc<Child>);
 
 impl Tree {
     #[cfg(test)]
-    pub fn new(generation: u64, cache_bytes: usize) -> Tree {
-        Tree {
-            root: Child::in_memory(Node::empty_leaf(generation)),
-            generation,
-            dirty_nodes: 1,
-            dirty_large: 0,
-            freed: Vec::new(),
-            disk_blocks: 0,
-            cache: Cache::new(cache_bytes),
-        }
+    pub fn new(generation: u64, budget: usize) -> Tree {
+        let root = Child::in_memory(Node::empty_leaf(generation));
+        Tree { root, dirty_nodes: 1, ..Tree::open(NodePointer::default(), generation, 0, budget) }
     }
 
     /// The tree whose root the checkpoint of generation `generation - 1` wrote, in so many blocks.
-    pub fn open(root: NodePointer, generation: u64, disk_blocks: u64, cache_bytes: usize) -> Tree {
+    pub fn open(root: NodePointer, generation: u64, disk_blocks: u64, budget: usize) -> Tree {
         Tree {
             root: Child::on_disk(root),
             generation,
@@ -61,7 +58,9 @@ impl Tree {
             dirty_large: 0,
             freed: Vec::new(),
             disk_blocks,
-            cache: Cache::new(cache_bytes),
+            cache: Cache::default(),
+            budget,
+            frozen_nodes: 0,
         }
     }
 
@@ -78,6 +77,11 @@ impl Tree {
         (self.dirty_nodes + self.dirty_large) as u64
     }
 
+    pub fn set_budget(&mut self, bytes: usize) {
+        self.budget = bytes;
+        self.shrink_cache();
+    }
+
     /// A checkpoint gives a node a place.
     pub fn place(&mut self, child: &Child, pointer: NodePointer) {
         self.disk_blocks += u64::from(pointer.blocks);
@@ -88,8 +92,41 @@ impl Tree {
         self.disk_blocks
     }
 
+    /// Whether a checkpoint should write what is dirty, to make it clean. The larger this share of the budget is, the more changes a node
+    /// takes before it is written, and the less room there is for clean nodes.
     pub fn is_dirty_enough(&self) -> bool {
-        self.dirty_nodes * NODE_BYTES > DIRTY_NODE_BYTES_MAX
+        self.dirty_nodes() as usize * NODE_BYTES > self.dirty_bytes_limit()
+    }
+
+    /// Whether there is so much that transactions must wait for the checkpoint that is being written.
+    pub fn is_too_dirty(&self) -> bool {
+        self.dirty_nodes() as usize * NODE_BYTES > 2 * self.dirty_bytes_limit()
+    }
+
+    fn dirty_bytes_limit(&self) -> usize {
+        (self.budget / DIRTY_NODE_SHARE).clamp(DIRTY_NODE_BYTES_MIN, DIRTY_NODE_BYTES_MAX)
+    }
+
+    /// What the nodes take that wait for a checkpoint, or that one is writing.
+    pub fn dirty_bytes(&self) -> usize {
+        (self.dirty_nodes() as usize + self.frozen_nodes) * NODE_BYTES
+    }
+
+    /// What the clean nodes take that stay in memory whatever the budget.
+    pub fn pinned_bytes(&self) -> usize {
+        let mut bytes = 0;
+        let mut waiting = vec![self.root.clone()];
+        while let Some(child) = waiting.pop() {
+            let node = child.node.borrow();
+            let Some(node) = node.as_ref().filter(|node| !node.is_evictable()) else { continue };
+            if node.generation != self.generation {
+                bytes += node.memory_bytes();
+            }
+            if let Body::Inner(inner) = &node.body {
+                waiting.extend(inner.children.iter().map(|(_, child)| child.clone()));
+            }
+        }
+        bytes
     }
 
     pub fn cached_bytes(&self) -> usize {
@@ -101,17 +138,17 @@ impl Tree {
         if child.node.borrow().is_some() {
             return;
         }
-        let is_leaf = matches!(node.body, Body::Leaf(_));
+        let is_evictable = node.is_evictable();
         *child.node.borrow_mut() = Some(Rc::new(node));
         child.referenced.set(true);
-        if is_leaf {
+        if is_evictable {
             self.cache.insert(child);
         }
     }
 
-    /// Drops clean leaves beyond the budget. Never called between a check for missing nodes and the change it was made for.
+    /// Drops clean nodes beyond what the dirty ones leave of the budget. Never called between a check for missing nodes and the change it was made for.
     pub fn shrink_cache(&mut self) {
-        self.cache.shrink();
+        self.cache.shrink(self.budget.saturating_sub(self.dirty_bytes()).max(self.budget / DIRTY_NODE_SHARE));
     }
 
     fn node(child: &Rc<Child>) -> Result<Rc<Node>, Missing> {
@@ -436,6 +473,7 @@ impl Tree {
         assert_eq!(nodes.len(), self.dirty_nodes, "every dirty node is reachable");
         let frozen = Frozen { nodes, root: self.root.clone(), generation: self.generation };
         self.generation += 1;
+        self.frozen_nodes = self.dirty_nodes() as usize;
         self.dirty_nodes = 0;
         self.dirty_large = 0;
         frozen
@@ -454,12 +492,20 @@ impl Tree {
         nodes.push((child.clone(), node));
     }
 
-    /// A frozen node is on disk now; its leaf may leave memory.
-    pub fn written(&mut self, child: &Rc<Child>) {
-        let is_leaf = matches!(child.node.borrow().as_deref(), Some(Node { body: Body::Leaf(_), .. }));
-        if is_leaf {
-            self.cache.insert(child);
+    /// What was frozen is on disk now, and may leave memory.
+    pub fn thaw(&mut self, frozen: Frozen) {
+        self.frozen_nodes = 0;
+        for (child, node) in frozen.nodes {
+            drop(node);
+            if let Some(node) = child.node.borrow_mut().as_mut().and_then(Rc::get_mut) {
+                node.shrink_to_fit();
+            }
+            let is_evictable = child.node.borrow().as_ref().is_some_and(|node| node.is_evictable());
+            if is_evictable {
+                self.cache.insert(&child);
+            }
         }
+        self.shrink_cache();
     }
 }
 

@@ -1,0 +1,40 @@
+//! What a store keeps in memory, by what it is for.
+
+use crate::store::Store;
+
+/// Bytes. What an operation uses while it lasts (buffers, its record) is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Index nodes that could be dropped at any time.
+    pub index_clean: u64,
+    /// Index nodes that wait for a checkpoint, or that one is writing.
+    pub index_dirty: u64,
+    /// Index nodes near the root, which stay.
+    pub index_pinned: u64,
+    /// Bitmaps of the devices, and what was freed since the last checkpoint.
+    pub allocators: u64,
+}
+
+impl Memory {
+    /// What no budget can make smaller.
+    pub fn pinned(&self) -> u64 {
+        self.index_pinned + self.allocators
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.index_clean + self.index_dirty + self.pinned()
+    }
+}
+
+impl Store {
+    pub fn memory(&self) -> Memory {
+        let inner = self.inner();
+        let state = inner.state.borrow();
+        Memory {
+            index_clean: state.tree.cached_bytes() as u64,
+            index_dirty: state.tree.dirty_bytes() as u64,
+            index_pinned: state.tree.pinned_bytes() as u64,
+            allocators: state.base.memory_bytes() + state.hot.as_ref().map_or(0, |hot| hot.memory_bytes()),
+        }
+    }
+}
