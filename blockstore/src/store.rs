@@ -80,6 +80,8 @@ pub struct Usage {
     pub base_free: u64,
     /// Of all index nodes as the last checkpoint left them, less those replaced since.
     pub index_bytes: u64,
+    /// Of the log's ring, beside what data and index share.
+    pub log_bytes: u64,
     pub checksum_errors: u64,
 }
 
@@ -623,6 +625,7 @@ impl Store {
             hot_used: state.hot.as_ref().map_or(0, |hot| hot.used_blocks() * BLOCK_BYTES),
             hot_free: state.hot.as_ref().map_or(0, |hot| hot.data_free_blocks() * BLOCK_BYTES),
             index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
+            log_bytes: self.inner.superblock.borrow().layout.wal_blocks * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),
         }
     }
