@@ -11,6 +11,8 @@
 mod access;
 mod device_target;
 mod engine;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod histogram;
 mod invocation;
 mod job;

@@ -47,8 +47,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Saturates, so that a run which a damaged structure speaks of lies outside of every area.
     pub fn end(&self) -> u64 {
-        self.at + u64::from(self.blocks)
+        self.at.saturating_add(u64::from(self.blocks))
     }
 }
 
@@ -170,6 +171,33 @@ impl Allocator {
         fill(&mut self.words, self.end, bits, true);
         self.free_data = self.count_free(self.first, self.zone_at);
         self.free_zone = self.count_free(self.zone_at, self.end);
+    }
+
+    /// Before the map is made anew: nothing may be allocated, and anything freed.
+    pub fn use_all(&mut self) {
+        self.words.fill(u64::MAX);
+        (self.free_data, self.free_zone) = (0, 0);
+    }
+
+    /// Takes over a map made anew. `used`: by what there is now. `kept`: by what the checkpoint on disk refers to; free after the next one.
+    pub fn rebuild(&mut self, used: &[u64], kept: &[u64]) {
+        self.use_all();
+        let ours =
+            |words: &[u64], block: u64| words.get((block / 64) as usize).is_some_and(|w| w >> (block % 64) & 1 == 1);
+        self.pending.clear();
+        self.pending_blocks = 0;
+        for block in self.first..self.end {
+            let run = Run { at: block, blocks: 1 };
+            match (ours(used, block), ours(kept, block)) {
+                (true, _) => {}
+                (false, true) => {
+                    self.pending.push(run);
+                    self.pending_blocks += 1;
+                }
+                (false, false) => self.set(run, false),
+            }
+        }
+        self.changed = (0..self.page_count()).collect();
     }
 
     fn count_free(&self, from: u64, end: u64) -> u64 {

@@ -59,7 +59,7 @@ struct Unit {
 }
 
 /// Keeps other flushes from the objects until dropped.
-struct Claim<'a> {
+pub(crate) struct Claim<'a> {
     inner: &'a Inner,
     objects: Vec<ObjectId>,
 }
@@ -71,6 +71,11 @@ impl Drop for Claim<'_> {
             flushing.remove(object);
         }
     }
+}
+
+/// `None` if a flush is at the object.
+pub(crate) fn claim(inner: &Inner, object: ObjectId) -> Option<Claim<'_>> {
+    inner.flushing.borrow_mut().insert(object).then(|| Claim { inner, objects: vec![object] })
 }
 
 /// Returns the bytes flushed and what each object holds now.

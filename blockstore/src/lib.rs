@@ -21,6 +21,8 @@ mod flush;
 mod format;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 pub mod fsck;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
@@ -36,6 +38,7 @@ mod record;
 mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
+mod rewrite;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -54,6 +57,6 @@ pub use format::store_id_from;
 pub use memory::Memory;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
-pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Store, Usage};
+pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
 pub use written::Written;

@@ -40,6 +40,9 @@ pub const WAL_BYTES_MIN: u64 = 256 << 10;
 pub const WAL_BYTES_MAX: u64 = 4 << 30;
 pub const DEVICE_BYTES_MIN: u64 = 4 << 20;
 
+/// Addresses are below this many blocks, so that in bytes they fit 64 bits, with room for a run behind them.
+pub const ADDRESS_LIMIT: u64 = 1 << 51;
+
 /// One group, and so one transaction, takes at most this share of the WAL, so that a checkpoint can always make room for the next.
 pub const WAL_GROUP_SHARE: u64 = 8;
 /// A checkpoint starts when the WAL is filled to this share.
@@ -73,6 +76,8 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
 /// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.
 pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
+/// Blocks of an object that a rewrite moves at once.
+pub const REWRITE_BLOCKS_MAX: u32 = 1024;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 

@@ -206,7 +206,7 @@ impl Inner {
         });
     }
 
-    async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
+    pub(crate) async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
         if let [piece] = pieces {
             return self.read_piece(buffer, piece, object).await;
         }

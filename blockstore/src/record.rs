@@ -13,7 +13,7 @@
 use crate::allocator::Run;
 use crate::encoding::{Put, Reader};
 use crate::index::Layer;
-use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
+use crate::limits::{ADDRESS_LIMIT, BLOCK_BYTES, EXTENT_BLOCKS_MAX, OBJECT_SIZE_LIMIT};
 use crate::object::{HotChange, ObjectId, ObjectInfo, PoolUsage};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl ObjectRecord {
             version: reader.u64()?,
             mtime_ns: reader.u64()?,
         };
-        reader.is_empty().then_some(record)
+        (reader.is_empty() && record.size <= OBJECT_SIZE_LIMIT).then_some(record)
     }
 
     pub fn info(&self) -> ObjectInfo {
@@ -112,7 +112,7 @@ impl Extent {
 
     pub fn decode(bytes: &[u8]) -> Option<Extent> {
         let mut reader = Reader::new(bytes);
-        let address = reader.u64()?;
+        let address = reader.u64().filter(|address| *address < ADDRESS_LIMIT)?;
         let state = reader.u8()?;
         let shared = state & SHARED != 0;
         let state = match state & !SHARED {
@@ -185,8 +185,8 @@ impl HotSummary {
         HotChange {
             pool,
             object,
-            dirty_bytes: self.dirty_blocks * BLOCK_BYTES,
-            clean_bytes: self.clean_blocks * BLOCK_BYTES,
+            dirty_bytes: self.dirty_blocks.saturating_mul(BLOCK_BYTES),
+            clean_bytes: self.clean_blocks.saturating_mul(BLOCK_BYTES),
             dirty_since_ns: if self.dirty_blocks > 0 { self.dirty_since_ns } else { 0 },
         }
     }
@@ -215,13 +215,14 @@ impl Usage {
         ]
     }
 
+    /// Saturates: what a damaged log says is noticed by fsck, not here.
     pub fn add(&mut self, other: &Usage) {
-        self.objects += other.objects;
-        self.data_bytes += other.data_bytes;
-        self.omap_bytes += other.omap_bytes;
-        self.hot_dirty_blocks += other.hot_dirty_blocks;
-        self.hot_clean_blocks += other.hot_clean_blocks;
-        self.dirty_objects += other.dirty_objects;
+        self.objects = self.objects.saturating_add(other.objects);
+        self.data_bytes = self.data_bytes.saturating_add(other.data_bytes);
+        self.omap_bytes = self.omap_bytes.saturating_add(other.omap_bytes);
+        self.hot_dirty_blocks = self.hot_dirty_blocks.saturating_add(other.hot_dirty_blocks);
+        self.hot_clean_blocks = self.hot_clean_blocks.saturating_add(other.hot_clean_blocks);
+        self.dirty_objects = self.dirty_objects.saturating_add(other.dirty_objects);
     }
 
     pub fn is_zero(&self) -> bool {
@@ -251,8 +252,8 @@ impl Usage {
             objects: count(self.objects),
             data_bytes: count(self.data_bytes),
             omap_bytes: count(self.omap_bytes),
-            hot_dirty_bytes: count(self.hot_dirty_blocks) * BLOCK_BYTES,
-            hot_clean_bytes: count(self.hot_clean_blocks) * BLOCK_BYTES,
+            hot_dirty_bytes: count(self.hot_dirty_blocks).saturating_mul(BLOCK_BYTES),
+            hot_clean_bytes: count(self.hot_clean_blocks).saturating_mul(BLOCK_BYTES),
             dirty_objects: count(self.dirty_objects),
         }
     }

@@ -14,8 +14,17 @@ use crate::wal::{self, Entry, Header, Kind, Side};
 use basalt_ring::{BLOCK, Device, Ring};
 use std::collections::{BTreeMap, VecDeque};
 
+/// What to do with the allocation maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maps {
+    Believed,
+    /// They are to be made anew: until then every block counts as used.
+    Ignored,
+}
+
 /// A store as replay leaves it.
 pub(crate) struct Opened {
+    pub maps: Maps,
     pub superblock: Superblock,
     pub state: State,
     /// Where the next record goes.
@@ -98,9 +107,9 @@ pub(crate) async fn identify(ring: &Ring, devices: &Devices) -> Result<Superbloc
     Ok(chosen)
 }
 
-pub(crate) async fn open(ring: &Ring, devices: &Devices, cache_bytes: u64) -> Result<Opened> {
+pub(crate) async fn open(ring: &Ring, devices: &Devices, cache_bytes: u64, maps: Maps) -> Result<Opened> {
     let superblock = identify(ring, devices).await?;
-    let mut opener = Opener { ring, devices, store_id: superblock.store_id, layout: superblock.layout };
+    let mut opener = Opener { ring, devices, store_id: superblock.store_id, layout: superblock.layout, maps };
     let state = opener.load_checkpoint(&superblock, cache_bytes).await?;
     opener.replay(superblock, state).await
 }
@@ -110,6 +119,7 @@ struct Opener<'a> {
     devices: &'a Devices,
     store_id: [u8; 16],
     layout: Layout,
+    maps: Maps,
 }
 
 /// Reads the node that is missing.
@@ -205,9 +215,16 @@ impl Opener<'_> {
                 .filter(|(_, content)| content.generation <= generation)
                 .max_by_key(|(_, content)| content.generation);
             let Some((slot, content)) = best else {
+                if self.maps == Maps::Ignored {
+                    continue;
+                }
                 return Err(self.corrupt("an allocation page", block, "neither of its two copies is whole".to_owned()));
             };
             allocator.load_page(page, slot as u8, content, newer);
+        }
+        if self.maps == Maps::Ignored {
+            allocator.use_all();
+            return Ok(());
         }
         allocator.loaded();
         if allocator.digest(&[], 0) != digest {
@@ -250,7 +267,7 @@ impl Opener<'_> {
             replayed += entries.len() as u64;
             self.apply(&mut state, header.lsn, entries).await?;
         }
-        Ok(Opened { superblock, state, next_lsn: lsn, replayed })
+        Ok(Opened { maps: self.maps, superblock, state, next_lsn: lsn, replayed })
     }
 
     /// The record at `lsn`, if it is whole.
@@ -328,8 +345,7 @@ impl Opener<'_> {
         for allocation in entries.iter().flat_map(|entry| &entry.allocations) {
             let device = device(self.devices, allocation.side);
             let length = allocation.checksums.len() * BLOCK;
-            let end = (allocation.address + allocation.checksums.len() as u64) * BLOCK_BYTES;
-            if end > device.info().size {
+            if allocation.run().end() > device.info().size / BLOCK_BYTES {
                 return false;
             }
             let (outcome, buffer) = device.read(allocation.address * BLOCK_BYTES, self.ring.buffer(length)).await;
@@ -343,9 +359,12 @@ impl Opener<'_> {
     async fn apply(&self, state: &mut State, lsn: u64, entries: Vec<Entry>) -> Result<()> {
         for entry in entries {
             let at = self.layout.wal_at + lsn % self.layout.wal_blocks;
-            state.replay_space(&entry).map_err(|why| {
-                self.corrupt("a WAL record", at, format!("it contradicts the allocation maps: {why}"))
-            })?;
+            if self.maps == Maps::Believed {
+                state.replay_space(&entry).map_err(|why| {
+                    self.corrupt("a WAL record", at, format!("it contradicts the allocation maps: {why}"))
+                })?;
+            }
+            state.replay_figures(&entry);
             // Not at each node: what one change needs must be in memory together.
             state.tree.shrink_cache();
             let mut done = 0;

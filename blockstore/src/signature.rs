@@ -47,6 +47,6 @@ pub(crate) async fn find(ring: &Ring, device: &Device) -> Result<Option<&'static
     }
     // A copy at the end may be all that is left of a store whose beginning was overwritten.
     let copies = superblock::read(ring, device).await?;
-    let left = copies.whole.contains(&true) || copies.foreign.is_some();
+    let left = copies.newest.is_some() || copies.without_quorum || copies.foreign.is_some();
     Ok(left.then_some("a Basalt store"))
 }

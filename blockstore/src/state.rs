@@ -57,7 +57,7 @@ impl State {
         self.tree.scan(&first, Some(&end), |key, value| {
             if let (Some((_, crate::index::Content::Extent(_, block))), Some(extent)) =
                 (key::parse_content(key), Extent::decode(value))
-                && block + extent.blocks() > from
+                && block.checked_add(extent.blocks()).is_some_and(|end| end > from)
             {
                 extents.push((block, extent));
             }
@@ -112,11 +112,14 @@ impl State {
             }
             self.allocator(*side).free_checked(*run)?;
         }
+        Ok(())
+    }
+
+    pub fn replay_figures(&mut self, entry: &Entry) {
         for (pool, usage) in &entry.usage {
             self.usage.entry(*pool).or_default().add(usage);
         }
         self.next_object = self.next_object.max(entry.next_object);
-        Ok(())
     }
 }
 

@@ -7,13 +7,13 @@ use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
-use crate::replay::{self, Opened};
+use crate::replay::{self, Maps, Opened};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
 use crate::wal::Side;
 use crate::written::{Purpose, WriteCounter, Written};
-use crate::{checkpoint, evict, flush, format, promote, remove};
+use crate::{checkpoint, evict, flush, format, promote, remove, rewrite};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
 use std::cell::{Cell, RefCell};
@@ -90,6 +90,16 @@ pub struct ReadData {
     pub hot_bytes: u64,
 }
 
+/// What a rewrite came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Rewritten {
+    /// Blocks moved.
+    pub blocks: u64,
+    /// Pieces on base of what could be moved, before and after.
+    pub fragments_before: u64,
+    pub fragments_after: u64,
+}
+
 /// An open store. Cheap to clone, `!Send`.
 #[derive(Clone)]
 pub struct Store {
@@ -146,6 +156,36 @@ impl Drop for Mover {
 }
 
 impl Inner {
+    /// What replay left, with nothing running yet.
+    pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
+        let Opened { superblock, state, next_lsn, .. } = opened;
+        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
+        let features = superblock.features.upgraded();
+        Rc::new(Inner {
+            ring: ring.clone(),
+            options,
+            devices,
+            superblock: RefCell::new(Superblock { features, ..superblock }),
+            state: RefCell::new(state),
+            log: RefCell::new(log),
+            locks: KeyedLock::new(),
+            pending: RefCell::new(HashMap::new()),
+            fenced: RefCell::new(None),
+            checkpoints: Semaphore::new(1),
+            checkpoint_wanted: Event::new(),
+            checkpoint_is_wanted: Cell::new(false),
+            space_freed: Event::new(),
+            removed: Event::new(),
+            flushing: RefCell::new(BTreeSet::new()),
+            movers: RefCell::new(Rc::new(())),
+            mover_done: Event::new(),
+            checksum_errors: Cell::new(0),
+            written: WriteCounter::default(),
+            background_changes: RefCell::new(Vec::new()),
+            tasks: RefCell::new(Vec::new()),
+        })
+    }
+
     pub fn device(&self, side: Side) -> &Device {
         match (side, &self.devices.hot) {
             (Side::Hot, Some(hot)) => hot,
@@ -323,8 +363,8 @@ impl Store {
 
     /// Opens and replays. Time is bounded by the WAL's size.
     pub async fn open(ring: &Ring, devices: Devices, options: OpenOptions) -> Result<Store> {
-        let Opened { superblock, state, next_lsn, replayed } =
-            replay::open(ring, &devices, options.index_cache_bytes).await?;
+        let opened = replay::open(ring, &devices, options.index_cache_bytes, Maps::Believed).await?;
+        let superblock = &opened.superblock;
         let path = devices.base.path().display();
         if let Some(osd) = options.expect_osd.filter(|osd| *osd != superblock.osd) {
             return Err(Error::Refused(format!("{path} holds the store of osd.{}, not of osd.{osd}", superblock.osd)));
@@ -335,40 +375,18 @@ impl Store {
         if let Err(why) = superblock.features.refuse_writing() {
             return Err(Error::Refused(format!("the store on {path} can be read, but not served: {why}")));
         }
-        tracing::info!(osd = superblock.osd, base = %path, replayed, "store opened");
-        let features = superblock.features.upgraded();
-        let is_old = features != superblock.features;
-        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
-        let inner = Rc::new(Inner {
-            ring: ring.clone(),
-            options,
-            devices,
-            superblock: RefCell::new(Superblock { features, ..superblock }),
-            state: RefCell::new(state),
-            log: RefCell::new(log),
-            locks: KeyedLock::new(),
-            pending: RefCell::new(HashMap::new()),
-            fenced: RefCell::new(None),
-            checkpoints: Semaphore::new(1),
-            checkpoint_wanted: Event::new(),
-            checkpoint_is_wanted: Cell::new(false),
-            space_freed: Event::new(),
-            removed: Event::new(),
-            flushing: RefCell::new(BTreeSet::new()),
-            movers: RefCell::new(Rc::new(())),
-            mover_done: Event::new(),
-            checksum_errors: Cell::new(0),
-            written: WriteCounter::default(),
-            background_changes: RefCell::new(Vec::new()),
-            tasks: RefCell::new(Vec::new()),
-        });
+        tracing::info!(osd = superblock.osd, base = %path, opened.replayed, "store opened");
+        let is_old = superblock.features != superblock.features.upgraded();
+        let next_lsn = opened.next_lsn;
+        let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
         inner.flush(Side::Base).await?;
         if inner.devices.hot.is_some() {
             inner.flush(Side::Hot).await?;
-            // Nothing else ever writes the copies on base.
-            superblock::repair(ring, &inner.devices.base).await?;
+        }
+        for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
+            superblock::repair(ring, device).await?;
         }
         // A log that is full to its last block has no place for a seal: a checkpoint makes one, and covers what was replayed. And what an
         // older version would misread must not be written before the superblock says so.
@@ -566,6 +584,12 @@ impl Store {
         promote::promote(&self.inner, object, offset, length).await
     }
 
+    /// Gives an object whose bytes on base are in many pieces fewer and larger ones, as far as there is room for them.
+    pub async fn rewrite(&self, object: &ObjectKey) -> Result<Rewritten> {
+        self.check_fence()?;
+        rewrite::rewrite(&self.inner, object).await
+    }
+
     /// Objects with anything on the hot device, after `(pool, object)` exclusive, in order: for the tier to learn them after a start.
     pub async fn list_hot(&self, after: (u32, ObjectId), max: usize) -> Result<(Vec<HotChange>, bool)> {
         self.check_fence()?;
@@ -597,6 +621,11 @@ impl Store {
             index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),
         }
+    }
+
+    /// Of all pools: bytes on the hot device that are nowhere else, and will need room on base.
+    pub fn hot_dirty_bytes(&self) -> u64 {
+        self.inner.state.borrow().usage.values().map(|usage| usage.public().hot_dirty_bytes).sum()
     }
 
     pub fn pool_usage(&self, pool: u32) -> PoolUsage {

@@ -65,7 +65,7 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
-    fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
+    pub fn encode(&self, copy: u8, block: u64) -> Vec<u8> {
         let mut body = Vec::with_capacity(BLOCK);
         body.put_u32(FORMAT_VERSION);
         self.features.encode(&mut body);
@@ -102,7 +102,7 @@ impl Superblock {
     }
 
     /// `None`: not a whole superblock copy. `Some(Err)`: whole, but not for this version.
-    fn decode(bytes: &[u8], block: u64) -> Option<Result<Superblock, String>> {
+    pub fn decode(bytes: &[u8], block: u64) -> Option<Result<Superblock, String>> {
         let mut reader = Reader::new(bytes);
         if reader.bytes(8)? != MAGIC {
             return None;
@@ -163,18 +163,20 @@ impl Superblock {
         Some(Ok(superblock))
     }
 
+    async fn write_copy(&self, ring: &Ring, device: &Device, copy: u8, block: u64) -> Result<()> {
+        let mut buffer = ring.buffer(BLOCK);
+        buffer.copy_from_slice(&self.encode(copy, block));
+        let written = device.write(block * BLOCK_BYTES, buffer.freeze()).await;
+        written.map_err(|e| Error::device("superblock write", device, &e))
+    }
+
     /// Writes all copies, so that a crash at any point leaves two whole ones of the old or the new.
     pub async fn write(&self, ring: &Ring, device: &Device) -> Result<()> {
         let blocks = device.info().size / BLOCK_BYTES;
         let [first, second, third, fourth] = Layout::superblock_copies(blocks);
         for phase in [[(0, first), (2, third)], [(1, second), (3, fourth)]] {
             for (copy, block) in phase {
-                let mut buffer = ring.buffer(BLOCK);
-                buffer.copy_from_slice(&self.encode(copy, block));
-                device
-                    .write(block * BLOCK_BYTES, buffer.freeze())
-                    .await
-                    .map_err(|e| Error::device("superblock write", device, &e))?;
+                self.write_copy(ring, device, copy, block).await?;
             }
             device.flush().await.map_err(|e| Error::device("flush", device, &e))?;
         }
@@ -184,8 +186,8 @@ impl Superblock {
 
 /// What the four copies of a device say.
 pub(crate) struct Copies {
-    /// By copy: whole or not.
-    pub whole: [bool; 4],
+    /// By copy: what it says, if it is whole.
+    found: [Option<Superblock>; 4],
     pub newest: Option<Superblock>,
     pub foreign: Option<String>,
     /// A single whole copy without a second of its sequence exists.
@@ -194,53 +196,64 @@ pub(crate) struct Copies {
 
 pub(crate) async fn read(ring: &Ring, device: &Device) -> Result<Copies> {
     let blocks = device.info().size / BLOCK_BYTES;
-    let mut result = Copies { whole: [false; 4], newest: None, foreign: None, without_quorum: false };
+    let mut result = Copies { found: [const { None }; 4], newest: None, foreign: None, without_quorum: false };
     if blocks < 8 {
         return Ok(result);
     }
-    let mut found: Vec<Superblock> = Vec::new();
-    for (block, whole) in Layout::superblock_copies(blocks).into_iter().zip(&mut result.whole) {
+    for (block, found) in Layout::superblock_copies(blocks).into_iter().zip(&mut result.found) {
         // A copy that cannot be read is a copy that is not whole; the others decide.
         let (outcome, buffer) = device.read(block * BLOCK_BYTES, ring.buffer(BLOCK)).await;
         if outcome.is_err() {
             continue;
         }
         match Superblock::decode(&buffer, block) {
-            Some(Ok(superblock)) => {
-                *whole = true;
-                found.push(superblock);
-            }
+            Some(Ok(superblock)) => *found = Some(superblock),
             Some(Err(why)) => result.foreign = Some(why),
             None => {}
         }
     }
-    result.newest = found
-        .iter()
+    let found = || result.found.iter().flatten();
+    result.newest = found()
         // Equal in everything: the sequence number alone may be that of a superblock that never was, of which a crash left one copy, and
         // that of the one that was being written over it.
-        .filter(|one| found.iter().filter(|other| other == one).count() >= 2)
+        .filter(|one| found().filter(|other| other == one).count() >= 2)
         .max_by_key(|one| one.sequence)
         .cloned();
-    result.without_quorum = result.newest.is_none() && !found.is_empty();
+    result.without_quorum = result.newest.is_none() && found().next().is_some();
     Ok(result)
 }
 
-/// Writes the copies anew if one of them is damaged.
+impl Copies {
+    /// By copy: whether it is the superblock that counts. One that is not is damaged, or what a crash left between the two steps.
+    pub fn current(&self) -> [bool; 4] {
+        [0, 1, 2, 3].map(|copy: usize| self.newest.is_some() && self.found.get(copy) == Some(&self.newest))
+    }
+}
+
+/// Writes anew the copies that are not the one that counts. Before another superblock may be written: that one begins with copies 0 and
+/// 2, and if these are all there is, a crash would leave nothing but the one before, whose allocation pages are gone.
 pub(crate) async fn repair(ring: &Ring, device: &Device) -> Result<()> {
     let copies = read(ring, device).await?;
-    match copies.newest {
-        Some(superblock) if copies.whole != [true; 4] => superblock.write(ring, device).await,
-        _ => Ok(()),
+    let Some(superblock) = &copies.newest else { return Ok(()) };
+    if copies.current() == [true; 4] {
+        return Ok(());
     }
+    let blocks = Layout::superblock_copies(device.info().size / BLOCK_BYTES);
+    for (copy, (block, current)) in blocks.into_iter().zip(copies.current()).enumerate() {
+        if !current {
+            superblock.write_copy(ring, device, copy as u8, block).await?;
+        }
+    }
+    device.flush().await.map_err(|e| Error::device("flush", device, &e))
 }
 
 /// The superblock of a device, or why there is none.
 pub(crate) async fn load(ring: &Ring, device: &Device) -> Result<Superblock> {
     let copies = read(ring, device).await?;
     let path = device.path().display();
-    if let Some(superblock) = copies.newest {
-        if copies.whole != [true; 4] {
-            tracing::warn!(device = %path, whole = ?copies.whole, "a superblock copy is damaged; the others agree");
+    if let Some(superblock) = copies.newest.clone() {
+        if copies.current() != [true; 4] {
+            tracing::warn!(device = %path, current = ?copies.current(), "a superblock copy is damaged or old; the others agree");
         }
         return Ok(superblock);
     }

@@ -31,6 +31,7 @@
 use crate::allocator::Run;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
+use crate::limits::{ADDRESS_LIMIT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::Usage;
 use basalt_ring::BLOCK;
 use std::collections::BTreeMap;
@@ -212,11 +213,17 @@ impl Entry {
         for _ in 0..reader.u32()? {
             let put = reader.u8()?;
             let key_len = usize::from(reader.u16()?);
+            if key_len > KEY_BYTES_MAX {
+                return None;
+            }
             let key = reader.bytes(key_len)?.to_vec();
             let value = match put {
                 0 => None,
                 1 => {
                     let value_len = reader.u32()? as usize;
+                    if value_len > VALUE_BYTES_MAX {
+                        return None;
+                    }
                     Some(reader.bytes(value_len)?.to_vec())
                 }
                 _ => return None,
@@ -225,7 +232,7 @@ impl Entry {
         }
         for _ in 0..reader.u32()? {
             let side = Side::decode(reader.u8()?)?;
-            let address = reader.u64()?;
+            let address = reader.u64().filter(|address| *address < ADDRESS_LIMIT)?;
             let count = reader.u32()? as usize;
             if count > reader.remaining() / 4 {
                 return None;
@@ -235,7 +242,8 @@ impl Entry {
         }
         for _ in 0..reader.u32()? {
             let side = Side::decode(reader.u8()?)?;
-            entry.frees.push((side, Run { at: reader.u64()?, blocks: reader.u32()? }));
+            let at = reader.u64().filter(|at| *at < ADDRESS_LIMIT)?;
+            entry.frees.push((side, Run { at, blocks: reader.u32()? }));
         }
         for _ in 0..reader.u32()? {
             let pool = reader.u32()?;
@@ -286,7 +294,7 @@ mod tests {
         }
 
         #[test]
-        fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in any::<u64>(), crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
+        fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in 0..ADDRESS_LIMIT, crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
             let mut entry = Entry { next_object: at, mutations: keys, ..Entry::default() };
             entry.allocations.push(Allocation { side: Side::Hot, address: at, checksums: crcs });
             entry.frees.push((Side::Base, Run { at, blocks: 9 }));

@@ -40,9 +40,6 @@ pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// The core gets a tick this often.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Of a base device: above the first there is a warning, above the second an error.
-pub const NEARFULL_RATIO: f64 = 0.85;
-pub const FULL_RATIO: f64 = 0.95;
 /// A tier is near full this far between its full ratio and its target; Ceph's constant.
 pub const TIER_NEAR_FULL_OF_REST: f64 = 0.66;
 

@@ -1,16 +1,20 @@
 //! The cluster map: one immutable value an epoch, the same bytes for everyone.
 //!
 //! As bytes: magic `BSLTMAP\0`, format version (u32 LE), crc32c of what follows (u32 LE), then the `rkyv` archive. The header is
-//! sixteen bytes so that the archive behind it stays aligned when the whole is.
+//! sixteen bytes so that the archive behind it stays aligned when the whole is. The archive has no room for a field that a later version
+//! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
 mod encoding;
 mod flags;
+mod fullness;
 mod osd;
 mod pg;
 mod pool;
+mod version_1;
 
 pub use encoding::MapError;
 pub use flags::MapFlags;
+pub use fullness::{FullRatios, Fullness};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
 pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings};
@@ -33,6 +37,7 @@ pub struct Map {
     pub pools: Vec<Pool>,
     /// The highest pool id ever given away; ids are not used twice.
     pub pool_id_max: u32,
+    pub full_ratios: FullRatios,
 }
 
 /// Where an object belongs.
@@ -55,6 +60,7 @@ impl Map {
             osds: Vec::new(),
             pools: Vec::new(),
             pool_id_max: 0,
+            full_ratios: FullRatios::default(),
         }
     }
 

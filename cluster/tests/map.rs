@@ -1,6 +1,8 @@
 //! The map as bytes, and where it places objects.
 
-use basalt_cluster::map::{CacheMode, HitSetType, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings};
+use basalt_cluster::map::{
+    CacheMode, FullRatios, HitSetType, MapError, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings,
+};
 use basalt_cluster::{Map, MapFlags, object_hash, placement};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +136,36 @@ fn pool(id: u32, pg_num: u32) -> Pool {
         created_epoch: 3,
         changed_epoch: 4,
         pgs: vec![PlacementGroup::default(); pg_num as usize],
+    }
+}
+
+/// Written by the last version that wrote format 1.
+const MAP_VERSION_1: &[u8] = include_bytes!("images/map-version-1");
+
+#[test]
+fn a_map_of_format_version_1_is_read_with_the_ratios_that_were_constants_then() {
+    let mut expected = Map::new(*b"a cluster's fsid", 1_795_314_892);
+    expected.flags = MapFlags::NOSCRUB;
+    expected.osds = vec![osd(0, 1.0), osd(3, 0.5)];
+    expected.pool_id_max = 2;
+    let mut pool = pool(2, 1);
+    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 3], primary: Some(3), changed_epoch: 1 }];
+    expected.pools = vec![pool];
+    let map = Map::decode(MAP_VERSION_1).unwrap();
+    assert_eq!(map, expected);
+    assert_eq!(map.full_ratios, FullRatios { nearfull: 0.85, backfillfull: 0.9, full: 0.95 });
+    // What is written from it is of the newest version, and says the same.
+    let written = map.encode();
+    assert_eq!((MAP_VERSION_1[8], written[8]), (1, 2));
+    assert_eq!(Map::decode(&written), Ok(map));
+}
+
+#[test]
+fn a_map_of_a_later_version_is_refused_by_its_number() {
+    let mut bytes = Map::new([1; 16], 0).encode();
+    for version in [0, 3, 0xff] {
+        bytes[8] = version;
+        assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }
 }
 

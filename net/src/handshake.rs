@@ -19,6 +19,9 @@
 
 mod client;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[allow(clippy::indexing_slicing)]
+pub(crate) mod fuzzing;
 mod packet;
 mod server;
 

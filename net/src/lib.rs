@@ -9,6 +9,8 @@
 
 pub mod entity;
 pub mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod handshake;
 pub mod key;
 pub mod limits;

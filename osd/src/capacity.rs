@@ -4,30 +4,28 @@ use crate::operation_vector::Summary;
 use crate::refusal::Refusal;
 use basalt_blockstore::Store;
 use basalt_cluster::Map;
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use basalt_cluster::map::{FullRatios, Fullness};
+use std::cell::RefCell;
 use std::sync::Arc;
 
 pub struct Capacity {
     store: Store,
-    full_ratio: f64,
-    /// Dirty bytes of all pools as of the last [`Capacity::refresh`]: they will need room on base, too.
-    dirty_bytes: Cell<u64>,
     map: RefCell<Option<Arc<Map>>>,
 }
 
 impl Capacity {
-    pub fn new(store: Store, full_ratio: f64) -> Capacity {
-        Capacity { store, full_ratio, dirty_bytes: Cell::new(0), map: RefCell::default() }
+    pub fn new(store: Store) -> Capacity {
+        Capacity { store, map: RefCell::default() }
     }
 
     pub fn set_map(&self, map: Arc<Map>) {
         *self.map.borrow_mut() = Some(map);
     }
 
-    /// Sums up what is dirty; called about once a second, as it looks at every pool.
-    pub fn refresh(&self, pools: &BTreeSet<u32>) {
-        self.dirty_bytes.set(pools.iter().map(|pool| self.store.pool_usage(*pool).hot_dirty_bytes).sum());
+    /// Of base: what is used, and what will be once everything dirty is flushed. As of now, not of a second ago: in that time a fast hot
+    /// device takes more than base has left.
+    pub fn promised_bytes(&self) -> u64 {
+        self.store.usage().base_used.saturating_add(self.store.hot_dirty_bytes())
     }
 
     /// Deletes go on whatever is full: they are the way out.
@@ -35,20 +33,25 @@ impl Capacity {
         if summary.only_frees {
             return Ok(());
         }
-        let usage = self.store.usage();
-        let spoken_for = usage.base_used.saturating_add(self.dirty_bytes.get());
-        if is_full(spoken_for, usage.base_total, self.full_ratio) {
-            return Err(Refusal::new(
-                libc::ENOSPC,
-                format!(
-                    "osd.{} is full: {spoken_for} of {} bytes are used or will be by what is dirty, and writes end at {:.0} %; delete objects or add OSDs",
-                    self.store.osd(),
-                    usage.base_total,
-                    self.full_ratio * 100.0
-                ),
-            ));
-        }
+        self.check_room()?;
         self.check_quota(pool, summary)
+    }
+
+    fn check_room(&self) -> Result<(), Refusal> {
+        // The map as it is now: a line that the operator moves holds from the next write on.
+        let ratios = self.map.borrow().as_deref().map_or_else(FullRatios::default, |map| map.full_ratios);
+        let (promised, total) = (self.promised_bytes(), self.store.usage().base_total);
+        if ratios.judge(promised, total) < Fullness::Full {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            libc::ENOSPC,
+            format!(
+                "osd.{} is full: {promised} of {total} bytes are used or will be by what is dirty, and writes end at full_ratio {}; delete objects or add OSDs",
+                self.store.osd(),
+                ratios.full
+            ),
+        ))
     }
 
     /// An OSD knows only its own share of a pool, so what it refuses is certainly beyond the quota.
@@ -76,21 +79,5 @@ impl Capacity {
             return over("objects", quota.objects_max);
         }
         Ok(())
-    }
-}
-
-fn is_full(used: u64, total: u64, ratio: f64) -> bool {
-    used as f64 >= total as f64 * ratio
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_full;
-
-    #[test]
-    fn a_device_is_full_at_its_ratio_and_an_empty_one_always() {
-        assert!(!is_full(94, 100, 0.95));
-        assert!(is_full(95, 100, 0.95));
-        assert!(is_full(0, 0, 0.95));
     }
 }

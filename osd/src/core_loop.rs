@@ -195,7 +195,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         .map_err(|source| Error::Store { osd: devices.id, source })?;
     describe(devices.id, &base, hot.as_ref());
     let opened = Opened { store_id: store.store_id(), ..opened };
-    let options = OsdOptions { max_object_size: config.max_object_size, full_ratio: config.full_ratio };
+    let options = OsdOptions { max_object_size: config.max_object_size };
     Ok((Osd::start(ring, store, options), opened))
 }
 

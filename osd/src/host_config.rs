@@ -21,7 +21,6 @@ pub struct HostConfig {
     pub memory_target: u64,
     /// Bytes.
     pub max_object_size: u64,
-    pub full_ratio: f64,
     pub osds: Vec<OsdDevices>,
 }
 
@@ -56,7 +55,6 @@ impl HostConfig {
             cluster_address: section.cluster_address,
             memory_target: section.memory_target,
             max_object_size: section.max_object_size,
-            full_ratio: limits::FULL_RATIO_DEFAULT,
             osds: section
                 .devices
                 .iter()
@@ -92,9 +90,6 @@ impl HostConfig {
                     "{name} is {address}, which others can't reach; name one of this host's addresses"
                 ));
             }
-        }
-        if !(self.full_ratio > 0.0 && self.full_ratio <= 1.0) {
-            return refuse(format!("full_ratio is {}, and must be above 0 and at most 1", self.full_ratio));
         }
         for (index, osd) in self.osds.iter().enumerate() {
             if self.osds.iter().skip(index + 1).any(|other| other.id == osd.id) {

@@ -72,8 +72,6 @@ pub const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
 
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Writes are refused once this share of the base device is used or spoken for by dirty data.
-pub const FULL_RATIO_DEFAULT: f64 = 0.95;
 
 /// Peers that have connected and not yet authenticated.
 pub const HANDSHAKES_MAX: usize = 128;

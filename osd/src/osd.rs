@@ -23,15 +23,11 @@ use std::sync::Arc;
 pub struct OsdOptions {
     /// Bytes.
     pub max_object_size: u64,
-    pub full_ratio: f64,
 }
 
 impl Default for OsdOptions {
     fn default() -> OsdOptions {
-        OsdOptions {
-            max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT,
-            full_ratio: limits::FULL_RATIO_DEFAULT,
-        }
+        OsdOptions { max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT }
     }
 }
 
@@ -73,7 +69,7 @@ impl Osd {
             pools: RefCell::default(),
             tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
             counters,
-            capacity: Capacity::new(store.clone(), options.full_ratio),
+            capacity: Capacity::new(store.clone()),
             store,
             sessions: SessionRegistry::default(),
             payload_bytes: Semaphore::new(limits::OSD_PAYLOAD_BYTES_MAX),
@@ -231,6 +227,7 @@ impl Osd {
             epoch: self.epoch(),
             base_total_bytes: usage.base_total,
             base_used_bytes: usage.base_used,
+            base_promised_bytes: self.capacity.promised_bytes(),
             hot_total_bytes: usage.hot_total,
             hot_used_bytes: usage.hot_used,
             fault: self.store.fenced().unwrap_or_default(),
@@ -264,11 +261,10 @@ impl Osd {
         }
     }
 
-    /// What is looked at once a second: room, silent sessions, the fence.
+    /// What is looked at once a second: silent sessions, the fence.
     async fn watch(&self) {
         let mut seconds = 0_u64;
         while !self.is_stopping() {
-            self.capacity.refresh(&self.pools.borrow());
             // The tier's loops take them as well, but a store without a hot device has no such loops.
             self.tier.changed(&self.store.take_background_changes());
             if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {

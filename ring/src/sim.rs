@@ -2,13 +2,17 @@
 
 mod crash;
 mod disk;
+mod faults;
 mod image;
 mod network;
+mod power_failure;
 mod process;
 mod random;
 mod world;
 
+pub use faults::Operations;
 pub use image::Image;
+pub use power_failure::PowerFailure;
 pub use process::Process;
 
 pub(crate) use disk::OpenDisk;
@@ -179,10 +183,6 @@ impl Disk {
     pub fn restore(&self, image: Image) {
         self.state.restore(image);
     }
-    /// Flips the bits of `mask` in the byte at `offset`.
-    pub fn flip(&self, offset: u64, mask: u8) {
-        self.state.flip(offset, mask);
-    }
     /// Starts recording events (from an empty log).
     pub fn record(&self) {
         self.state.record(0, Recording::default());
@@ -193,25 +193,5 @@ impl Disk {
     /// The events since the last call; recording goes on.
     pub fn take_events(&self) -> Vec<DiskEvent> {
         self.state.take_events()
-    }
-    /// Makes the next operations that touch `[offset, offset+length)` fail with this errno. A write that fails may still have reached the
-    /// medium in part.
-    pub fn fail_range(&self, offset: u64, length: u64, errno: i32) {
-        self.state.fail_range(offset, length, errno);
-    }
-    pub fn fail_flushes(&self, errno: i32) {
-        self.state.fail_flushes(errno);
-    }
-    /// Flushes succeed from now on without making anything durable.
-    pub fn lie_about_flushes(&self) {
-        self.state.lie_about_flushes();
-    }
-    /// The next write lands `shift` bytes away from where it was meant to.
-    pub fn misdirect_next_write(&self, shift: i64) {
-        self.state.misdirect_next_write(shift);
-    }
-    /// Ends all injected faults; what they did to the content stays.
-    pub fn heal(&self) {
-        self.state.heal();
     }
 }

@@ -1,7 +1,8 @@
-//! What the tests of several crates share: a reference model of the block store, a simulated OSD to hold it against, and the
-//! enumeration of crash images. The tests themselves are under `tests/` (one file a subject) and `tests/regressions/`.
+//! What the tests of several crates share: a reference model of the block store, a simulated OSD to hold it against, random work on
+//! both, and the enumeration of crash images. The tests themselves are under `tests/` (one file a subject) and `tests/regressions/`.
 
 pub mod crash;
 pub mod model;
 pub mod random;
+pub mod random_work;
 pub mod simulated_store;

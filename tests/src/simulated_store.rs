@@ -138,7 +138,13 @@ pub async fn submit(
 /// Checks the store on the disks, data and all.
 pub async fn check(ring: &Ring, shape: Shape) -> Report {
     let devices = devices(ring, shape.hot_bytes > 0).await;
-    fsck::check(ring, &devices, FsckOptions { deep: true }).await.expect("simulated disks can be asked")
+    fsck::check(ring, &devices, FsckOptions { deep: true, repair: false }).await.expect("simulated disks can be asked")
+}
+
+/// Checks and repairs.
+pub async fn repair(ring: &Ring, shape: Shape) -> Result<Report> {
+    let devices = devices(ring, shape.hot_bytes > 0).await;
+    fsck::check(ring, &devices, FsckOptions { deep: true, repair: true }).await
 }
 
 /// The faults that a crash alone must never leave: all but a superblock copy that was being written.

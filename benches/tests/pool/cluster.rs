@@ -73,7 +73,6 @@ impl Cluster {
             cluster_address: loopback(),
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
-            full_ratio: 0.95,
             osds: vec![OsdDevices {
                 id: 0,
                 base: self.folder.path().join("base"),

@@ -17,6 +17,7 @@
 //! are given in order, so new objects fill the tree's right edge.
 
 use crate::encoding::Put;
+use crate::limits::ADDRESS_LIMIT;
 use crate::object::{ObjectId, ObjectKey};
 use crate::wal::Side;
 
@@ -175,7 +176,7 @@ pub(crate) fn parse_references(key: &[u8]) -> Option<(Side, u64)> {
     let (&kind, rest) = key.split_first()?;
     let (&side, address) = rest.split_first()?;
     let address = u64::from_be_bytes(address.try_into().ok()?);
-    if kind != REFERENCES {
+    if kind != REFERENCES || address >= ADDRESS_LIMIT {
         return None;
     }
     Some((Side::decode(side)?, address))

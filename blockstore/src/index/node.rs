@@ -17,7 +17,7 @@
 use super::leaf::Leaf;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
-use crate::limits::{INNER_BYTES, KEY_BYTES_MAX, NODE_BLOCKS_MAX, NODE_BYTES, NODE_HEADER_BYTES};
+use crate::limits::{ADDRESS_LIMIT, INNER_BYTES, KEY_BYTES_MAX, NODE_BLOCKS_MAX, NODE_BYTES, NODE_HEADER_BYTES};
 use basalt_ring::BLOCK;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -46,7 +46,7 @@ impl NodePointer {
     }
 
     pub fn decode(reader: &mut Reader) -> Option<NodePointer> {
-        let block = reader.u64()?;
+        let block = reader.u64().filter(|block| *block < ADDRESS_LIMIT)?;
         let blocks = reader.u8()?;
         reader.bytes(3)?;
         Some(NodePointer { block, blocks, crc: reader.u32()?, generation: reader.u64()? })

@@ -6,7 +6,7 @@ use crate::{drain, iostat, plain};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
-use basalt_net::message::monitor::{AdminCommand, CommandReply};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine};
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -44,6 +44,11 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
         Osd::Stat => say(client, output, AdminCommand::OsdStat).await,
         Osd::Ls => say(client, output, AdminCommand::OsdLs).await,
         Osd::Map { pool, name } => say(client, output, AdminCommand::OsdMap { pool, name: name.into_vec() }).await,
+        Osd::Set { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: true }).await,
+        Osd::Unset { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: false }).await,
+        Osd::SetNearfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::NearFull, ratio)).await,
+        Osd::SetBackfillfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::BackfillFull, ratio)).await,
+        Osd::SetFullRatio { ratio } => say(client, output, set_full_ratio(FullLine::Full, ratio)).await,
         Osd::Dump => {
             let pools = ask(client, AdminCommand::PoolLs { detail: true }).await?;
             show(client, output, AdminCommand::OsdDump, |dump| plain::osd::dump(dump, &lines(&pools.message))).await
@@ -54,6 +59,10 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
         }
         Osd::Tier(Tier::Drain { pool, timeout }) => drain::run(client, output, &pool, timeout).await,
     }
+}
+
+fn set_full_ratio(line: FullLine, ratio: f64) -> AdminCommand {
+    AdminCommand::OsdSetFullRatio { line, ratio }
 }
 
 fn pool(command: Pool) -> Result<AdminCommand> {

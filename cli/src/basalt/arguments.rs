@@ -250,6 +250,25 @@ pub enum Osd {
     Ls,
     /// Where an object is.
     Map { pool: String, name: OsString },
+    /// Sets a flag of the whole cluster: noscrub, nodeep-scrub, pause, noout and others.
+    Set { flag: String },
+    /// Takes a flag back.
+    Unset { flag: String },
+    /// From this share of a base device on, health warns; 0.85 unless set.
+    SetNearfullRatio {
+        #[arg(allow_negative_numbers = true)]
+        ratio: f64,
+    },
+    /// From this share of a base device on, nothing is backfilled to it; 0.9 unless set.
+    SetBackfillfullRatio {
+        #[arg(allow_negative_numbers = true)]
+        ratio: f64,
+    },
+    /// From this share of a base device on, it takes no writes but what frees space; 0.95 unless set.
+    SetFullRatio {
+        #[arg(allow_negative_numbers = true)]
+        ratio: f64,
+    },
     #[command(subcommand)]
     Pool(Pool),
     #[command(subcommand)]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub fn run(base: &Path, hot: Option<&Path>, deep: bool, format: Format) -> Result<ExitCode> {
     let report = devices::on_ring(async |ring| {
         let devices = devices::open(&ring, base, hot, false).await?;
-        Ok(fsck::check(&ring, &devices, FsckOptions { deep }).await?)
+        Ok(fsck::check(&ring, &devices, FsckOptions { deep, repair: false }).await?)
     })?;
     let mut output = Output::new(format);
     if format.is_json() {

@@ -1,13 +1,14 @@
 //! Maps as bytes. Whatever comes in is checked in three steps: the checksum, the archive's structure, then what the code relies on.
 
 use super::Map;
+use super::version_1::MapVersion1;
 use crate::limits;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -17,7 +18,7 @@ pub enum MapError {
     Length(usize),
     #[error("these bytes are no map: they don't start with its magic")]
     Magic,
-    #[error("the map has format version {0}, and this program reads version {VERSION}: update it")]
+    #[error("the map has format version {0}, and this program reads versions 1 to {VERSION}: update it")]
     Version(u32),
     #[error("the map is damaged: its checksum is {stored:08x}, and {computed:08x} would be right")]
     Checksum { stored: u32, computed: u32 },
@@ -57,7 +58,7 @@ impl Map {
             return Err(MapError::Magic);
         }
         let version = u32::from_le_bytes([v0, v1, v2, v3]);
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(MapError::Version(version));
         }
         let stored = u32::from_le_bytes([c0, c1, c2, c3]);
@@ -67,8 +68,11 @@ impl Map {
         }
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
-        let map =
-            rkyv::from_bytes::<Map, rancor::Error>(&aligned).map_err(|error| MapError::Archive(error.to_string()))?;
+        let map = match version {
+            1 => rkyv::from_bytes::<MapVersion1, rancor::Error>(&aligned).map(Map::from),
+            _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
+        };
+        let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
         map.check().map_err(MapError::Contradiction)?;
         Ok(map)
     }
@@ -84,6 +88,7 @@ impl Map {
         if let Some(osd) = self.osds.iter().find(|osd| osd.id >= limits::OSD_COUNT_MAX) {
             return Err(format!("osd.{} is beyond the last id, {}", osd.id, limits::OSD_COUNT_MAX - 1));
         }
+        self.full_ratios.check()?;
         for osd in &self.osds {
             if !(osd.weight.is_finite() && osd.weight >= 0.0 && (0.0..=1.0).contains(&osd.reweight)) {
                 return Err(format!("osd.{} has weight {} and reweight {}", osd.id, osd.weight, osd.reweight));

@@ -33,6 +33,22 @@ impl MapFlags {
         (Self::NOTIERAGENT, "notieragent"),
     ];
 
+    pub fn by_name(name: &str) -> Option<MapFlags> {
+        Self::NAMES.into_iter().find(|(_, known)| *known == name).map(|(flag, _)| flag)
+    }
+
+    pub fn all_names() -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().map(|(_, name)| name)
+    }
+
+    pub fn with(self, flags: MapFlags) -> MapFlags {
+        MapFlags(self.0 | flags.0)
+    }
+
+    pub fn without(self, flags: MapFlags) -> MapFlags {
+        MapFlags(self.0 & !flags.0)
+    }
+
     pub fn contains(self, flags: MapFlags) -> bool {
         self.0 & flags.0 == flags.0
     }

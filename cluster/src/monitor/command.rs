@@ -2,6 +2,7 @@
 
 mod cluster;
 mod osd;
+mod osd_set;
 mod pg;
 mod pool;
 mod pool_list;
@@ -68,6 +69,8 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::TierStatus { pool } => view.tier_status(pool.as_deref()),
         AdminCommand::PgStat => view.pg_stat(),
         AdminCommand::PgDump => view.pg_dump(),
+        AdminCommand::OsdSetFlag { flag, is_set } => view.osd_set_flag(&flag, is_set),
+        AdminCommand::OsdSetFullRatio { line, ratio } => view.osd_set_full_ratio(line, ratio),
     }
 }
 
@@ -111,7 +114,7 @@ fn check_arguments(command: &AdminCommand) -> Result<(), Refusal> {
         }
         AdminCommand::PoolRename { name, to } => vec![name.len(), to.len()],
         AdminCommand::PoolRm { name, again, .. } => vec![name.len(), again.len()],
-        AdminCommand::PoolGetQuota { name } => vec![name.len()],
+        AdminCommand::PoolGetQuota { name } | AdminCommand::OsdSetFlag { flag: name, .. } => vec![name.len()],
         AdminCommand::PoolStats { name: pool } | AdminCommand::TierStatus { pool } => {
             vec![pool.as_ref().map_or(0, String::len)]
         }
@@ -129,7 +132,8 @@ fn check_arguments(command: &AdminCommand) -> Result<(), Refusal> {
         | AdminCommand::OsdLs
         | AdminCommand::PoolLs { .. }
         | AdminCommand::PgStat
-        | AdminCommand::PgDump => Vec::new(),
+        | AdminCommand::PgDump
+        | AdminCommand::OsdSetFullRatio { .. } => Vec::new(),
     };
     match lengths.into_iter().find(|length| *length > limits::ARGUMENT_BYTES_MAX) {
         None => Ok(()),

@@ -3,10 +3,10 @@
 use super::command::View;
 use super::pg_state;
 use crate::limits;
-use crate::map::{CacheMode, MapFlags};
+use crate::map::{CacheMode, Fullness, MapFlags, Pool};
 use crate::quantity::format_bytes;
 use serde_json::{Map as Object, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -73,7 +73,8 @@ fn add(
 
 fn check_osds(view: &View<'_>, checks: &mut Checks) {
     use Severity::{Error, Warning};
-    let (mut down, mut full, mut nearfull, mut faulty, mut rotten) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut down, mut faulty, mut rotten) = (vec![], vec![], vec![]);
+    let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
     let mut errors = 0u64;
     // Up and down OSDs of each host.
     let mut hosts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
@@ -85,11 +86,12 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
             down.push(format!("osd.{id} (root=default,host={}) is down", osd.host));
         }
         let Some(report) = view.core.reports.of_osd(id) else { continue };
-        let ratio = view.core.reports.usage_of_osd(id).used_ratio();
-        if ratio >= limits::FULL_RATIO {
-            full.push(format!("osd.{id} is full"));
-        } else if ratio >= limits::NEARFULL_RATIO {
-            nearfull.push(format!("osd.{id} is near full"));
+        let percent = 100.0 * report.base_promised_bytes as f64 / report.base_total_bytes.max(1) as f64;
+        match view.fullness(id) {
+            Fullness::Normal => {}
+            Fullness::NearFull => nearfull.push(format!("osd.{id} is near full at {percent:.0}%")),
+            Fullness::BackfillFull => backfillfull.push(format!("osd.{id} is backfill full at {percent:.0}%")),
+            Fullness::Full => full.push(format!("osd.{id} is full at {percent:.0}%")),
         }
         if !report.fault.is_empty() {
             let fault: String = report.fault.chars().filter(|character| !character.is_control()).take(512).collect();
@@ -110,6 +112,7 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
         format!("{count} host{} down", if count == 1 { "" } else { "s" })
     });
     add(checks, "OSD_FULL", Error, full, |count| format!("{count} full osd(s)"));
+    add(checks, "OSD_BACKFILLFULL", Warning, backfillfull, |count| format!("{count} backfillfull osd(s)"));
     add(checks, "OSD_NEARFULL", Warning, nearfull, |count| format!("{count} nearfull osd(s)"));
     add(checks, "OSD_STORE_FAULT", Error, faulty, |count| format!("{count} osd(s) have a fenced or faulty store"));
     add(checks, "OSD_CHECKSUM_ERRORS", Warning, rotten, |count| {
@@ -144,7 +147,8 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) {
 }
 
 fn check_pools(view: &View<'_>, checks: &mut Checks) {
-    let (mut single, mut full, mut near_full, mut blind) = (vec![], vec![], vec![], vec![]);
+    let (mut single, mut near_target, mut blind) = (vec![], vec![], vec![]);
+    let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
     for pool in &view.map.pools {
         let name = &pool.name;
         if pool.size == 1 {
@@ -154,6 +158,13 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
         let reaches = |most: u64, now: u64| most > 0 && now >= most;
         if reaches(pool.quota.bytes_max, stored.data_bytes) || reaches(pool.quota.objects_max, stored.objects) {
             full.push(format!("pool '{name}' is full (running out of quota)"));
+        } else {
+            match fullest(view, pool) {
+                Fullness::Normal => {}
+                Fullness::NearFull => nearfull.push(format!("pool '{name}' is nearfull")),
+                Fullness::BackfillFull => backfillfull.push(format!("pool '{name}' is backfillfull")),
+                Fullness::Full => full.push(format!("pool '{name}' is full (no space)")),
+            }
         }
         if pool.tier.cache_mode == CacheMode::None {
             continue;
@@ -169,14 +180,24 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
         let near = full_ratio + (1.0 - full_ratio) * limits::TIER_NEAR_FULL_OF_REST;
         if target > 0 && hot as f64 > target as f64 * near {
             let (hot, target) = (format_bytes(hot), format_bytes(target));
-            near_full.push(format!("cache pool '{name}' with {hot} at/near target max {target}"));
+            near_target.push(format!("cache pool '{name}' with {hot} at/near target max {target}"));
         }
     }
     let warn = Severity::Warning;
     add(checks, "POOL_NO_REDUNDANCY", warn, single, |count| format!("{count} pool(s) have no replicas configured"));
     add(checks, "POOL_FULL", warn, full, |count| format!("{count} pool(s) full"));
-    add(checks, "CACHE_POOL_NEAR_FULL", warn, near_full, |count| format!("{count} cache pools at or near target size"));
+    add(checks, "POOL_BACKFILLFULL", warn, backfillfull, |count| format!("{count} pool(s) backfillfull"));
+    add(checks, "POOL_NEARFULL", warn, nearfull, |count| format!("{count} pool(s) nearfull"));
+    add(checks, "CACHE_POOL_NEAR_FULL", warn, near_target, |count| {
+        format!("{count} cache pools at or near target size")
+    });
     add(checks, "CACHE_POOL_NO_HIT_SET", warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
+}
+
+/// How full the fullest OSD of a pool is: a write to the pool may be one that goes there.
+fn fullest(view: &View<'_>, pool: &Pool) -> Fullness {
+    let members: BTreeSet<u32> = pool.pgs.iter().flat_map(|group| group.in_sync.iter().copied()).collect();
+    members.into_iter().map(|osd| view.fullness(osd)).max().unwrap_or(Fullness::Normal)
 }
 
 fn status(checks: &Checks) -> &'static str {

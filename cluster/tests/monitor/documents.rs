@@ -223,6 +223,7 @@ fn the_largest_figures_a_report_can_hold_do_no_harm() {
             let report = OsdReport {
                 base_total_bytes: u64::MAX,
                 base_used_bytes: u64::MAX,
+                base_promised_bytes: u64::MAX,
                 hot_total_bytes: u64::MAX,
                 checksum_errors: u64::MAX,
                 fault: "wrong\n\x1b[31m".repeat(1000),
@@ -256,19 +257,15 @@ fn the_largest_figures_a_report_can_hold_do_no_harm() {
 fn what_is_wrong_with_osds_is_in_the_health() {
     let mut harness = Harness::with_osds(4, 1 << 30);
     harness.create_pool("data", 8, 1);
-    let full = OsdReport { base_used_bytes: (1 << 40) / 100 * 96, ..report(0) };
-    let nearfull = OsdReport { base_used_bytes: (1 << 40) / 100 * 86, ..report(1) };
     let fenced = OsdReport { fault: "write of 4096 bytes failed: EIO".into(), ..report(2) };
     let tier = PoolReport { hot_bytes: 95, target_bytes: 100, ..pool_report(1) };
     let rotten = OsdReport { checksum_errors: 3, pools: vec![tier], ..report(3) };
-    for report in [full, nearfull, fenced, rotten] {
+    for report in [fenced, rotten] {
         harness.request(session_of(report.osd), MonitorRequest::Report(report));
     }
     let health = harness.json(AdminCommand::HealthDetail);
     assert_eq!(health["status"], "HEALTH_ERR");
     for (code, detail) in [
-        ("OSD_FULL", "osd.0 is full"),
-        ("OSD_NEARFULL", "osd.1 is near full"),
         ("OSD_STORE_FAULT", "osd.2: write of 4096 bytes failed: EIO"),
         ("OSD_CHECKSUM_ERRORS", "osd.3 had 3 checksum errors since its start"),
         ("CACHE_POOL_NEAR_FULL", "cache pool 'data' with 95 B at/near target max 100 B"),

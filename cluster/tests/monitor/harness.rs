@@ -130,6 +130,7 @@ pub fn report(osd: u32) -> OsdReport {
         epoch: 1,
         base_total_bytes: 1 << 40,
         base_used_bytes: 1 << 30,
+        base_promised_bytes: 1 << 30,
         hot_total_bytes: 1 << 34,
         hot_used_bytes: 0,
         fault: String::new(),

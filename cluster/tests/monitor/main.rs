@@ -3,5 +3,6 @@
 mod ceph_session;
 mod documents;
 mod durability;
+mod full;
 mod harness;
 mod liveness;

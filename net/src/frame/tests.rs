@@ -181,6 +181,7 @@ fn nested_messages_survive_the_wire() {
         epoch: 9,
         base_total_bytes: 1 << 40,
         base_used_bytes: 7,
+        base_promised_bytes: 8,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
         fault: "flush failed".into(),

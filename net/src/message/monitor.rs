@@ -43,6 +43,8 @@ pub struct OsdReport {
     pub epoch: u32,
     pub base_total_bytes: u64,
     pub base_used_bytes: u64,
+    /// Of base: used, or needed once all that is dirty is flushed. By this an OSD is full.
+    pub base_promised_bytes: u64,
     pub hot_total_bytes: u64,
     pub hot_used_bytes: u64,
     /// Non-empty if the store is fenced or misbehaves.
@@ -102,6 +104,17 @@ pub enum AdminCommand {
     TierStatus { pool: Option<String> },
     PgStat,
     PgDump,
+    OsdSetFlag { flag: String, is_set: bool },
+    OsdSetFullRatio { line: FullLine, ratio: f64 },
+}
+
+/// The lines across a base device that `osd set-…-ratio` moves.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub enum FullLine {
+    NearFull,
+    BackfillFull,
+    Full,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

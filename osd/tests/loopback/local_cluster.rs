@@ -93,7 +93,6 @@ impl LocalCluster {
             cluster_address: any,
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
-            full_ratio: 0.95,
             osds: (0..self.osds)
                 .map(|id| OsdDevices {
                     id,

@@ -2,6 +2,7 @@
 
 mod client;
 mod duplicates;
+mod full;
 mod guards;
 mod model;
 mod monitor;

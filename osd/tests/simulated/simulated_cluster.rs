@@ -124,7 +124,6 @@ impl SimulatedCluster {
             cluster_address: SocketAddr::new(HOST, 6801),
             memory_target: 64 << 20,
             max_object_size: self.options.max_object_size,
-            full_ratio: 0.95,
             osds: vec![OsdDevices {
                 id: OSD,
                 base: PathBuf::from("base"),

@@ -1,6 +1,8 @@
 //! A simulated disk: what reads see, what is durable, and the writes between the two.
 
+use super::faults::{Faults, FlushFault, ReadFault, WriteFault};
 use super::image::Image;
+use super::power_failure::Supply;
 use super::process::Host;
 use super::random::Random;
 use super::world::{Event, Shared};
@@ -12,6 +14,7 @@ use crate::{Buffer, Slice};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 
@@ -41,12 +44,12 @@ struct Inner {
     /// Writes that the cache wrote back by itself since the last flush.
     written_back: Vec<u64>,
     recording: Option<(usize, Recording)>,
-    bad_ranges: Vec<(u64, u64, i32)>,
-    flush_error: Option<i32>,
-    lying_flushes: bool,
-    misdirected: Option<i64>,
-    /// Grows with every power cut; handles of an earlier one are dead.
+    faults: Faults,
+    supply: Option<Rc<Supply>>,
+    /// Grows with every power cut and when the device vanishes; handles of an earlier one are dead.
     epoch: u64,
+    /// Handles of earlier epochs are of before the device vanished.
+    vanished: u64,
     exclusive: bool,
 }
 
@@ -64,9 +67,20 @@ struct Operation {
 }
 
 enum Kind {
-    Read { offset: u64, buffer: Buffer, reply: OnceSender<(io::Result<()>, Buffer)> },
-    Write { write: u64, offset: u64, data: Rc<[u8]>, reply: Rc<RefCell<Reply>> },
-    Flush { covers: u64, reply: OnceSender<io::Result<()>> },
+    Read { offset: u64, buffer: Buffer, fault: Option<ReadFault>, reply: OnceSender<(io::Result<()>, Buffer)> },
+    Write { write: u64, offset: u64, data: Rc<[u8]>, fault: Option<WriteFault>, reply: Rc<RefCell<Reply>> },
+    Flush { covers: u64, fault: Option<FlushFault>, reply: OnceSender<io::Result<()>> },
+}
+
+impl Kind {
+    /// What it touches; a flush everything.
+    fn range(&self) -> Range<u64> {
+        match self {
+            Kind::Read { offset, buffer, .. } => *offset..offset + buffer.len() as u64,
+            Kind::Write { offset, data, .. } => *offset..offset + data.len() as u64,
+            Kind::Flush { .. } => 0..u64::MAX,
+        }
+    }
 }
 
 /// One answer for the writes that a discard is made of.
@@ -131,11 +145,10 @@ impl DiskState {
             next_write: 0,
             written_back: Vec::new(),
             recording: None,
-            bad_ranges: Vec::new(),
-            flush_error: None,
-            lying_flushes: false,
-            misdirected: None,
+            faults: Faults::default(),
+            supply: None,
             epoch: 0,
+            vanished: 0,
             exclusive: false,
         };
         DiskState { path, info, inner: RefCell::new(inner) }
@@ -151,6 +164,9 @@ impl DiskState {
 
     pub(super) fn open(self: &Rc<Self>, host: &Rc<Host>, options: &DeviceOptions) -> io::Result<Rc<OpenDisk>> {
         let mut inner = self.inner.borrow_mut();
+        if inner.faults.is_gone() {
+            return Err(errno(libc::ENODEV));
+        }
         if options.exclusive {
             if inner.exclusive {
                 return Err(errno(libc::EBUSY));
@@ -162,11 +178,27 @@ impl DiskState {
     }
 
     fn submit(self: &Rc<Self>, shared: &Shared, latency: u64, operation: Operation) {
-        let mut inner = self.inner.borrow_mut();
-        let number = inner.next_operation;
-        inner.next_operation += 1;
-        inner.in_flight.insert(number, operation);
-        shared.schedule(shared.now() + latency, Event::Disk { disk: self.clone(), operation: number });
+        {
+            let mut inner = self.inner.borrow_mut();
+            let number = inner.next_operation;
+            inner.next_operation += 1;
+            let due = shared.now() + inner.faults.delay(latency, &operation.kind.range());
+            inner.in_flight.insert(number, operation);
+            shared.schedule(due, Event::Disk { disk: self.clone(), operation: number });
+        }
+        self.tell_supply(shared);
+    }
+
+    pub(super) fn supply_from(&self, supply: &Rc<Supply>) {
+        self.inner.borrow_mut().supply = Some(supply.clone());
+    }
+
+    /// Something happens here: perhaps the power fails with it.
+    fn tell_supply(&self, shared: &Shared) {
+        let supply = self.inner.borrow().supply.clone();
+        if let Some(supply) = supply {
+            supply.event(shared);
+        }
     }
 
     fn latency(&self, shared: &Shared) -> u64 {
@@ -182,45 +214,76 @@ impl DiskState {
 
     /// An operation's time has come.
     pub(super) fn complete(self: &Rc<Self>, shared: &Shared, operation: u64) {
+        {
+            let inner = &mut *self.inner.borrow_mut();
+            let Some(hanging) = inner.in_flight.get(&operation) else {
+                return; // A power cut or a kill ended it.
+            };
+            if inner.faults.holds(operation, &hanging.kind.range()) {
+                return;
+            }
+        }
+        self.tell_supply(shared);
         let Some(Operation { device, kind }) = self.inner.borrow_mut().in_flight.remove(&operation) else {
-            return; // A power cut or a kill ended it.
+            return; // The power failed just now.
         };
         match kind {
-            Kind::Read { offset, mut buffer, reply } => {
-                let result = self.inner.borrow().fault(offset, buffer.len() as u64);
-                if result.is_ok() {
-                    self.inner.borrow().current.read(offset, &mut buffer);
-                }
+            Kind::Read { offset, mut buffer, fault, reply } => {
+                let result = self.inner.borrow().read(offset, fault, &mut buffer);
                 reply.send((result, buffer));
             }
-            Kind::Write { write, offset, data, reply } => {
-                let result = self.finish_write(shared, write, offset, data);
+            Kind::Write { write, offset, data, fault, reply } => {
+                let result = self.finish_write(shared, write, offset, data, fault);
                 Reply::settle(&reply, result);
             }
-            Kind::Flush { covers, reply } => {
-                let result = self.inner.borrow_mut().flush(covers);
+            Kind::Flush { covers, fault, reply } => {
+                let result = self.inner.borrow_mut().flush(covers, fault);
                 reply.send(result);
             }
         }
         drop(device);
     }
 
-    fn finish_write(&self, shared: &Shared, write: u64, offset: u64, data: Rc<[u8]>) -> io::Result<()> {
+    fn finish_write(
+        &self,
+        shared: &Shared,
+        write: u64,
+        offset: u64,
+        data: Rc<[u8]>,
+        fault: Option<WriteFault>,
+    ) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
-        if let Err(error) = inner.fault(offset, data.len() as u64) {
+        if let Some(code) = inner.faults.write_error(fault, &(offset..offset + data.len() as u64)) {
             // A failed write may have left anything between nothing and all of itself, for good.
             let mut random = shared.random.borrow_mut();
-            let Inner { current, durable, .. } = &mut *inner;
+            let Inner { current, durable, faults, .. } = &mut *inner;
             crash::survive(&mut random, offset, &data, |offset, bytes| {
+                faults.overwrite(current, offset, bytes.len());
                 current.write(offset, bytes);
                 durable.write(offset, bytes);
             });
-            return Err(error);
+            return Err(errno(code));
         }
-        let place = match inner.misdirected.take() {
-            Some(shift) => offset.saturating_add_signed(shift).min(self.info.size - data.len() as u64),
-            None => offset,
+        let end = self.info.size - data.len() as u64;
+        let (place, data) = match fault {
+            Some(WriteFault::Lost) => {
+                inner.log(DiskEvent::WriteCompleted { write });
+                return Ok(());
+            }
+            Some(WriteFault::Torn) => {
+                let mut mixed = vec![0; data.len()];
+                inner.current.read(offset, &mut mixed);
+                crash::survive(&mut shared.random.borrow_mut(), 0, &data, |at, bytes| {
+                    mixed[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+                });
+                (offset, Rc::from(mixed))
+            }
+            Some(WriteFault::Shifted(shift)) => (offset.saturating_add_signed(shift).min(end), data),
+            Some(WriteFault::Elsewhere(place)) => (place.min(end), data),
+            Some(WriteFault::Fails(_)) | None => (offset, data),
         };
+        let Inner { current, faults, .. } = &mut *inner;
+        faults.overwrite(current, place, data.len());
         inner.current.write(place, &data);
         inner.log(DiskEvent::WriteCompleted { write });
         inner.completed += 1;
@@ -241,21 +304,48 @@ impl DiskState {
     }
 
     /// The operations of a process that is killed: writes that were in flight are done or not, reads are over.
-    pub(super) fn end_operations(self: &Rc<Self>, shared: &Shared, host: &Rc<Host>) {
+    pub(super) fn end_operations(&self, shared: &Shared, host: &Rc<Host>) {
+        let belongs = |operation: &Operation| std::ptr::eq(operation.device.host.as_ptr(), Rc::as_ptr(host));
+        self.end(shared, libc::ECANCELED, belongs);
+    }
+
+    /// Ends operations in flight with an error; writes among them are done or not.
+    fn end(&self, shared: &Shared, code: i32, which: impl Fn(&Operation) -> bool) {
         let ended: Vec<Operation> = {
             let mut inner = self.inner.borrow_mut();
-            let belongs = |operation: &Operation| std::ptr::eq(operation.device.host.as_ptr(), Rc::as_ptr(host));
-            let keys: Vec<u64> = inner.in_flight.iter().filter(|(_, it)| belongs(it)).map(|(key, _)| *key).collect();
+            let keys: Vec<u64> = inner.in_flight.iter().filter(|(_, it)| which(it)).map(|(key, _)| *key).collect();
             keys.into_iter().filter_map(|key| inner.in_flight.remove(&key)).collect()
         };
         for operation in ended {
-            if let Kind::Write { write, offset, data, .. } = &operation.kind
+            if let Kind::Write { write, offset, data, fault, .. } = &operation.kind
                 && shared.chance(50)
             {
-                let _lost_with_its_process = self.finish_write(shared, *write, *offset, data.clone());
+                let _nobody_hears = self.finish_write(shared, *write, *offset, data.clone(), *fault);
             }
-            operation.fail(libc::ECANCELED);
+            operation.fail(code);
         }
+    }
+
+    pub(super) fn vanish(&self, shared: &Shared) {
+        {
+            let mut inner = self.inner.borrow_mut();
+            inner.epoch += 1;
+            inner.vanished = inner.epoch;
+            inner.exclusive = false;
+        }
+        self.end(shared, libc::ENODEV, |_| true);
+    }
+
+    /// Completes what hung, as if its time had come now.
+    pub(super) fn release(self: &Rc<Self>, shared: &Shared) {
+        let held = self.inner.borrow_mut().faults.release();
+        for operation in held {
+            shared.schedule(shared.now(), Event::Disk { disk: self.clone(), operation });
+        }
+    }
+
+    pub(super) fn with_faults<T>(&self, f: impl FnOnce(&mut Faults) -> T) -> T {
+        f(&mut self.inner.borrow_mut().faults)
     }
 
     /// Forgets operations in flight without answering them, when the world ends.
@@ -270,7 +360,7 @@ impl DiskState {
             let inner = &mut *inner;
             let mut unacknowledged: Vec<(u64, Rc<[u8]>)> = Vec::new();
             for operation in inner.in_flight.values() {
-                if let Kind::Write { offset, data, .. } = &operation.kind {
+                if let Kind::Write { offset, data, fault: None, .. } = &operation.kind {
                     unacknowledged.push((*offset, data.clone()));
                 }
             }
@@ -283,6 +373,7 @@ impl DiskState {
             inner.cached_bytes = 0;
             inner.written_back.clear();
             inner.recording = None;
+            inner.supply = None;
             inner.epoch += 1;
             inner.exclusive = false;
             std::mem::take(&mut inner.in_flight)
@@ -299,6 +390,7 @@ impl DiskState {
     pub(super) fn restore(&self, image: Image) {
         assert_eq!(image.size(), self.info.size, "an image must have its disk's size");
         let mut inner = self.inner.borrow_mut();
+        inner.faults.replace(&image);
         inner.durable = image.clone();
         inner.current = image;
         inner.cached.clear();
@@ -332,30 +424,6 @@ impl DiskState {
             .map(|(_, event)| event)
             .collect()
     }
-
-    pub(super) fn fail_range(&self, offset: u64, length: u64, errno: i32) {
-        self.inner.borrow_mut().bad_ranges.push((offset, length, errno));
-    }
-
-    pub(super) fn fail_flushes(&self, errno: i32) {
-        self.inner.borrow_mut().flush_error = Some(errno);
-    }
-
-    pub(super) fn lie_about_flushes(&self) {
-        self.inner.borrow_mut().lying_flushes = true;
-    }
-
-    pub(super) fn misdirect_next_write(&self, shift: i64) {
-        self.inner.borrow_mut().misdirected = Some(shift);
-    }
-
-    pub(super) fn heal(&self) {
-        let mut inner = self.inner.borrow_mut();
-        inner.bad_ranges.clear();
-        inner.flush_error = None;
-        inner.lying_flushes = false;
-        inner.misdirected = None;
-    }
 }
 
 impl Operation {
@@ -375,12 +443,13 @@ impl Inner {
         }
     }
 
-    fn fault(&self, offset: u64, length: u64) -> io::Result<()> {
-        let touches = |(bad, bad_length, _): &&(u64, u64, i32)| offset < bad + bad_length && *bad < offset + length;
-        match self.bad_ranges.iter().find(touches) {
-            Some((_, _, code)) => Err(errno(*code)),
-            None => Ok(()),
+    fn read(&self, offset: u64, fault: Option<ReadFault>, bytes: &mut [u8]) -> io::Result<()> {
+        if let Some(code) = self.faults.read_error(fault, &(offset..offset + bytes.len() as u64)) {
+            return Err(errno(code));
         }
+        self.current.read(offset, bytes);
+        self.faults.make_stale(fault, offset, bytes);
+        Ok(())
     }
 
     /// Makes the oldest cached write durable.
@@ -391,12 +460,9 @@ impl Inner {
         Some(cached.write)
     }
 
-    fn flush(&mut self, covers: u64) -> io::Result<()> {
-        if let Some(code) = self.flush_error {
-            return Err(errno(code));
-        }
-        if self.lying_flushes {
-            return Ok(());
+    fn flush(&mut self, covers: u64, fault: Option<FlushFault>) -> io::Result<()> {
+        if let Some(outcome) = self.faults.flush_outcome(fault) {
+            return outcome.map_err(errno);
         }
         let mut durable = std::mem::take(&mut self.written_back);
         while self.cached.front().is_some_and(|write| write.number <= covers) {
@@ -410,7 +476,11 @@ impl Inner {
 impl OpenDisk {
     fn host(&self) -> io::Result<Rc<Host>> {
         let host = self.host.upgrade().filter(|host| host.is_alive()).ok_or_else(|| errno(libc::ECANCELED))?;
-        if self.disk.inner.borrow().epoch != self.epoch {
+        let inner = self.disk.inner.borrow();
+        if inner.faults.is_gone() || self.epoch < inner.vanished {
+            return Err(errno(libc::ENODEV));
+        }
+        if inner.epoch != self.epoch {
             return Err(errno(libc::EIO));
         }
         Ok(host)
@@ -430,7 +500,8 @@ impl OpenDisk {
         };
         let (reply, answer) = once();
         let latency = self.disk.latency(host.shared());
-        let kind = Kind::Read { offset, buffer, reply };
+        let fault = self.disk.with_faults(Faults::next_read);
+        let kind = Kind::Read { offset, buffer, fault, reply };
         self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
         match answer.await {
             Some(answer) => answer,
@@ -451,15 +522,15 @@ impl OpenDisk {
         let reply = Reply { outstanding: pieces.len(), result: Ok(()), sender: Some(sender) };
         let reply = Rc::new(RefCell::new(reply));
         for (offset, data) in pieces {
-            let write = {
+            let (write, fault) = {
                 let mut inner = self.disk.inner.borrow_mut();
                 let write = inner.next_write;
                 inner.next_write += 1;
                 inner.log(DiskEvent::WriteSubmitted { write, offset, data: data.clone() });
-                write
+                (write, inner.faults.next_write())
             };
             let latency = self.disk.latency(host.shared());
-            let kind = Kind::Write { write, offset, data, reply: reply.clone() };
+            let kind = Kind::Write { write, offset, data, fault, reply: reply.clone() };
             self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
         }
         drop(reply);
@@ -469,9 +540,12 @@ impl OpenDisk {
     pub(crate) async fn flush(self: &Rc<Self>) -> io::Result<()> {
         let host = self.host()?;
         let (reply, answer) = once();
-        let covers = self.disk.inner.borrow().completed;
+        let (covers, fault) = {
+            let mut inner = self.disk.inner.borrow_mut();
+            (inner.completed, inner.faults.next_flush())
+        };
         let latency = host.shared().between(100 * MICROSECOND, 2000 * MICROSECOND);
-        let kind = Kind::Flush { covers, reply };
+        let kind = Kind::Flush { covers, fault, reply };
         self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
         answer.await.unwrap_or_else(|| Err(errno(libc::ECANCELED)))
     }

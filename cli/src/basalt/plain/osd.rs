@@ -92,25 +92,29 @@ pub fn df(document: &Value) -> String {
 /// `pools` are the lines of `osd pool ls detail`.
 pub fn dump(document: &Value, pools: &str) -> String {
     let mut shown = format!(
-        "epoch {}\nfsid {}\ncreated {}\nmodified {}\nflags {}\n{pools}max_osd {}\n",
+        "epoch {}\nfsid {}\ncreated {}\nmodified {}\nflags {}\nfull_ratio {}\nbackfillfull_ratio {}\nnearfull_ratio {}\n{pools}max_osd {}\n",
         number(document, "/epoch"),
         text(document, "/fsid"),
         text(document, "/created"),
         text(document, "/modified"),
         text(document, "/flags"),
+        real(document, "/full_ratio"),
+        real(document, "/backfillfull_ratio"),
+        real(document, "/nearfull_ratio"),
         number(document, "/max_osd"),
     );
     for osd in list(document, "/osds") {
         let word = |path: &str, yes: &'static str, no: &'static str| if number(osd, path) != 0 { yes } else { no };
         let _ = writeln!(
             shown,
-            "osd.{} {} {} weight {} {} {}",
+            "osd.{} {} {} weight {} {} {} {}",
             number(osd, "/osd"),
             word("/up", "up", "down"),
             word("/in", "in", "out"),
             real(osd, "/weight"),
             text(osd, "/public_addr"),
             text(osd, "/cluster_addr"),
+            list(osd, "/state").iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
         );
     }
     shown

@@ -1,7 +1,6 @@
 //! `status`, `health detail`, `df`, `versions`: the cluster as a whole.
 
 use super::{Answer, Outcome, View};
-use crate::limits;
 use crate::map::{Osd, Pool};
 use crate::monitor::reports::{PoolFigures, Usage};
 use crate::monitor::{health, pg_state};
@@ -121,7 +120,7 @@ impl View<'_> {
         let total: f64 = placed_on().map(weight).sum();
         let by_osd = placed_on().filter_map(|osd| {
             let usage = Usage::of(self.core.reports.of_osd(osd.id)?);
-            let until_full = (usage.base_total as f64 * limits::FULL_RATIO - usage.base_used as f64).max(0.0);
+            let until_full = (usage.base_total as f64 * self.map.full_ratios.full - usage.base_used as f64).max(0.0);
             Some(until_full * total / weight(osd))
         });
         by_osd.reduce(f64::min).map_or(0, |raw| (raw / f64::from(pool.size)) as u64)

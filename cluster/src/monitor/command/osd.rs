@@ -1,7 +1,7 @@
 //! `osd tree|df|stat|dump|ls|map`: the OSDs, and where an object goes.
 
 use super::{Answer, Outcome, View};
-use crate::map::{Osd, PgId};
+use crate::map::{Fullness, Osd, PgId};
 use crate::monitor::reports::Usage;
 use crate::object_hash;
 use crate::quantity::{format_age, format_utc};
@@ -48,6 +48,14 @@ impl View<'_> {
             by_name.entry(&osd.host).or_default().push(osd);
         }
         (1i64..).zip(by_name).map(|(number, (name, osds))| Host { id: ROOT_ID - number, name, osds }).collect()
+    }
+
+    /// By its newest report; `Normal` before the first.
+    pub(in crate::monitor) fn fullness(&self, osd: u32) -> Fullness {
+        let report = self.core.reports.of_osd(osd);
+        report.map_or(Fullness::Normal, |report| {
+            self.map.full_ratios.judge(report.base_promised_bytes, report.base_total_bytes)
+        })
     }
 
     /// Seconds since the Unix epoch of the newest change in `of`, over the OSDs that exist.
@@ -192,7 +200,9 @@ impl View<'_> {
             .iter()
             .filter(|osd| osd.exists)
             .map(|osd| {
-                let state: &[&str] = if osd.is_up { &["exists", "up"] } else { &["exists"] };
+                let mut state = vec!["exists"];
+                state.extend(osd.is_up.then_some("up"));
+                state.extend(self.fullness(osd.id).name());
                 json!({
                     "osd": osd.id,
                     "uuid": uuid::Uuid::from_bytes(osd.store_id).to_string(),
@@ -218,6 +228,9 @@ impl View<'_> {
             "fsid": uuid::Uuid::from_bytes(map.fsid).to_string(),
             "created": format_utc(map.created_unix_s),
             "modified": format_utc(map.modified_unix_s),
+            "full_ratio": map.full_ratios.full,
+            "backfillfull_ratio": map.full_ratios.backfillfull,
+            "nearfull_ratio": map.full_ratios.nearfull,
             "flags": flags.join(","),
             "flags_set": flags,
             "pool_max": map.pool_id_max,

@@ -1,0 +1,237 @@
+//! Rewrite: an object whose bytes on base lie in many small pieces gets them in few large ones. For objects that have gone cold: whoever
+//! calls it decides which.
+//!
+//! The new copy is whole and flushed before the index refers to it, in blocks that are *reserved* until then; what changed meanwhile
+//! keeps its place. Blocks that a clone shares stay where they are: moving them would be copying them. Those under dirty hot
+//! extents are left to the flush.
+
+use crate::allocator::Run;
+use crate::error::{Error, Result};
+use crate::index::{Layer, Missing};
+use crate::limits::{EXTENT_BLOCKS_MAX, REWRITE_BLOCKS_MAX};
+use crate::object::{ObjectId, ObjectKey};
+use crate::prepared::Applied;
+use crate::read::{self, Copies, Piece, Source};
+use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::state::{Change, State, blocks_of};
+use crate::store::{Inner, Rewritten};
+use crate::wal::Side;
+use crate::written::Purpose;
+use basalt_ring::BLOCK;
+use std::rc::Rc;
+
+/// Neighbouring blocks of an object that may be moved, as their extents are now.
+struct Stretch {
+    from: u32,
+    to: u32,
+    extents: Vec<(u32, Extent)>,
+}
+
+/// Runs of device blocks that extents in object order make.
+pub(crate) fn fragments<'a>(extents: impl IntoIterator<Item = &'a (u32, Extent)>) -> u64 {
+    let mut count = 0;
+    let mut end = None;
+    for (_, extent) in extents {
+        count += u64::from(end != Some(extent.address));
+        end = Some(extent.run().end());
+    }
+    count
+}
+
+pub(crate) async fn rewrite(inner: &Rc<Inner>, object: &ObjectKey) -> Result<Rewritten> {
+    let record = inner.record(object).await?.ok_or(Error::NotFound)?;
+    let mut done = Rewritten::default();
+    // A flush of the same object writes to base blocks in place.
+    let Some(_claim) = crate::flush::claim(inner, record.id) else { return Ok(done) };
+    let mut at = 0;
+    while at < blocks_of(record.size) {
+        let to = at.saturating_add(REWRITE_BLOCKS_MAX);
+        let stretches = inner.index(|state| stretches(state, record.id, at, to)).await?;
+        for stretch in stretches {
+            move_stretch(inner, object, &record, stretch, &mut done).await?;
+        }
+        at = to;
+    }
+    Ok(done)
+}
+
+/// What may be moved of a range: extents one behind the other that nobody shares and no dirty data hides.
+fn stretches(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<Stretch>, Missing> {
+    let hot = match state.hot {
+        Some(_) => state.extents(object, Layer::Hot, from, to)?,
+        None => Vec::new(),
+    };
+    let hidden = |block: u32, end: u32| {
+        hot.iter().any(|(at, extent)| {
+            extent.state == ExtentState::HotDirty && *at < end && at + extent.blocks() > block
+        })
+    };
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for (block, extent) in state.extents(object, Layer::Base, from, to)? {
+        let end = block + extent.blocks();
+        // What begins before belongs to the stretch before.
+        if block < from || hidden(block, end) || !state.shared_runs(&extent)?.is_empty() {
+            continue;
+        }
+        match stretches.last_mut() {
+            Some(stretch) if stretch.to == block => {
+                stretch.to = end;
+                stretch.extents.push((block, extent));
+            }
+            _ => stretches.push(Stretch { from: block, to: end, extents: vec![(block, extent)] }),
+        }
+    }
+    Ok(stretches)
+}
+
+async fn move_stretch(
+    inner: &Rc<Inner>,
+    object: &ObjectKey,
+    record: &ObjectRecord,
+    stretch: Stretch,
+    done: &mut Rewritten,
+) -> Result<()> {
+    let blocks = stretch.to - stretch.from;
+    let before = fragments(&stretch.extents);
+    done.fragments_before += before;
+    let Some(runs) = reserve(inner, blocks, before) else {
+        done.fragments_after += before;
+        return Ok(());
+    };
+    let moved = copy(inner, object, record, &stretch, &runs).await;
+    let outcome = match moved {
+        Ok(checksums) => swap(inner, object, record, &stretch, &runs, &checksums).await,
+        Err(error) => {
+            release(inner, &runs);
+            Err(error)
+        }
+    };
+    let moved = outcome?;
+    done.fragments_after += if moved { physical(&runs) } else { before };
+    done.blocks += if moved { u64::from(blocks) } else { 0 };
+    Ok(())
+}
+
+fn physical(runs: &[Run]) -> u64 {
+    let joined = runs.windows(2).filter(|pair| matches!(pair, [a, b] if a.end() == b.at)).count();
+    (runs.len() - joined) as u64
+}
+
+/// Blocks for a copy, if base has them in fewer than half as many pieces.
+fn reserve(inner: &Inner, blocks: u32, before: u64) -> Option<Vec<Run>> {
+    if before < 2 {
+        return None;
+    }
+    let mut state = inner.state.borrow_mut();
+    let mut runs = state.base.allocate(u64::from(blocks), EXTENT_BLOCKS_MAX)?;
+    runs.sort_unstable_by_key(|run| run.at);
+    if physical(&runs) * 2 > before {
+        state.base.give_back(&runs);
+        return None;
+    }
+    for run in &runs {
+        state.base.reserve(*run);
+    }
+    Some(runs)
+}
+
+fn release(inner: &Inner, runs: &[Run]) {
+    let mut state = inner.state.borrow_mut();
+    for run in runs {
+        state.base.settle_reserved(*run, &[]);
+    }
+}
+
+/// Writes the stretch to its new blocks, durably; returns the checksums of all its blocks.
+async fn copy(
+    inner: &Rc<Inner>,
+    object: &ObjectKey,
+    record: &ObjectRecord,
+    stretch: &Stretch,
+    runs: &[Run],
+) -> Result<Vec<u32>> {
+    let piece = |(block, extent): &(u32, Extent)| Piece {
+        block: *block,
+        blocks: extent.blocks(),
+        source: Source::Device { side: Side::Base, address: extent.address, checksums: extent.checksums.clone() },
+    };
+    let pieces: Vec<Piece> = stretch.extents.iter().map(piece).collect();
+    let buffer = inner.ring.buffer((stretch.to - stretch.from) as usize * BLOCK);
+    let data = match inner.read_pieces(buffer, &pieces, object).await {
+        Ok(buffer) => buffer.freeze(),
+        // Overwritten meanwhile, or damaged: a read that plans anew tells which.
+        Err(_) => {
+            let plan = |state: &State, copies: Copies| {
+                Ok(Some((*record, read::plan(state, record, (stretch.from, stretch.to), copies)?)))
+            };
+            inner.read_verified(object, plan).await?;
+            return Err(Error::Busy(format!("object {} changed while it was rewritten", read::display(object))));
+        }
+    };
+    let mut at = 0;
+    for run in runs {
+        let end = at + run.blocks as usize * BLOCK;
+        inner.write(Purpose::Flush, Side::Base, run.at, data.slice(at..end)).await?;
+        at = end;
+    }
+    inner.flush(Side::Base).await?;
+    Ok(stretch.extents.iter().flat_map(|(_, extent)| extent.checksums.iter().copied()).collect())
+}
+
+/// Makes the new blocks the object's, unless the stretch has changed since; whether it did.
+async fn swap(
+    inner: &Rc<Inner>,
+    object: &ObjectKey,
+    record: &ObjectRecord,
+    stretch: &Stretch,
+    runs: &[Run],
+    checksums: &[u32],
+) -> Result<bool> {
+    let (id, from, to) = (record.id, stretch.from, stretch.to);
+    let log_bytes = checksums.len() * 8 + (stretch.extents.len() + runs.len()) * 192 + 4096;
+    let mut same = false;
+    let commit = inner
+        .transact(log_bytes, &[], |state, now_ns| {
+            state.reach_extents(id, from, to)?;
+            for at in (from..to).step_by(EXTENT_BLOCKS_MAX as usize) {
+                state.tree.reach(&crate::index::key::extent(id, Layer::Base, at))?;
+            }
+            let now = state.extents(id, Layer::Base, from, to)?;
+            let shared = now.iter().map(|(_, extent)| state.shared_runs(extent)).collect::<Result<Vec<_>, _>>()?;
+            let hidden = state
+                .extents(id, Layer::Hot, from, to)?
+                .iter()
+                .any(|(_, extent)| extent.state == ExtentState::HotDirty);
+            same = now == stretch.extents && shared.iter().all(Vec::is_empty) && !hidden;
+            let mut change = Change::new(state, now_ns);
+            if same {
+                change.carve(object.pool, id, Layer::Base, from, to);
+            }
+            let mut done = 0;
+            for run in runs {
+                let used = if same { vec![*run] } else { Vec::new() };
+                change.state.base.settle_reserved(*run, &used);
+                if same {
+                    let part = checksums[done..done + run.blocks as usize].to_vec();
+                    change.allocated(Side::Base, *run, part.clone());
+                    let extent =
+                        Extent { address: run.at, state: ExtentState::Base, shared: false, checksums: part };
+                    change.insert(object.pool, id, from + done as u32, &extent);
+                }
+                done += run.blocks as usize;
+            }
+            let (entry, hot_changes) = change.finish();
+            Ok(Applied { entry, hot_changes, data: Vec::new() })
+        })
+        .await;
+    match commit {
+        Ok(commit) => {
+            commit.durable().await?;
+            Ok(same)
+        }
+        Err(error) => {
+            release(inner, runs);
+            Err(error)
+        }
+    }
+}

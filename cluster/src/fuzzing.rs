@@ -1,0 +1,186 @@
+//! What a fuzzer feeds: maps as bytes, and what people write.
+//!
+//! Whatever is taken must be the same after it was written and read again; nothing may panic. `seeds` are well-formed inputs to begin from.
+
+use crate::config::Config;
+use crate::map::{CacheMode, Map, MapFlags, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings};
+use crate::pool_settings::{self, Surroundings, VARIABLES};
+use crate::quantity;
+use std::path::Path;
+
+/// Each target by its name.
+pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+    ("cluster_map", cluster_map, cluster_map_seeds),
+    ("cluster_config", cluster_config, cluster_config_seeds),
+    ("pool_settings", pool_settings, pool_settings_seeds),
+];
+
+const HEADER_BYTES: usize = 16;
+
+/// A map; its header is put right. Whoever reads one places objects by it and shows its settings.
+pub fn cluster_map(bytes: &[u8]) {
+    let mut whole = Map::new([0; 16], 0).encode();
+    whole.truncate(HEADER_BYTES);
+    whole.extend_from_slice(bytes);
+    let crc = crc32c::crc32c(bytes).to_le_bytes();
+    if let Some(field) = whole.get_mut(12..HEADER_BYTES) {
+        field.copy_from_slice(&crc);
+    }
+    let Ok(map) = Map::decode(&whole) else { return };
+    let again = Map::decode(&map.encode());
+    // Compared as text, in which what is not a number equals itself.
+    assert!(again.is_ok_and(|again| format!("{again:?}") == format!("{map:?}")));
+    for pool in &map.pools {
+        assert!(map.place(pool.id, b"some object").is_some_and(|placement| placement.pg.pool == pool.id));
+        for variable in VARIABLES {
+            assert!(pool_settings::get(pool, variable).is_ok(), "{variable}");
+        }
+        let _judged = pool.tier.policy().validate();
+    }
+}
+
+fn pool(id: u32, cache_mode: CacheMode) -> Pool {
+    Pool {
+        id,
+        name: format!("pool-{id}"),
+        size: 2,
+        min_size: 1,
+        pg_num: 2,
+        pgp_num: 2,
+        crush_rule: 0,
+        flags: PoolFlags::default(),
+        tier: TierSettings { cache_mode, ..TierSettings::default() },
+        quota: Quota { bytes_max: 5, objects_max: 0 },
+        applications: vec!["rbd".into()],
+        created_epoch: 1,
+        changed_epoch: 1,
+        pgs: vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(0), changed_epoch: 1 }; 2],
+    }
+}
+
+fn cluster_map_seeds() -> Vec<Vec<u8>> {
+    let empty = Map::new([7; 16], 1_700_000_000);
+    let osd = |id| Osd {
+        id,
+        exists: true,
+        is_up: true,
+        is_in: true,
+        weight: 1.0,
+        reweight: 1.0,
+        host: "host".into(),
+        public_address: "127.0.0.1:6800".into(),
+        cluster_address: "127.0.1.1:6801".into(),
+        store_id: [3; 16],
+        base_bytes: 1 << 40,
+        hot_bytes: 0,
+        rotational: true,
+        up_since_epoch: 1,
+        down_since_epoch: 0,
+        up_since_unix_s: 5,
+        down_since_unix_s: 0,
+        in_since_unix_s: 5,
+    };
+    let full = Map {
+        osds: vec![osd(0), osd(1)],
+        pools: vec![pool(1, CacheMode::None), pool(2, CacheMode::Writeback)],
+        pool_id_max: 2,
+        flags: MapFlags(1),
+        ..empty.clone()
+    };
+    [empty, full].map(|map| map.encode().split_off(HEADER_BYTES)).to_vec()
+}
+
+/// A configuration file.
+pub fn cluster_config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let path = Path::new("/etc/basalt/basalt.toml");
+    let Ok(config) = Config::parse(text, path) else { return };
+    let written = config.to_toml();
+    match Config::parse(&written, path) {
+        Ok(again) => assert_eq!(again, config),
+        Err(error) => panic!("what was written is not read: {error}\n{written}"),
+    }
+}
+
+fn cluster_config_seeds() -> Vec<Vec<u8>> {
+    let whole = r#"
+fsid = "11111111-2222-3333-4444-555555555555"
+key_file = "key"
+monitors = ["127.0.0.1:6789", "[::1]:6789"]
+[monitor]
+name = "a"
+listen = "127.0.0.1:6789"
+data = "mon"
+[osd]
+host = "host-a"
+public_address = "127.0.0.1:0"
+cluster_address = "127.0.1.1:0"
+memory_target = "1G"
+max_object_size = 4096
+[[osd.device]]
+id = 0
+base = "osd.0/base"
+hot = "/dev/hot"
+core = 1
+base_model = "hdd"
+wal_bytes = "16M"
+[[osd.device]]
+id = 1
+base = "osd.1/base"
+"#;
+    let least = "fsid = '11111111-2222-3333-4444-555555555555'\nkey_file = 'k'\nmonitors = ['127.0.0.1:1']\n";
+    vec![whole.into(), least.into()]
+}
+
+/// `variable value`, a line each, one after the other on one pool; and each value as every kind of amount.
+pub fn pool_settings(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut pool = pool(1, CacheMode::Writeback);
+    let around = Surroundings { osds_existing: 3, has_hot_slices: true, dirty_bytes: 1 << 20 };
+    for line in text.lines().take(64) {
+        let (variable, value) = line.split_once(' ').unwrap_or(("size", line));
+        amounts(value);
+        let _id = value.parse::<PgId>();
+        let before = pool.clone();
+        let outcome = match variable {
+            "max_bytes" | "max_objects" => pool_settings::set_quota(&mut pool.quota, variable, value).map(drop),
+            _ => pool_settings::set(&mut pool, &around, variable, value),
+        };
+        match outcome {
+            Ok(()) => assert_eq!(pool.tier.policy().validate(), Ok(()), "{line}"),
+            Err(_) => assert_eq!(pool, before, "{line}"),
+        }
+        let shown = pool_settings::get(&pool, variable).map(|value| pool_settings::as_text(&value));
+        let set_again = shown.is_ok_and(|shown| {
+            let mut again = pool.clone();
+            pool_settings::set(&mut again, &around, variable, &shown).is_ok() && again != pool
+        });
+        assert!(!set_again, "{line}: what is shown is another value when it is set");
+    }
+}
+
+fn amounts(text: &str) {
+    if let Ok(bytes) = quantity::parse_bytes(text) {
+        assert_eq!(quantity::parse_bytes(&bytes.to_string()), Ok(bytes));
+        assert!(!quantity::format_bytes(bytes).is_empty());
+    }
+    if let Ok(count) = quantity::parse_count(text) {
+        assert_eq!(quantity::parse_count(&count.to_string()), Ok(count));
+        assert!(!quantity::format_count(count).is_empty());
+    }
+    if let Ok(duration) = quantity::parse_duration(text) {
+        assert_eq!(quantity::parse_duration(&format!("{}ms", duration.as_millis())), Ok(duration));
+        assert!(!quantity::format_age(duration).is_empty());
+    }
+}
+
+fn pool_settings_seeds() -> Vec<Vec<u8>> {
+    let values = ["1", "0.5", "true", "64K", "10m", "bloom", "writeback", "off", "max"];
+    let all: String =
+        VARIABLES.iter().zip(values.iter().cycle()).map(|(name, value)| format!("{name} {value}\n")).collect();
+    vec![
+        all.into(),
+        b"cache_mode proxy\ncache_mode writeback\ncache_target_dirty_ratio .3\ncache_min_flush_age 500ms\n".to_vec(),
+        b"max_bytes 1.5Gi\nmax_objects 3M\nsize 3\nmin_size 2\nhit_set_count 8\n".to_vec(),
+    ]
+}

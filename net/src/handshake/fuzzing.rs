@@ -1,0 +1,33 @@
+//! Each of the handshake's messages alone, from bytes that anybody may have sent.
+
+use super::packet::{Challenge, HEADER_BYTES, Hello, MAGIC, PacketHeader, Reject, decode_proof};
+use super::PROOF_BYTES;
+use crate::frame::PROTOCOL_VERSION;
+
+/// Reads the bytes as a header and as every kind of body. Whatever is one must be those bytes again.
+pub(crate) fn packet(bytes: &[u8]) {
+    let mut header = bytes.to_vec();
+    header.resize(header.len().max(HEADER_BYTES), 0);
+    for put_right in [false, true] {
+        if put_right {
+            header[..4].copy_from_slice(&MAGIC);
+            header[4..6].copy_from_slice(&PROTOCOL_VERSION.to_le_bytes());
+        }
+        if let Ok(decoded) = PacketHeader::decode(&header) {
+            assert!(HEADER_BYTES + decoded.body_len <= crate::limits::HANDSHAKE_MESSAGE_BYTES_MAX);
+        }
+    }
+    if let Ok(hello) = Hello::decode(bytes) {
+        assert_eq!(hello.encode()[HEADER_BYTES..], *bytes);
+    }
+    if let Ok(challenge) = Challenge::decode(bytes) {
+        let unproven = Challenge::encode_unproven(challenge.fsid, challenge.nonce, &challenge.name);
+        assert_eq!([&unproven[HEADER_BYTES..], &challenge.proof].concat(), bytes);
+    }
+    if let Ok(reject) = Reject::decode(bytes) {
+        // A reason is made printable, and cut where it would be too long to pass on.
+        let again = Reject::decode(&reject.encode()[HEADER_BYTES..]);
+        assert!(again.is_ok_and(|again| reject.reason.starts_with(&again.reason)));
+    }
+    assert_eq!(decode_proof(bytes).is_ok(), bytes.len() == PROOF_BYTES);
+}
