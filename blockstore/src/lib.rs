@@ -10,6 +10,7 @@
 mod allocator;
 mod checkpoint;
 mod checksum;
+mod data_cache;
 mod commit;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod encoding;
