@@ -10,7 +10,9 @@
 //! those. A future that is dropped amid its fill leaves nothing behind.
 
 use crate::allocator::Run;
-use crate::limits::{DATA_CACHE_ENTRY_BYTES, DATA_CACHE_FREQUENCY_MAX, DATA_CACHE_RUN_BLOCKS_MAX, DATA_CACHE_SMALL_SHARE};
+use crate::limits::{
+    DATA_CACHE_ENTRY_BYTES, DATA_CACHE_FREQUENCY_MAX, DATA_CACHE_RUN_BLOCKS_MAX, DATA_CACHE_SMALL_SHARE,
+};
 use crate::wal::Side;
 use basalt_ring::{BLOCK, Slice};
 use std::cell::Cell;
@@ -221,9 +223,10 @@ impl DataCache {
     }
 
     fn covers(&self, side: Side, run: Run) -> bool {
-        self.entries.range(..=(side, run.at)).next_back().is_some_and(|((entry_side, at), entry)| {
-            *entry_side == side && at + u64::from(entry.blocks()) >= run.end()
-        })
+        self.entries
+            .range(..=(side, run.at))
+            .next_back()
+            .is_some_and(|((entry_side, at), entry)| *entry_side == side && at + u64::from(entry.blocks()) >= run.end())
     }
 
     /// What the run holds changes, begins to change or has changed, or nobody wants it any more.

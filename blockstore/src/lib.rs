@@ -10,8 +10,8 @@
 mod allocator;
 mod checkpoint;
 mod checksum;
-mod data_cache;
 mod commit;
+mod data_cache;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod encoding;
 pub mod error;
@@ -53,6 +53,7 @@ mod transaction;
 mod wal;
 mod written;
 
+pub use data_cache::DataCacheFigures;
 pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use memory::Memory;

@@ -62,9 +62,8 @@ fn stretches(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<
         None => Vec::new(),
     };
     let hidden = |block: u32, end: u32| {
-        hot.iter().any(|(at, extent)| {
-            extent.state == ExtentState::HotDirty && *at < end && at + extent.blocks() > block
-        })
+        hot.iter()
+            .any(|(at, extent)| extent.state == ExtentState::HotDirty && *at < end && at + extent.blocks() > block)
     };
     let mut stretches: Vec<Stretch> = Vec::new();
     for (block, extent) in state.extents(object, Layer::Base, from, to)? {
@@ -214,8 +213,7 @@ async fn swap(
                 if same {
                     let part = checksums[done..done + run.blocks as usize].to_vec();
                     change.allocated(Side::Base, *run, part.clone());
-                    let extent =
-                        Extent { address: run.at, state: ExtentState::Base, shared: false, checksums: part };
+                    let extent = Extent { address: run.at, state: ExtentState::Base, shared: false, checksums: part };
                     change.insert(object.pool, id, from + done as u32, &extent);
                 }
                 done += run.blocks as usize;

@@ -1,7 +1,7 @@
 //! Each of the handshake's messages alone, from bytes that anybody may have sent.
 
-use super::packet::{Challenge, HEADER_BYTES, Hello, MAGIC, PacketHeader, Reject, decode_proof};
 use super::PROOF_BYTES;
+use super::packet::{Challenge, HEADER_BYTES, Hello, MAGIC, PacketHeader, Reject, decode_proof};
 use crate::frame::PROTOCOL_VERSION;
 
 /// Reads the bytes as a header and as every kind of body. Whatever is one must be those bytes again.
