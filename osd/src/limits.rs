@@ -73,6 +73,13 @@ pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
 
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// What a daemon needs of memory whatever it stores: its ring's registered buffers, and itself.
+pub const MEMORY_FIXED_BYTES: u64 = 40 << 20;
+/// The least that index and data caches get together.
+pub const MEMORY_CACHES_MIN: u64 = 8 << 20;
+/// How often the caches are fitted to what is resident.
+pub const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Peers that have connected and not yet authenticated.
 pub const HANDSHAKES_MAX: usize = 128;
 /// Sessions, maps and orders on their way to a core.
