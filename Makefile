@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick crash-enumeration lost-writes bit-flips clean-data
+.PHONY: help quickstart test bench yardstick crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # Left out, a job file is made up of the options here.
@@ -15,6 +15,8 @@ help:
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
+	@echo 'make fuzz               every fuzz target for FUZZ_SECONDS=600 each (FUZZ_TARGETS="superblock wal_replay")'
+	@echo 'make fuzz-corpus        boils down what fuzzing found to the corpus that is kept'
 	@echo 'make clean-data         removes ./data'
 
 quickstart:
@@ -37,6 +39,12 @@ lost-writes:
 
 bit-flips:
 	$(CARGO) test --release -p basalt-tests --test store_bit_flips -- --ignored --nocapture
+
+fuzz:
+	@CARGO='$(CARGO)' sh scripts/fuzz.sh
+
+fuzz-corpus:
+	@CARGO='$(CARGO)' sh scripts/fuzz.sh corpus
 
 clean-data:
 	@sh scripts/clean_data.sh

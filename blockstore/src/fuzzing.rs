@@ -26,8 +26,10 @@ const STORE_ID: [u8; 16] = [0x5e; 16];
 const NO_STORE: [u8; 16] = [0; 16];
 const GENERATION: u64 = 7;
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("superblock", superblock, superblock_seeds),
     ("allocation_page", allocation_page, allocation_page_seeds),
     ("wal_record", wal_record, wal_record_seeds),

@@ -408,6 +408,20 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
     let whole_from = if head == 0 { first } else { first + 1 };
     let whole_to = (end / BLOCK_BYTES) as u32;
     let old_size = object.size;
+    let mut data = data;
+    let (mut tail, mut whole_to) = (tail, whole_to);
+    // An object that ends with this write has zeros behind: where the memory has the room for them, its last block goes with the others.
+    if tail != 0 && head == 0 && old_size <= end && (data.as_ptr() as usize).is_multiple_of(BLOCK) {
+        let length = data.len().next_multiple_of(BLOCK);
+        data = match data.zero_extended(length) {
+            Ok(extended) => {
+                tail = 0;
+                whole_to += 1;
+                extended
+            }
+            Err(as_it_was) => as_it_was,
+        };
+    }
     if head != 0 {
         let mut buffer = block(inner, object, first).await?;
         let count = data.len().min(BLOCK - head);

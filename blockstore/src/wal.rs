@@ -299,6 +299,17 @@ mod tests {
         }
     }
 
+    /// Found by fuzzing: a leaf refuses such a key with an assertion.
+    #[test]
+    fn a_key_longer_than_any_can_be_is_no_transaction() {
+        for (length, whole) in [(KEY_BYTES_MAX, true), (KEY_BYTES_MAX + 1, false)] {
+            let entry = Entry { mutations: vec![(vec![1; length], None)], ..Entry::default() };
+            let mut bytes = Vec::new();
+            entry.encode(&mut bytes);
+            assert_eq!(Entry::decode_all(&bytes, 1).is_some(), whole, "{length} bytes");
+        }
+    }
+
     proptest! {
         #[test]
         fn garbage_is_never_a_transaction_that_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400), count in 0u32..4) {

@@ -8,8 +8,10 @@ use crate::pool_settings::{self, Surroundings, VARIABLES};
 use crate::quantity;
 use std::path::Path;
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("cluster_map", cluster_map, cluster_map_seeds),
     ("cluster_config", cluster_config, cluster_config_seeds),
     ("pool_settings", pool_settings, pool_settings_seeds),

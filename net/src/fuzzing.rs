@@ -20,8 +20,10 @@ use rkyv::util::AlignedVec;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("session", session, session_seeds),
     ("object_message", object_message, object_message_seeds),
     ("monitor_message", monitor_message, monitor_message_seeds),
@@ -169,6 +171,8 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         base_promised_bytes: 0,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
+        index_bytes: 3,
+        log_bytes: 4,
         fault: text("flush failed"),
         checksum_errors: 1,
         scrub: ScrubReport { errors: 1, findings: vec![text("an object")], ..ScrubReport::default() },

@@ -241,6 +241,8 @@ impl Osd {
             base_promised_bytes: self.capacity.promised_bytes(),
             hot_total_bytes: usage.hot_total,
             hot_used_bytes: usage.hot_used,
+            index_bytes: usage.index_bytes,
+            log_bytes: usage.log_bytes,
             fault: self.store.fenced().unwrap_or_default(),
             checksum_errors: usage.checksum_errors,
             scrub: self.scrubber.report(),

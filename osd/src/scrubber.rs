@@ -4,13 +4,17 @@
 //! the interval: 12 TiB in a week need 28 MiB/s with a quarter to spare. A step waits for a moment without client requests, but not for
 //! ever: on an OSD that always has some, a pass goes on at a quarter of its pace at least. One step is under way at a time.
 //!
+//! On the way, cold objects that lie in many pieces are put into few.
+//!
 //! How far a pass is, when the last one ended and what it found is kept in the store itself, in an object of a pool that no map has.
 
 use crate::limits;
 use crate::osd::Osd;
-use basalt_blockstore::{ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, Store};
+use basalt_blockstore::limits::BLOCK_BYTES;
+use basalt_blockstore::{Fragmented, ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, Store};
 use basalt_cluster::MapFlags;
 use basalt_cluster::config::ScrubSettings;
+use basalt_cluster::map::Fullness;
 use basalt_net::message::monitor::ScrubReport;
 use basalt_ring::Ring;
 use basalt_ring::local::Event;
@@ -72,6 +76,7 @@ struct Sums {
     objects: u64,
     repaired: u64,
     fragmented: u64,
+    rewritten: u64,
 }
 
 impl Scrubber {
@@ -195,7 +200,10 @@ impl Scrubber {
             match self.store.scrub_step(cursor, bytes_max).await {
                 Ok(step) => {
                     failures = 0;
-                    due = due.max(self.ring.now()) + Duration::from_secs_f64(step.bytes as f64 / pace as f64);
+                    // Objects without blocks of their own cost something as well.
+                    let read = step.bytes.max(step.objects * BLOCK_BYTES);
+                    let bytes = read + self.rewrite(osd, &step.fragmented, &mut sums).await;
+                    due = due.max(self.ring.now()) + Duration::from_secs_f64(bytes as f64 / pace as f64);
                     if self.take(osd.id(), step, &mut sums) {
                         return self.finish(osd, &sums).await;
                     }
@@ -220,6 +228,27 @@ impl Scrubber {
         if osd.is_stopping() {
             self.save(osd).await;
         }
+    }
+
+    /// Puts cold objects that lie in many pieces into few, while there is room to spare. Returns the bytes moved, read and written.
+    async fn rewrite(&self, osd: &Osd, fragmented: &[Fragmented], sums: &mut Sums) -> u64 {
+        let mut bytes = 0;
+        for Fragmented { object, .. } in fragmented {
+            if osd.is_stopping() || osd.capacity().fullness() >= Fullness::BackfillFull {
+                break;
+            }
+            osd.quiet_moment(limits::SCRUB_YIELD_MAX).await;
+            match self.store.rewrite(object).await {
+                Ok(rewritten) if rewritten.blocks > 0 => {
+                    bytes += 2 * rewritten.blocks * BLOCK_BYTES;
+                    sums.rewritten += 1;
+                }
+                Ok(_) => {}
+                // It is as it was; the next pass comes to it again.
+                Err(error) => tracing::debug!(osd = osd.id(), %error, "an object in many pieces is left as it is"),
+            }
+        }
+        bytes
     }
 
     /// Whether the pass has to wait: for an operator's flag, or because the store is out of service.
@@ -264,9 +293,9 @@ impl Scrubber {
             record.standing = std::mem::take(&mut record.current);
             record.standing.errors
         };
-        let Sums { objects, repaired, fragmented } = *sums;
+        let Sums { objects, repaired, fragmented, rewritten } = *sums;
         let bytes = self.pass_bytes.get();
-        tracing::info!(osd = osd.id(), bytes, objects, errors, repaired, fragmented, "scrub ends");
+        tracing::info!(osd = osd.id(), bytes, objects, errors, repaired, fragmented, rewritten, "scrub ends");
         self.save(osd).await;
     }
 

@@ -1,10 +1,11 @@
 //! All that hunts for mistakes in the store, one after the other, until one of them finds something: to be let loose on stores with a
 //! mistake that is known, and on one without.
 
-use crate::crash::{self, Extent};
+use crate::crash::{self, Extent, Kind};
 use crate::random_work;
 use crate::rot;
 use crate::simulated_store::Shape;
+use crate::slow_disk;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -27,11 +28,14 @@ struct Hunter {
 /// Crash enumeration goes through the sequences in so many runs.
 const PARTS: u64 = 24;
 
-const HUNTERS: [Hunter; 4] = [
-    Hunter { name: "random work", runs: 40, run: work },
+const HUNTERS: [Hunter; 7] = [
+    Hunter { name: "random work", runs: 60, run: work },
+    Hunter { name: "tight random work", runs: 60, run: tight_work },
     Hunter { name: "rot", runs: 12, run: rot::run },
+    Hunter { name: "slow disk", runs: 4, run: slow_disk::run },
+    Hunter { name: "known sequence", runs: 1, run: known_sequence },
     Hunter { name: "crash enumeration", runs: PARTS, run: enumerate },
-    Hunter { name: "more random work", runs: 400, run: |run| work(40 + run) },
+    Hunter { name: "more random work", runs: 400, run: |run| work(60 + run) },
 ];
 
 fn work(run: u64) {
@@ -39,9 +43,21 @@ fn work(run: u64) {
     random_work::run(run / 2, shape);
 }
 
+fn tight_work(run: u64) {
+    let shape = if run.is_multiple_of(2) { Shape::TIGHT_TIERED } else { Shape::TIGHT_PLAIN };
+    random_work::run(run / 2, shape);
+}
+
 fn enumerate(run: u64) {
-    let extent = Extent { depth: 2, subsets: 12, one_in: 1, seed: 1, part: (run, PARTS), sequence: None };
+    let extent = Extent { depth: 2, subsets: 8, one_in: 1, seed: 1, part: (run, PARTS), sequence: None };
     crash::enumerate(&extent);
+}
+
+/// What a crash enumeration of depth 3 once found something with: a flush that is under way while base is written, then hot over it.
+fn known_sequence(_: u64) {
+    let kinds = [Kind::Flush, Kind::WriteBase, Kind::WriteHot];
+    let sequence = Some(crash::number(&kinds));
+    crash::enumerate(&Extent { depth: 3, subsets: 100, one_in: 1, seed: 1, part: (0, 1), sequence });
 }
 
 /// Runs the hunters until one finds something; `None` if none does. `thoroughness`: percent of each one's runs.

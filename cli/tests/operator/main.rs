@@ -8,6 +8,7 @@ mod bad_files;
 // The other tests use the rest of it.
 #[allow(dead_code)]
 mod dev_cluster;
+mod fsck_repair;
 mod full;
 mod hostile_bytes;
 mod kills;

@@ -184,6 +184,8 @@ fn nested_messages_survive_the_wire() {
         base_promised_bytes: 8,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
+        index_bytes: 3,
+        log_bytes: 4,
         fault: "flush failed".into(),
         checksum_errors: 1,
         scrub: ScrubReport { findings: vec!["one".into(); 2], ..ScrubReport::default() },

@@ -47,6 +47,9 @@ pub struct OsdReport {
     pub base_promised_bytes: u64,
     pub hot_total_bytes: u64,
     pub hot_used_bytes: u64,
+    /// Of the index, omap included, and of the log: on the hot device where there is one.
+    pub index_bytes: u64,
+    pub log_bytes: u64,
     /// Non-empty if the store is fenced or misbehaves.
     pub fault: String,
     pub checksum_errors: u64,

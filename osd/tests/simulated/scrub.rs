@@ -1,6 +1,7 @@
 //! The scrub inside the daemon: by itself, when asked, over restarts, and not while it is forbidden.
 
 use crate::simulated_cluster::{ClusterOptions, POOL, SimulatedCluster};
+use basalt_blockstore::ObjectKey;
 use basalt_cluster::config::ScrubSettings;
 use basalt_net::message::monitor::{AdminCommand, ScrubReport};
 use basalt_net::message::object::{Operation, OsdCommand};
@@ -61,8 +62,10 @@ async fn health(cluster: &SimulatedCluster) -> serde_json::Value {
     serde_json::from_str(&reply.json).expect("JSON")
 }
 
+/// No two blocks of no two objects are alike.
 fn bytes(seed: usize) -> Vec<u8> {
-    (0..64 << 10).map(|at: usize| ((at * (2 * seed + 1)) >> 7) as u8 ^ at as u8).collect()
+    let block = |index: usize| [(1 + 16 * seed + index).to_le_bytes().as_slice(), &[index as u8; 4088]].concat();
+    (0..16).flat_map(block).collect()
 }
 
 async fn write_objects(cluster: &SimulatedCluster, count: usize) {
@@ -242,5 +245,30 @@ fn its_record_is_no_object_of_a_pool_and_stays() {
         assert_eq!((pools, kept), (vec![POOL], 1));
         let (reply, _) = cluster.peer().await.ask(0, b"scrub", vec![Operation::Stat], &[]).await;
         assert_ne!(reply.errno, 0, "no client sees it");
+    });
+}
+
+#[test]
+fn a_cold_object_in_many_pieces_is_put_into_few_on_the_way() {
+    let cluster = SimulatedCluster::new(47, options(NEVER, 8 << 20));
+    cluster.world.block_on(async {
+        let peer = cluster.peer().await;
+        let names: [&[u8]; 2] = [b"one", b"other"];
+        for index in 0..64 {
+            for name in names {
+                let operations = vec![Operation::Write { offset: index * 4096, length: 4096 }];
+                peer.done(POOL, name, operations, &vec![index as u8; 4096]).await;
+            }
+        }
+        ask(&cluster).await;
+        let store = cluster.with_osd(|osd| osd.store().clone());
+        for name in names {
+            let pg = peer.map().pg_of(POOL, name).expect("a pool").seed;
+            let object = ObjectKey { pool: POOL, pg, name: name.to_vec() };
+            let left = store.rewrite(&object).await.expect("rewrite").fragments_before;
+            assert!(left <= 2, "{left} pieces are left of {}", name.escape_ascii());
+            let expected: Vec<u8> = (0..64).flat_map(|index| vec![index; 4096]).collect();
+            assert_eq!(peer.read_all(POOL, name).await, Ok(expected));
+        }
     });
 }
