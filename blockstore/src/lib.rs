@@ -11,6 +11,7 @@ mod allocator;
 mod checkpoint;
 mod checksum;
 mod commit;
+mod data_cache;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod encoding;
 pub mod error;
@@ -58,6 +59,7 @@ mod transaction;
 mod wal;
 mod written;
 
+pub use data_cache::DataCacheFigures;
 pub use error::{Error, Result};
 pub use format::store_id_from;
 pub use memory::Memory;

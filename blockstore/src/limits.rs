@@ -81,6 +81,15 @@ pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 
+/// Reads of more than this bypass the data cache.
+pub const DATA_CACHE_RUN_BLOCKS_MAX: u32 = 16;
+/// What an entry of the data cache takes besides its data: its places in map and queue, and what its buffer's owner keeps of it.
+pub const DATA_CACHE_ENTRY_BYTES: usize = 256;
+/// One part in so many of the data cache is for what was read once. As the inventors of S3-FIFO found best.
+pub const DATA_CACHE_SMALL_SHARE: usize = 10;
+/// Reads of an entry are counted to this.
+pub const DATA_CACHE_FREQUENCY_MAX: u8 = 3;
+
 /// After this long without a transaction the last record is sealed (see `wal`).
 pub const SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 

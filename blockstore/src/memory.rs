@@ -1,5 +1,6 @@
 //! What a store keeps in memory, by what it is for.
 
+use crate::data_cache::DataCacheFigures;
 use crate::store::Store;
 
 /// Bytes. What an operation uses while it lasts (buffers, its record) is not in it.
@@ -11,6 +12,8 @@ pub struct Memory {
     pub index_dirty: u64,
     /// Index nodes near the root, which stay.
     pub index_pinned: u64,
+    /// Data that was read.
+    pub data: u64,
     /// Bitmaps of the devices, and what was freed since the last checkpoint.
     pub allocators: u64,
 }
@@ -22,11 +25,23 @@ impl Memory {
     }
 
     pub fn bytes(&self) -> u64 {
-        self.index_clean + self.index_dirty + self.pinned()
+        self.index_clean + self.index_dirty + self.data + self.pinned()
     }
 }
 
 impl Store {
+    /// Takes effect at once, but for dirty index nodes, which a checkpoint has to write first.
+    pub fn set_cache_budgets(&self, index_bytes: u64, data_bytes: u64) {
+        let inner = self.inner();
+        inner.state.borrow_mut().tree.set_budget(index_bytes as usize);
+        inner.data_cache.borrow_mut().set_budget(data_bytes as usize);
+        inner.look_at_checkpoint();
+    }
+
+    pub fn data_cache(&self) -> DataCacheFigures {
+        self.inner().data_cache.borrow().figures()
+    }
+
     pub fn memory(&self) -> Memory {
         let inner = self.inner();
         let state = inner.state.borrow();
@@ -34,6 +49,7 @@ impl Store {
             index_clean: state.tree.cached_bytes() as u64,
             index_dirty: state.tree.dirty_bytes() as u64,
             index_pinned: state.tree.pinned_bytes() as u64,
+            data: inner.data_cache.borrow().bytes() as u64,
             allocators: state.base.memory_bytes() + state.hot.as_ref().map_or(0, |hot| hot.memory_bytes()),
         }
     }

@@ -115,10 +115,19 @@ impl Inner {
                 }
                 Err(Refusal::Error(error)) => return Err(error),
             };
+            for (side, run) in &applied.entry.frees {
+                self.data_cache.borrow_mut().invalidate(*side, *run);
+            }
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
                 self.written.add(Purpose::Data, slice.len() as u64);
-                let device = self.device(side).clone();
-                (side, self.ring.spawn(async move { device.write(block * BLOCK_BYTES, slice).await }))
+                let (inner, run) = (self.clone(), Run { at: block, blocks: (slice.len() / BLOCK) as u32 });
+                inner.data_cache.borrow_mut().invalidate(side, run);
+                let write = async move {
+                    let outcome = inner.device(side).write(block * BLOCK_BYTES, slice).await;
+                    inner.data_cache.borrow_mut().invalidate(side, run);
+                    outcome
+                };
+                (side, self.ring.spawn(write))
             });
             let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes.collect(), names);
             for name in names {

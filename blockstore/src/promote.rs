@@ -32,8 +32,7 @@ pub(crate) async fn promote(
         let plan = |state: &State, copies| read::plan(state, &record, (at, to), copies);
         let pieces = inner.index(|state| plan(state, Copies::Any)).await?;
         let read = inner.read_verified(object, |state, copies| Ok(Some((record, plan(state, copies)?)))).await?;
-        let (_, buffer, _) = read.ok_or(Error::NotFound)?;
-        let data = buffer.freeze();
+        let (_, data, _) = read.ok_or(Error::NotFound)?;
         // Named, so that readers wait for the copy that is on its way.
         let commit = inner
             .transact(16 << 10, std::slice::from_ref(object), |state, now_ns| {

@@ -3,10 +3,12 @@
 //! Nothing is locked while the devices work, so an extent may move or be overwritten under a read. That shows as a wrong checksum, and
 //! then the plan is made anew; only a block that is still where the index says, and still wrong, is damaged.
 
+use crate::allocator::Run;
 use crate::checksum::block_checksums;
+use crate::data_cache::Moment;
 use crate::error::{Error, Result};
 use crate::index::{Layer, Missing, key};
-use crate::limits::{BLOCK_BYTES, INLINE_BYTES_MAX, READ_RETRIES_MAX};
+use crate::limits::{BLOCK_BYTES, DATA_CACHE_RUN_BLOCKS_MAX, INLINE_BYTES_MAX, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::record::{ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
@@ -14,7 +16,7 @@ use crate::state::{State, blocks_of};
 use crate::store::{Inner, ReadData};
 use crate::wal::Side;
 use basalt_ring::local::join_all;
-use basalt_ring::{BLOCK, Buffer};
+use basalt_ring::{BLOCK, Buffer, Slice};
 use std::rc::Rc;
 
 /// Where some blocks of an object are.
@@ -149,8 +151,12 @@ impl Inner {
         block: u32,
     ) -> Result<Buffer> {
         let plan = |state: &State, copies| Ok(Some((*record, plan(state, record, (block, block + 1), copies)?)));
-        let (_, buffer, _) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
-        Ok(buffer)
+        let (_, data, _) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        Ok(data.try_unique().unwrap_or_else(|shared| {
+            let mut copy = self.ring.buffer(shared.len());
+            copy.copy_from_slice(&shared);
+            copy
+        }))
     }
 
     /// Reads what `plan` says, and plans anew as long as it changes under the read; `None` if there is nothing to read any more. A damaged
@@ -159,13 +165,13 @@ impl Inner {
         self: &Rc<Self>,
         object: &ObjectKey,
         mut plan: impl FnMut(&State, Copies) -> Result<Option<(ObjectRecord, Vec<Piece>)>, Missing>,
-    ) -> Result<Option<(ObjectRecord, Buffer, [u64; 2])>> {
+    ) -> Result<Option<(ObjectRecord, Slice, [u64; 2])>> {
         let mut copies = Copies::Any;
         let mut failed: Option<(Vec<Piece>, Error)> = None;
         for _ in 0..READ_RETRIES_MAX {
-            let Some((record, pieces)) = self.index_durable(object, |state| plan(state, copies)).await? else {
-                return Ok(None);
-            };
+            let planned =
+                self.index_durable(object, |state| Ok((plan(state, copies)?, self.data_cache.borrow().now())));
+            let (Some((record, pieces)), planned) = planned.await? else { return Ok(None) };
             if let Some((same, error)) = failed.take().filter(|(before, _)| *before == pieces) {
                 if matches!(error, Error::Checksum { .. }) {
                     self.count_checksum_error(&error);
@@ -181,14 +187,13 @@ impl Inner {
                     _ => return Err(error),
                 }
             }
-            let blocks: usize = pieces.iter().map(|piece| piece.blocks as usize).sum();
-            match self.read_pieces(self.ring.buffer(blocks * BLOCK), &pieces, object).await {
-                Ok(buffer) => {
+            match self.read_kept(&pieces, planned, object).await {
+                Ok(data) => {
                     let bytes = |wanted: Side| {
                         let on = |piece: &&Piece| matches!(piece.source, Source::Device { side, .. } if side == wanted);
                         pieces.iter().filter(on).map(|piece| u64::from(piece.blocks) * BLOCK_BYTES).sum()
                     };
-                    return Ok(Some((record, buffer, [bytes(Side::Base), bytes(Side::Hot)])));
+                    return Ok(Some((record, data, [bytes(Side::Base), bytes(Side::Hot)])));
                 }
                 Err(error) => failed = Some((pieces, error)),
             }
@@ -207,7 +212,40 @@ impl Inner {
         });
     }
 
-    pub(crate) async fn read_pieces(&self, mut buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
+    /// The pieces' bytes, from the data cache where it has them, and kept there. One piece comes and stays without a copy.
+    async fn read_kept(&self, pieces: &[Piece], planned: Moment, object: &ObjectKey) -> Result<Slice> {
+        let blocks: u32 = pieces.iter().map(|piece| piece.blocks).sum();
+        if let [Piece { source: Source::Device { side, address, .. }, .. }] = pieces
+            && self.data_cache.borrow().takes(blocks)
+        {
+            let run = Run { at: *address, blocks };
+            let kept = self.data_cache.borrow_mut().get(*side, run, planned);
+            if let Some(data) = kept {
+                return Ok(data);
+            }
+            let fill = self.data_cache.borrow_mut().begin_fill(*side, run);
+            let data = self.read_pieces(self.ring.buffer(blocks as usize * BLOCK), pieces, object).await?.freeze();
+            self.data_cache.borrow_mut().finish_fill(fill, data.clone());
+            return Ok(data);
+        }
+        let planned = (blocks <= DATA_CACHE_RUN_BLOCKS_MAX && pieces.len() > 1).then_some(planned);
+        let buffer = self.ring.buffer(blocks as usize * BLOCK);
+        Ok(self.read_windows(buffer, pieces, planned, object).await?.freeze())
+    }
+
+    /// From the devices, whatever the data cache has.
+    pub(crate) async fn read_pieces(&self, buffer: Buffer, pieces: &[Piece], object: &ObjectKey) -> Result<Buffer> {
+        self.read_windows(buffer, pieces, None, object).await
+    }
+
+    /// Each piece into its window of the buffer. With a moment, each may come from the data cache, and a copy of it is kept there.
+    async fn read_windows(
+        &self,
+        mut buffer: Buffer,
+        pieces: &[Piece],
+        planned: Option<Moment>,
+        object: &ObjectKey,
+    ) -> Result<Buffer> {
         if let [piece] = pieces {
             return self.read_piece(buffer, piece, object).await;
         }
@@ -215,7 +253,7 @@ impl Inner {
         for piece in pieces {
             let rest = buffer.split_off(piece.blocks as usize * BLOCK);
             let window = std::mem::replace(&mut buffer, rest);
-            reads.push(self.read_piece(window, piece, object));
+            reads.push(self.read_window(window, piece, planned, object));
         }
         let mut whole: Option<Buffer> = None;
         let mut failure = None;
@@ -235,6 +273,33 @@ impl Inner {
             (Some(error), _) => Err(error),
             (None, None) => Ok(buffer),
         }
+    }
+
+    async fn read_window(
+        &self,
+        mut window: Buffer,
+        piece: &Piece,
+        planned: Option<Moment>,
+        object: &ObjectKey,
+    ) -> Result<Buffer> {
+        let (Some(planned), Source::Device { side, address, .. }) = (planned, &piece.source) else {
+            return self.read_piece(window, piece, object).await;
+        };
+        if !self.data_cache.borrow().takes(piece.blocks) {
+            return self.read_piece(window, piece, object).await;
+        }
+        let run = Run { at: *address, blocks: piece.blocks };
+        let kept = self.data_cache.borrow_mut().get(*side, run, planned);
+        if let Some(data) = kept {
+            window.copy_from_slice(&data);
+            return Ok(window);
+        }
+        let fill = self.data_cache.borrow_mut().begin_fill(*side, run);
+        let window = self.read_piece(window, piece, object).await?;
+        let mut copy = self.ring.buffer(window.len());
+        copy.copy_from_slice(&window);
+        self.data_cache.borrow_mut().finish_fill(fill, copy.freeze());
+        Ok(window)
     }
 
     async fn read_piece(&self, mut window: Buffer, piece: &Piece, object: &ObjectKey) -> Result<Buffer> {
@@ -285,11 +350,10 @@ impl Inner {
             let blocks = if offset < end { ((offset / BLOCK_BYTES) as u32, blocks_of(end)) } else { (0, 0) };
             Ok(Some((record, plan(state, &record, blocks, copies)?)))
         };
-        let (record, buffer, [base_bytes, hot_bytes]) =
-            self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        let (record, data, [base_bytes, hot_bytes]) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
         let length = end_in(&record).saturating_sub(offset) as usize;
         let start = if length == 0 { 0 } else { (offset % BLOCK_BYTES) as usize };
-        Ok(ReadData { data: buffer.freeze().slice(start..start + length), base_bytes, hot_bytes })
+        Ok(ReadData { data: data.slice(start..start + length), base_bytes, hot_bytes })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The store as its callers see it.
 
+use crate::allocator::Run;
 use crate::commit::{self, Group, Log};
+use crate::data_cache::DataCache;
 use crate::error::{Error, Result};
 use crate::index::{Missing, NodePointer, key};
 use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
@@ -44,8 +46,10 @@ pub struct FormatOptions {
 
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Bytes of index nodes kept in memory beyond the dirty ones.
+    /// Bytes of index nodes in memory: what is kept of clean ones, and dirty ones until a checkpoint has written them.
     pub index_cache_bytes: u64,
+    /// Bytes of data kept in memory after it was read; 0: none.
+    pub data_cache_bytes: u64,
     /// Refuse a store of another OSD or cluster.
     pub expect_osd: Option<u32>,
     pub expect_fsid: Option<[u8; 16]>,
@@ -55,7 +59,13 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions { index_cache_bytes: 256 << 20, expect_osd: None, expect_fsid: None, object_size_max: 128 << 20 }
+        OpenOptions {
+            index_cache_bytes: 256 << 20,
+            data_cache_bytes: 0,
+            expect_osd: None,
+            expect_fsid: None,
+            object_size_max: 128 << 20,
+        }
     }
 }
 
@@ -135,6 +145,7 @@ pub(crate) struct Inner {
     mover_done: Event,
     checksum_errors: Cell<u64>,
     pub written: WriteCounter,
+    pub data_cache: RefCell<DataCache>,
     background_changes: RefCell<Vec<HotChange>>,
     tasks: RefCell<Vec<Task<()>>>,
 }
@@ -165,6 +176,7 @@ impl Inner {
         let Opened { superblock, state, next_lsn, .. } = opened;
         let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
         let features = superblock.features.upgraded();
+        let data_cache_bytes = options.data_cache_bytes as usize;
         Rc::new(Inner {
             ring: ring.clone(),
             options,
@@ -185,6 +197,7 @@ impl Inner {
             mover_done: Event::new(),
             checksum_errors: Cell::new(0),
             written: WriteCounter::default(),
+            data_cache: RefCell::new(DataCache::new(data_cache_bytes)),
             background_changes: RefCell::new(Vec::new()),
             tasks: RefCell::new(Vec::new()),
         })
@@ -204,7 +217,16 @@ impl Inner {
     pub async fn write(&self, purpose: Purpose, side: Side, block: u64, data: Slice) -> Result<()> {
         let device = self.device(side);
         self.written.add(purpose, data.len() as u64);
-        device.write(block * BLOCK_BYTES, data).await.map_err(|e| Error::device("write", device, &e))
+        let run = Run { at: block, blocks: (data.len() as u64 / BLOCK_BYTES) as u32 };
+        let holds_data = purpose == Purpose::Flush;
+        if holds_data {
+            self.data_cache.borrow_mut().invalidate(side, run);
+        }
+        let outcome = device.write(block * BLOCK_BYTES, data).await;
+        if holds_data {
+            self.data_cache.borrow_mut().invalidate(side, run);
+        }
+        outcome.map_err(|e| Error::device("write", device, &e))
     }
 
     /// `position`: block within the ring of the WAL.

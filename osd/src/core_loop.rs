@@ -1,6 +1,7 @@
 //! What runs on one core: its OSDs, and the orders that come from the control thread.
 
 use crate::host_config::{HostConfig, OsdDevices};
+use crate::memory::{self, Governor};
 use crate::osd::{Osd, OsdOptions};
 use crate::{Error, session_server};
 use basalt_blockstore::{Devices, OpenOptions, Store};
@@ -130,6 +131,12 @@ pub async fn run(
             ring.spawn(async move {
                 match open(&task_ring, &config, &devices).await {
                     Ok((osd, opened)) => {
+                        if let Ok(governor) = governor(&config, &devices, &opened) {
+                            let (ring, osd, osds) = (task_ring.clone(), osd.clone(), config.osds.len() as u64);
+                            task_ring.spawn(async move {
+                                memory::govern(&ring, osd.store(), governor, osds, || osd.is_stopping()).await;
+                            });
+                        }
                         osds.add(osd);
                         tell(News::Opened(opened));
                     }
@@ -183,9 +190,11 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         hot_bytes: hot.as_ref().map_or(0, |hot| hot.info().size),
         rotational: base.info().rotational || devices.base_model == BaseModel::Hdd,
     };
+    let governor = governor(config, devices, &opened)?;
+    let budgets = governor.first_budgets();
     let options = OpenOptions {
-        // The rest of what an OSD aims at is buffers, the dirty index and the allocator's bitmaps.
-        index_cache_bytes: config.memory_target / INDEX_CACHE_SHARE,
+        index_cache_bytes: budgets.index,
+        data_cache_bytes: budgets.data,
         expect_osd: Some(devices.id),
         expect_fsid: Some(config.fsid.0),
         object_size_max: config.max_object_size,
@@ -199,7 +208,10 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
     Ok((Osd::start(ring, store, options), opened))
 }
 
-const INDEX_CACHE_SHARE: u64 = 4;
+fn governor(config: &HostConfig, devices: &OsdDevices, opened: &Opened) -> Result<Governor, Error> {
+    Governor::new(config.memory_target, opened.base_bytes + opened.hot_bytes)
+        .map_err(|problem| Error::Config(format!("osd.{}: {problem}", devices.id)))
+}
 
 async fn open_device(
     ring: &Ring,

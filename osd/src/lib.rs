@@ -22,6 +22,7 @@ pub mod error;
 pub mod host_config;
 mod host_status;
 pub mod limits;
+pub mod memory;
 mod monitor_link;
 mod operation_vector;
 pub mod osd;

@@ -94,6 +94,12 @@ pub const SCRUB_FAILURES_MAX: u32 = 5;
 /// What is kept and reported of what a pass found: so many lines, and of each so much.
 pub const SCRUB_LINES_MAX: usize = 20;
 pub const SCRUB_LINE_CHARS_MAX: usize = 200;
+/// What a daemon needs of memory whatever it stores: its ring's registered buffers, and itself.
+pub const MEMORY_FIXED_BYTES: u64 = 40 << 20;
+/// The least that index and data caches get together.
+pub const MEMORY_CACHES_MIN: u64 = 8 << 20;
+/// How often the caches are fitted to what is resident.
+pub const MEMORY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Peers that have connected and not yet authenticated.
 pub const HANDSHAKES_MAX: usize = 128;

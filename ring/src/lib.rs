@@ -10,6 +10,7 @@ pub mod buffer;
 pub mod device;
 mod driver;
 mod executor;
+pub mod heap;
 mod limits;
 pub mod local;
 pub mod mailbox;

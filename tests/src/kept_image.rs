@@ -48,23 +48,22 @@ impl Kept {
             (object("cold"), vec![Step::Write { offset: 0, data: fill(1, 50_000) }]),
             (object("warm"), vec![Step::Write { offset: 0, data: fill(2, 30_000) }]),
             (object("small"), vec![Step::Write { offset: 0, data: fill(3, 900) }]),
-            (object("attributes"), vec![
-                Step::SetXattr { name: b"user.name".to_vec(), value: fill(b'x', 100) },
-                Step::SetOmap { key: b"one".to_vec(), value: fill(b'1', 20) },
-                Step::SetOmap { key: b"two".to_vec(), value: fill(b'2', 300) },
-            ]),
+            (
+                object("attributes"),
+                vec![
+                    Step::SetXattr { name: b"user.name".to_vec(), value: fill(b'x', 100) },
+                    Step::SetOmap { key: b"one".to_vec(), value: fill(b'1', 20) },
+                    Step::SetOmap { key: b"two".to_vec(), value: fill(b'2', 300) },
+                ],
+            ),
             (object("gone"), vec![Step::Write { offset: 0, data: fill(4, 9000) }]),
             (object("warm"), vec![Step::Write { offset: 8192, data: fill(5, 8192) }]),
             (object("gone"), vec![Step::Remove]),
             (object("cold"), vec![Step::Truncate { size: 45_000 }, Step::Zero { offset: 4096, length: 8192 }]),
         ];
         if self == Kept::InlineAndShared {
-            let whole = |source: &str, length| Step::CloneRange {
-                source: object(source),
-                source_offset: 0,
-                offset: 0,
-                length,
-            };
+            let whole =
+                |source: &str, length| Step::CloneRange { source: object(source), source_offset: 0, offset: 0, length };
             work.extend([
                 (object("clone of cold"), vec![whole("cold", 45_000)]),
                 (object("clone of warm"), vec![whole("warm", 30_000)]),

@@ -4,7 +4,7 @@
 use crate::model::{self, Model, Step};
 use crate::random::Random;
 use crate::simulated_store::{self as simulated, Shape, SimulatedStore};
-use basalt_blockstore::{Commit, ObjectId, ObjectKey, Placement, Store};
+use basalt_blockstore::{Commit, ObjectId, ObjectKey, OpenOptions, Placement, Store};
 use basalt_ring::Ring;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -79,6 +79,11 @@ fn whole_clone(source: &ObjectKey, random: &mut Random) -> Step {
     let target = if random.chance(80) { block } else { 4096 * random.below(12) };
     let length = if random.chance(50) { 100_000 } else { length(random) as u64 };
     Step::CloneRange { source: source.clone(), source_offset: block, offset: target, length }
+}
+
+/// So small that data comes and goes.
+fn with_data_cache() -> OpenOptions {
+    OpenOptions { data_cache_bytes: 256 << 10, ..simulated::options() }
 }
 
 /// States that the store may be found in after a crash: the last one known durable, and all after it.
@@ -226,7 +231,8 @@ pub fn run(seed: u64, shape: Shape) {
     let history = Rc::new(RefCell::new(History { states: vec![Model::default()], durable: 0 }));
     for round in 0..4 {
         let ring = sim.ring();
-        let store = sim.world.block_on(async { simulated::open(&ring, shape).await.expect("open") });
+        let store =
+            sim.world.block_on(async { simulated::open_with(&ring, shape, with_data_cache()).await.expect("open") });
         let found = sim.world.block_on(Model::of(&store)).expect("healthy disks");
         {
             let mut history = history.borrow_mut();
@@ -246,7 +252,9 @@ pub fn run(seed: u64, shape: Shape) {
                 // First the process alone dies, and the store is opened on what the disks have in their caches.
                 sim.restart();
                 let ring = sim.ring();
-                let store = sim.world.block_on(async { simulated::open(&ring, shape).await.expect("open") });
+                let store = sim
+                    .world
+                    .block_on(async { simulated::open_with(&ring, shape, with_data_cache()).await.expect("open") });
                 let found = sim.world.block_on(Model::of(&store)).expect("healthy disks");
                 let mut history = history.borrow_mut();
                 let durable = history.durable;

@@ -35,14 +35,7 @@ pub struct SimulatedStore {
 }
 
 fn info(size: u64, discard: bool) -> DeviceInfo {
-    DeviceInfo {
-        kind: DeviceKind::Block,
-        size,
-        sector_size: 512,
-        rotational: false,
-        volatile_cache: true,
-        discard,
-    }
+    DeviceInfo { kind: DeviceKind::Block, size, sector_size: 512, rotational: false, volatile_cache: true, discard }
 }
 
 impl SimulatedStore {
