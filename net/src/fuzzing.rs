@@ -8,7 +8,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, archive, 
 use crate::handshake::{Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, Step};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::message::monitor::{
-    AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport, ScrubReport,
+    AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport,
 };
 use crate::message::object::{
     ListReply, ListRequest, ObjectReply, ObjectRequest, Operation, OperationResult, OsdCommand, OsdCommandReply,
@@ -161,22 +161,15 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         cluster_address: text("127.0.1.1:6801"),
         base_bytes: 1 << 40,
         hot_bytes: 0,
-        rotational: true,
+        ..OsdBoot::default()
     };
     let report = OsdReport {
         osd: 3,
         epoch: 9,
         base_total_bytes: 1 << 40,
-        base_used_bytes: 7,
-        base_promised_bytes: 0,
-        hot_total_bytes: 1,
-        hot_used_bytes: 2,
-        index_bytes: 3,
-        log_bytes: 4,
         fault: text("flush failed"),
-        checksum_errors: 1,
-        scrub: ScrubReport { errors: 1, findings: vec![text("an object")], ..ScrubReport::default() },
         pools: vec![PoolReport { pool: 1, ..PoolReport::default() }; 3],
+        ..OsdReport::default()
     };
     let create = AdminCommand::PoolCreate { name: text("data"), pg_num: Some(8), rule: None, size: Some(3) };
     let set = AdminCommand::PoolSet { name: text("data"), variable: text("size"), value: text("a longer value") };

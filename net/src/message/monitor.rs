@@ -23,7 +23,7 @@ pub enum MonitorReply {
     Command { tag: u64, reply: CommandReply },
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[rkyv(derive(Debug))]
 pub struct OsdBoot {
     pub osd: u32,
@@ -36,7 +36,7 @@ pub struct OsdBoot {
     pub rotational: bool,
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[rkyv(derive(Debug))]
 pub struct OsdReport {
     pub osd: u32,
