@@ -169,6 +169,8 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         base_promised_bytes: 0,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
+        index_bytes: 1 << 20,
+        log_bytes: 1 << 21,
         fault: text("flush failed"),
         checksum_errors: 1,
         scrub: ScrubReport { errors: 1, findings: vec![text("an object")], ..ScrubReport::default() },
