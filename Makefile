@@ -1,9 +1,12 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
+.PHONY: help quickstart test bench yardstick scale write-amplification crash-enumeration lost-writes bit-flips fuzz \
+	fuzz-corpus clean-data
 
 CARGO ?= cargo
+# The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
+SCALE_MAX ?= 1000000
 # Left out, a job file is made up of the options here.
 BENCH ?= --name=randwrite --rw=randwrite --bs=4k --iodepth=32 --size=256M --time_based --runtime=10
 
@@ -12,6 +15,8 @@ help:
 	@echo 'make test               every test; installs what they need'
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
+	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
+	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
@@ -30,6 +35,14 @@ bench:
 
 yardstick:
 	@CARGO='$(CARGO)' sh scripts/yardstick.sh
+
+scale:
+	$(CARGO) build --release --quiet -p basalt-benches --bin store_scale
+	@target/release/store_scale --dir data/scale --max $(SCALE_MAX) $(SCALE)
+
+write-amplification:
+	$(CARGO) build --release --quiet -p basalt-benches --bin store_write_amplification
+	@target/release/store_write_amplification --dir data/write-amplification $(WRITE_AMPLIFICATION)
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

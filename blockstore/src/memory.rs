@@ -54,3 +54,25 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::Layout;
+    use crate::replay::empty_allocator;
+    use crate::wal::Side;
+
+    const TIB: u64 = 1 << 40;
+
+    /// Allocation maps are what grows with the devices. The few nodes near the root that stay as well are one in about 250 x 250 leaves:
+    /// below 4 MiB for a TiB of objects of 4 KiB.
+    #[test]
+    fn pinned_memory_is_below_64_mib_a_tib() {
+        for (base, hot) in [(TIB, None), (TIB, Some(TIB / 16)), (4 * TIB, Some(TIB / 4))] {
+            let layout = Layout::new(base, hot, None).expect("devices that are large enough");
+            let sides: &[Side] = if hot.is_some() { &[Side::Base, Side::Hot] } else { &[Side::Base] };
+            let pinned: u64 = sides.iter().map(|side| empty_allocator(&layout, *side, false).memory_bytes()).sum();
+            let most = (base + hot.unwrap_or(0)) / TIB * (60 << 20);
+            assert!(pinned <= most, "{pinned} bytes for {base} and {hot:?} bytes of devices");
+        }
+    }
+}

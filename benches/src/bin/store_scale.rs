@@ -4,8 +4,8 @@
 //! and the process is killed, so that the next has the log to replay; that one reads objects at random and closes cleanly; the last mounts
 //! again. Each reports what the kernel says of its memory beside what the store says of itself.
 
+use basalt_benches::mix;
 use basalt_benches::process_figures;
-use basalt_benches::random::mix;
 use basalt_benches::scratch_store::{Failure, ScratchStore};
 use basalt_blockstore::{Memory, ObjectKey, OpenOptions, Placement, Store};
 use basalt_ring::local::join_all;

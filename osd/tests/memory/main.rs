@@ -13,8 +13,8 @@ use std::time::Duration;
 const MIB: u64 = 1 << 20;
 const TARGET: u64 = 96 * MIB;
 const DEVICE_BYTES: u64 = 4 << 30;
-/// Their index entries, with the data in them, are about three times the target and seven times what its caches may hold.
-const OBJECTS: u64 = 500_000;
+/// Their index entries, with the data in them, are about twice the target and four times what its caches may hold.
+const OBJECTS: u64 = 300_000;
 const BATCH: u64 = 32;
 const DEPTH: u64 = 16;
 /// What transactions in flight take, and what grows between two looks at the caches.
