@@ -238,8 +238,9 @@ mod tests {
         let shared = slice.clone();
         let slice = slice.zero_extended(2 * BLOCK).expect_err("a clone shares it");
         drop(shared);
-        let slice = slice.slice(100..slice.len());
-        let whole = slice.zero_extended(2 * BLOCK - 100).expect("it is the last");
+        let rest = slice.slice(100..slice.len());
+        drop(slice);
+        let whole = rest.zero_extended(2 * BLOCK - 100).expect("it is the last");
         assert_eq!(whole.len(), 2 * BLOCK - 100);
         assert!(whole[..BLOCK].iter().all(|byte| *byte == 9) && whole[BLOCK..].iter().all(|byte| *byte == 0));
         assert!(whole.zero_extended(1 << 30).is_err());

@@ -6,7 +6,7 @@ const PARTS: u64 = 4;
 
 /// Each part looks at sequences of its own.
 fn sample(part: u64) {
-    let extent = Extent { depth: 3, subsets: 60, one_in: 15, seed: 20, part: (part, PARTS), sequence: None };
+    let extent = Extent { depth: 3, subsets: 60, one_in: 13, seed: 20, part: (part, PARTS), sequence: None };
     let counts = enumerate(&extent);
     println!("{counts:?}");
     assert!(counts.distinct >= 100_000 / PARTS, "too small a sample: {counts:?}");

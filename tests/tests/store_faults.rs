@@ -74,7 +74,7 @@ fn a_flipped_bit_in_data_is_an_error_that_names_it_and_never_bytes() {
         let report = sim.world.block_on(simulated::check(&ring, shape));
         let faults: Vec<_> = report.faults.iter().map(|fault| (fault.kind, fault.message.clone())).collect();
         assert!(
-            matches!(faults.as_slice(), [(FaultKind::Data, message)] if message.contains("7.0/rotten at byte 12288")),
+            matches!(faults.as_slice(), [(FaultKind::Data, message)] if message.contains("7.0/rotten: at byte 12288")),
             "{faults:?}"
         );
     }

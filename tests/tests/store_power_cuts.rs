@@ -201,6 +201,8 @@ fn a_power_cut_during_a_flush_to_base_loses_no_dirty_data() {
     let cuts = cut_everywhere(&beginning, Allowed::only, async |_, store, _| {
         let objects = hot(&store).await;
         ignore(store.flush(&objects, POOL).await);
+        // From here on base has the only copy.
+        ignore(store.evict(&objects, POOL).await);
     });
     assert!(cuts > 50, "{cuts}");
 }
