@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale write-amplification crash-enumeration clean-data
+.PHONY: help quickstart test bench yardstick scale write-amplification crash-enumeration clean-data lost-writes bit-flips fuzz fuzz-corpus
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -17,6 +17,10 @@ help:
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
+	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
+	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
+	@echo 'make fuzz               every fuzz target for FUZZ_SECONDS=600 each (FUZZ_TARGETS="superblock wal_replay")'
+	@echo 'make fuzz-corpus        boils down what fuzzing found to the corpus that is kept'
 	@echo 'make clean-data         removes ./data'
 
 quickstart:
@@ -41,6 +45,18 @@ write-amplification:
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration
+
+lost-writes:
+	$(CARGO) test --release -p basalt-tests --test store_lost_writes -- --ignored --nocapture
+
+bit-flips:
+	$(CARGO) test --release -p basalt-tests --test store_bit_flips -- --ignored --nocapture
+
+fuzz:
+	@CARGO='$(CARGO)' sh scripts/fuzz.sh
+
+fuzz-corpus:
+	@CARGO='$(CARGO)' sh scripts/fuzz.sh corpus
 
 clean-data:
 	@sh scripts/clean_data.sh

@@ -2,8 +2,10 @@
 
 use crate::job_file;
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[("job_file", job_file, job_file_seeds)];
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[("job_file", job_file, job_file_seeds)];
 
 /// A job file.
 pub fn job_file(bytes: &[u8]) {

@@ -24,6 +24,7 @@
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -223,6 +224,16 @@ impl Allocator {
 
     pub fn page_count(&self) -> u64 {
         self.slots.len() as u64
+    }
+
+    /// The slot with the newest image of a page, and its generation.
+    pub fn newest_slot(&self, page: u64) -> (u8, u64) {
+        self.slots[page as usize]
+    }
+
+    /// The next checkpoint writes this page, changed or not.
+    pub fn rewrite_page(&mut self, page: u64) {
+        self.changed.insert(page);
     }
 
     /// The blocks that may be allocated, as `[first, end)`.
@@ -429,9 +440,12 @@ impl Allocator {
     /// Blocks that the next checkpoint will not refer to any more.
     pub fn free(&mut self, run: Run) {
         assert!((run.at..run.end()).all(|block| self.is_used(block)), "free blocks freed: {run:?}");
+        self.mark_changed(run);
+        if sabotaged(Sabotage::ReuseFreedSpaceAtOnce) {
+            return self.set(run, false);
+        }
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);
-        self.mark_changed(run);
     }
 
     /// Replay: like [`Allocator::free`], for what the log says.
@@ -480,6 +494,7 @@ impl Allocator {
             })
             .collect();
         let reserved = self.reserved.iter().map(|(&at, &blocks)| Run { at, blocks });
+        let reserved = reserved.filter(|_| !sabotaged(Sabotage::FreezeReservations));
         for run in self.releasing.iter().copied().chain(reserved) {
             for block in run.at..run.end() {
                 if let Some(image) = images.get_mut(&(block / PAGE_BITS)) {
@@ -499,7 +514,8 @@ impl Allocator {
     /// The frozen checkpoint is durable: its images are the newest.
     pub fn images_written(&mut self, images: &[PageImage], generation: u64) {
         for image in images {
-            self.slots[image.page as usize] = (image.slot as u8, generation);
+            let slot = if sabotaged(Sabotage::OverwriteTheNewestPage) { 1 - image.slot } else { image.slot };
+            self.slots[image.page as usize] = (slot as u8, generation);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::index::{Frozen, NodePointer, key};
 use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, MOVE_OPERATIONS_MAX};
 use crate::record::Usage;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::store::Inner;
 use crate::superblock::Superblock;
 use crate::wal::Side;
@@ -81,11 +82,13 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     let replay_lsn = match &moment.last_group {
         Some(group) => {
             group.durable().await?;
-            group.end_lsn.get()
+            if sabotaged(Sabotage::ReplayBeginsTooLate) { inner.log.borrow().next_lsn() } else { group.end_lsn.get() }
         }
         None => moment.next_lsn,
     };
-    inner.flush(side).await?;
+    if !sabotaged(Sabotage::SuperblockBeforeItsNodes) {
+        inner.flush(side).await?;
+    }
     let superblock = {
         let old = inner.superblock.borrow();
         Superblock {
@@ -100,6 +103,9 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
             ..old.clone()
         }
     };
+    if sabotaged(Sabotage::ReuseFreedSpaceBeforeTheSuperblock) {
+        release(inner);
+    }
     superblock.write(&inner.ring, inner.device(side)).await?;
     inner.written.add(Purpose::Superblock, SUPERBLOCK_COPIES * BLOCK_BYTES);
     inner.written.checkpointed();
@@ -107,7 +113,9 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     inner.log.borrow_mut().release(replay_lsn);
 
     // Movers that began before the freeze may still write to blocks freed by it. They may wait for the log, so it was released first.
-    inner.movers_gone(moment.movers).await;
+    if !sabotaged(Sabotage::ReuseFreedSpaceUnderMovers) {
+        inner.movers_gone(moment.movers).await;
+    }
     let discards: Vec<_> = {
         let mut state = inner.state.borrow_mut();
         state.base.images_written(&moment.base_pages, generation);
@@ -125,15 +133,19 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
             tracing::debug!(device = %device.path().display(), %error, "a discard failed; the blocks are free all the same");
         }
     }
+    release(inner);
+    inner.space_freed.notify_all();
+    metrics::counter!("basalt_store_checkpoints").increment(1);
+    Ok(())
+}
+
+/// What was freed before the freeze may be used again.
+fn release(inner: &Inner) {
     let mut state = inner.state.borrow_mut();
     state.base.release();
     if let Some(hot) = &mut state.hot {
         hot.release();
     }
-    drop(state);
-    inner.space_freed.notify_all();
-    metrics::counter!("basalt_store_checkpoints").increment(1);
-    Ok(())
 }
 
 async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {

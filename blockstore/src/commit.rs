@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE};
 use crate::object::ObjectKey;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::store::Inner;
 use crate::wal::{self, Header, Kind, Side};
 use basalt_ring::local::Event;
@@ -248,7 +249,7 @@ pub(crate) async fn run(inner: Rc<Inner>) {
                 work.await;
                 Ok(())
             } else if inner.ring.timeout(SEAL_AFTER, work).await.is_err() {
-                write_seal(&inner).await
+                settle_now(&inner, false).await
             } else {
                 Ok(())
             };
@@ -291,7 +292,9 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     let mut base_written = false;
     let mut hot_written = false;
     for (side, write) in gathered.data {
-        write.await.map_err(|e| Error::device("write", inner.device(side), &e))?;
+        if !sabotaged(Sabotage::AcknowledgeBeforeData) {
+            write.await.map_err(|e| Error::device("write", inner.device(side), &e))?;
+        }
         match side {
             Side::Base => base_written = true,
             Side::Hot => hot_written = true,
@@ -299,9 +302,10 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     }
     // Record and data are on their devices: one flush each makes the group durable.
     let index_side = inner.index_side();
-    let flush_base = base_written || index_side == Side::Base;
+    let flush_base = base_written && !sabotaged(Sabotage::FlushOnlyTheLogsDevice) || index_side == Side::Base;
     let flush_hot = hot_written || index_side == Side::Hot;
-    if flush_base && flush_hot {
+    if sabotaged(Sabotage::SkipGroupFlush) {
+    } else if flush_base && flush_hot {
         let other = inner.clone();
         let base = inner.ring.spawn(async move { other.flush(Side::Base).await });
         let hot = inner.flush(Side::Hot).await;
@@ -320,13 +324,16 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     Ok(())
 }
 
-/// Takes everything durable out of doubt, durably.
+/// Takes everything durable out of doubt, durably: a seal that a power cut may take back would leave an acknowledged group in doubt for as
+/// long as the store is idle, and a device that lost a write of it would go unnoticed.
 async fn settle_now(inner: &Rc<Inner>, sealed: bool) -> Result<()> {
     if !sealed {
         write_seal(inner).await?;
     }
     inner.flush(inner.index_side()).await?;
     let mut log = inner.log.borrow_mut();
+    // Nobody but the committer appends, so all that was appended is flushed now, the seal with it.
+    log.durable_lsn = log.next_lsn;
     log.settled_lsn = log.durable_lsn;
     log.settle_wanted = false;
     log.progress.notify_all();
@@ -402,17 +409,25 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
         block.fill(0);
         block[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
         inner.write_wal(header.lsn % wal_blocks, block.freeze()).await?;
+        // A record never lies behind anything that a crash may take away: replay would end before it, and find it again in a later life.
+        inner.flush(inner.index_side()).await?;
     }
-    inner.write_wal(header.lsn % wal_blocks, record.freeze()).await?;
+    let (position, record) = (header.lsn % wal_blocks, record.freeze());
+    if sabotaged(Sabotage::AcknowledgeBeforeRecord) {
+        let inner = inner.clone();
+        inner.ring.clone().spawn(async move { inner.write_wal(position, record).await });
+    } else {
+        inner.write_wal(position, record).await?;
+    }
     Ok(header.lsn + blocks)
 }
 
-/// Takes the last group out of doubt. Needs no flush of its own: it says something only if it survives.
+/// Takes the last group out of doubt, once it is flushed.
 pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
     let mut header =
         Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };
     // Never waits for a checkpoint, which may be waiting for the committer. A log that is full is not idle for long.
-    if inner.log.borrow().free_blocks() > 0 {
+    if inner.log.borrow().free_blocks() > 0 && !sabotaged(Sabotage::ForgetTheSeal) {
         append(inner, &mut header, &[]).await?;
     }
     inner.log.borrow_mut().sealed = true;

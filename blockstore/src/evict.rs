@@ -6,6 +6,7 @@ use crate::limits::BLOCK_BYTES;
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
 use crate::store::Inner;
 use crate::wal::Side;
@@ -25,7 +26,9 @@ pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
                     let clean: Vec<(Key, Extent)> = state
                         .extents(*object, Layer::Hot, 0, u32::MAX)?
                         .into_iter()
-                        .filter(|(_, extent)| extent.state == ExtentState::HotClean)
+                        .filter(|(_, extent)| {
+                            extent.state == ExtentState::HotClean || sabotaged(Sabotage::EvictDirtyData)
+                        })
                         .take(bytes_max / 64)
                         .map(|(block, extent)| (key::extent(*object, Layer::Hot, block), extent))
                         .collect();

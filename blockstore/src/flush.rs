@@ -14,6 +14,7 @@ use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, MOVE_OPERATIONS_MAX, MOVE_RU
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
 use crate::store::Inner;
 use crate::wal::Side;
@@ -91,12 +92,17 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     }
     let mut shortage = place(inner, &mut units).await?;
     // What is planned may still be on its way to the hot device. And the blocks below may be those of a record in doubt.
-    if let Err(error) = commit::settle(inner).await {
+    let settled = match sabotaged(Sabotage::FlushWithoutSettlingTheLog) {
+        false => commit::settle(inner).await,
+        true => inner.barrier().await,
+    };
+    if let Err(error) = settled {
         release(inner, &units);
         return Err(error);
     }
     let moved = move_data(inner, &units).await;
     let moved = match moved {
+        Ok(()) if sabotaged(Sabotage::CleanBeforeBaseIsFlushed) => Ok(()),
         Ok(()) => inner.flush(Side::Base).await,
         Err(error) => Err(error),
     };
@@ -148,7 +154,13 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
             }
             let below = state.extents(unit.object, Layer::Base, from, to)?.into_iter();
             below
-                .map(|(block, extent)| Ok((block, state.shared_runs(&extent)?, extent)))
+                .map(|(block, extent)| {
+                    let asked = Extent {
+                        shared: extent.shared && !sabotaged(Sabotage::FlushOverSharedBlocks),
+                        ..extent.clone()
+                    };
+                    Ok((block, state.shared_runs(&asked)?, extent))
+                })
                 .collect::<Result<Vec<_>, _>>()
                 .map(Some)
         });
@@ -391,9 +403,11 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
         for (block, extent) in change.extents(unit.object, Layer::Hot, unit.block, end) {
             let same = extent.state == ExtentState::HotDirty
                 && block >= unit.block
-                && extent.address == unit.extent.address + u64::from(block - unit.block);
-            if same {
-                still.push((block, block + extent.blocks()));
+                && (extent.address == unit.extent.address + u64::from(block - unit.block)
+                    || sabotaged(Sabotage::CleanWhatWasOverwritten));
+            let end = block + extent.blocks();
+            if same && unit.parts.iter().all(|part| is_in_place(change, unit.object, part, block, end)) {
+                still.push((block, end));
                 let clean = Extent { state: ExtentState::HotClean, ..extent };
                 change.put(key::extent(unit.object, Layer::Hot, block), clean.encode());
             }
@@ -437,6 +451,24 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
     blocks
 }
 
+/// Whether the blocks that a part wrote in place are still the object's, as far as the part lies in `[from, to)`. They may not be although
+/// the same hot blocks are at the same place as before: a clone of this very data may have come over both since.
+fn is_in_place(change: &Change, object: ObjectId, part: &Part, from: u32, to: u32) -> bool {
+    let (from, to) = (from.max(part.block), to.min(part.block + part.blocks()));
+    if part.reserved || from >= to {
+        return true;
+    }
+    let mut at = from;
+    for (block, extent) in change.extents(object, Layer::Base, from, to) {
+        let same = extent.address + u64::from(at) == part.base_address + u64::from(at - part.block) + u64::from(block);
+        if block > at || !same {
+            return false;
+        }
+        at = block + extent.blocks();
+    }
+    at >= to
+}
+
 /// Base blocks were written in place: their extents get the new checksums.
 fn rewrite_checksums(change: &mut Change, object: ObjectId, from: u32, checksums: &[u32]) {
     let to = from + checksums.len() as u32;
@@ -444,7 +476,7 @@ fn rewrite_checksums(change: &mut Change, object: ObjectId, from: u32, checksums
         for (index, crc) in extent.checksums.iter_mut().enumerate() {
             let at = block + index as u32;
             if (from..to).contains(&at) {
-                *crc = checksums[(at - from) as usize];
+                *crc = if sabotaged(Sabotage::KeepOldChecksumsOnBase) { *crc } else { checksums[(at - from) as usize] };
             }
         }
         change.put(key::extent(object, Layer::Base, block), extent.encode());

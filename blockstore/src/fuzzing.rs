@@ -26,8 +26,10 @@ const STORE_ID: [u8; 16] = [0x5e; 16];
 const NO_STORE: [u8; 16] = [0; 16];
 const GENERATION: u64 = 7;
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("superblock", superblock, superblock_seeds),
     ("allocation_page", allocation_page, allocation_page_seeds),
     ("wal_record", wal_record, wal_record_seeds),
@@ -485,7 +487,9 @@ fn examine(images: &[Image], hot: bool) {
     world.block_on(async {
         let check = async || {
             let devices = devices(&ring, hot).await;
-            fsck::check(&ring, &devices, FsckOptions { deep: true }).await.expect("the disks can be asked")
+            fsck::check(&ring, &devices, FsckOptions { deep: true, ..FsckOptions::default() })
+                .await
+                .expect("the disks can be asked")
         };
         if !check().await.faults.is_empty() {
             return;

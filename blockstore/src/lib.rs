@@ -40,6 +40,12 @@ mod remove;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod replay;
 mod rewrite;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod scrub;
 mod sharing;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod signature;
@@ -59,6 +65,8 @@ pub use format::store_id_from;
 pub use memory::Memory;
 pub use object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 pub use prepared::{Commit, Prepared};
+pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
+pub use wal::Side;
 pub use written::Written;

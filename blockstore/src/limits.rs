@@ -74,10 +74,10 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
-/// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.
-pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
 /// Blocks of an object that a rewrite moves at once.
 pub const REWRITE_BLOCKS_MAX: u32 = 1024;
+/// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.
+pub const CHECKPOINT_RUN_BLOCKS_MAX: u32 = 64;
 /// Device operations that a flush or a checkpoint keeps in flight.
 pub const MOVE_OPERATIONS_MAX: usize = 16;
 
@@ -95,6 +95,16 @@ pub const SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(20)
 
 /// A read whose extents change under it is planned anew at most so often.
 pub const READ_RETRIES_MAX: usize = 16;
+
+/// Of a step of a scrub, besides its bytes: objects that have none, allocation pages, and index nodes listed at once.
+pub const SCRUB_STEP_OBJECTS_MAX: u64 = 256;
+pub const SCRUB_STEP_PAGES_MAX: u64 = 64;
+pub const SCRUB_STEP_NODES_MAX: usize = 64;
+/// What is read of an object at once is not less, even if the step is near its end.
+pub const SCRUB_WINDOW_BLOCKS_MIN: u64 = 16;
+/// An object is worth rewriting once it lies in so many pieces, and in so many times as many as it must.
+pub const FRAGMENTS_WORTH_REWRITING: u64 = 8;
+pub const FRAGMENTS_PER_IDEAL: u64 = 4;
 
 const _: () = assert!(NODE_BLOCKS_MAX <= 255, "a pointer counts blocks in one byte");
 const _: () = assert!(NODE_BYTES <= NODE_BLOCKS_MAX * BLOCK);

@@ -7,6 +7,7 @@ use crate::index::{Missing, key};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
 use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::staged::{Content, Staged};
 use crate::state::{Change, State};
 use crate::store::{Inner, Loads, Placement};
@@ -367,7 +368,7 @@ fn apply_object(
     {
         let usage = change.usage(pool);
         usage.objects -= 1;
-        usage.data_bytes -= record.size as i64;
+        usage.data_bytes -= if sabotaged(Sabotage::RemoveForgetsTheFigures) { 0 } else { record.size as i64 };
         crate::remove::remove_content(change, pool, record.id);
         if !object.exists {
             change.delete(record_key);
@@ -403,6 +404,7 @@ fn apply_object(
     }
     match &object.inline {
         Some(Some(bytes)) => change.put(key::inline(id), bytes.clone()),
+        Some(None) if sabotaged(Sabotage::KeepInlineBytesOfALargeObject) => {}
         Some(None) => {
             change.delete(key::inline(id));
         }

@@ -7,6 +7,7 @@ use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
 use crate::read::{self, Copies, Piece, Source};
 use crate::record::{Extent, ExtentState};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
 use crate::store::Inner;
 use crate::wal::Side;
@@ -37,7 +38,8 @@ pub(crate) async fn promote(
             .transact(16 << 10, std::slice::from_ref(object), |state, now_ns| {
                 state.reach_extents(id, at, to)?;
                 state.tree.reach(&key::hot_summary(pool, id))?;
-                let unchanged = state.tree.contains(&key::object(object))? && plan(state, Copies::Any)? == pieces;
+                let unchanged = state.tree.contains(&key::object(object))? && plan(state, Copies::Any)? == pieces
+                    || sabotaged(Sabotage::PromoteOverNewerData);
                 let wanted: u64 = if unchanged {
                     pieces.iter().filter_map(on_base).map(|piece| u64::from(piece.blocks)).sum()
                 } else {

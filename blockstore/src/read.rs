@@ -11,6 +11,7 @@ use crate::index::{Layer, Missing, key};
 use crate::limits::{BLOCK_BYTES, DATA_CACHE_RUN_BLOCKS_MAX, INLINE_BYTES_MAX, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::record::{ExtentState, ObjectRecord};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{State, blocks_of};
 use crate::store::{Inner, ReadData};
 use crate::wal::Side;
@@ -136,7 +137,7 @@ impl Inner {
             Ok((value, self.pending.borrow().get(object).cloned()))
         });
         let (value, group) = seen.await?;
-        if let Some(group) = group {
+        if let Some(group) = group.filter(|_| !sabotaged(Sabotage::ReadBeforeDurable)) {
             group.durable().await?;
         }
         Ok(value)
@@ -327,7 +328,7 @@ impl Inner {
             reason: error.to_string(),
         })?;
         for (index, (found, expected)) in block_checksums(&window).zip(checksums).enumerate() {
-            if found != *expected {
+            if found != *expected && !sabotaged(Sabotage::SkipChecksumOnRead) {
                 return Err(Error::Checksum {
                     object: display(object),
                     offset: offset(index),

@@ -258,3 +258,26 @@ impl Usage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing the replay of a log with right checksums: sums of such numbers overflowed.
+    #[test]
+    fn what_is_beyond_all_bounds_is_no_entry() {
+        let record = ObjectRecord { id: ObjectId(1), size: OBJECT_SIZE_LIMIT, version: 1, mtime_ns: 1 };
+        assert_eq!(ObjectRecord::decode(&record.encode()), Some(record));
+        let beyond = ObjectRecord { size: OBJECT_SIZE_LIMIT + 1, ..record };
+        assert_eq!(ObjectRecord::decode(&beyond.encode()), None);
+
+        let extent = Extent { address: ADDRESS_LIMIT - 1, state: ExtentState::Base, shared: false, checksums: vec![1] };
+        assert_eq!(Extent::decode(&extent.encode()), Some(extent.clone()));
+        let beyond = Extent { address: ADDRESS_LIMIT, ..extent };
+        assert_eq!(Extent::decode(&beyond.encode()), None);
+
+        let mut usage = Usage { objects: i64::MAX, ..Usage::default() };
+        usage.add(&Usage { objects: 1, ..Usage::default() });
+        assert_eq!(usage.objects, i64::MAX);
+    }
+}

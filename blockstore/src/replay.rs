@@ -7,6 +7,7 @@ use crate::index::{Missing, Node, NodePointer, Tree, key};
 use crate::layout::Layout;
 use crate::limits::*;
 use crate::record::Usage;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::State;
 use crate::store::Devices;
 use crate::superblock::{self, Role, Superblock};
@@ -203,10 +204,13 @@ impl Opener<'_> {
         for page in 0..allocator.page_count() {
             let block = at + 2 * page;
             let (outcome, buffer) = device.read(block * BLOCK_BYTES, self.ring.buffer(2 * BLOCK)).await;
-            outcome.map_err(|e| Error::device("read of an allocation page", device, &e))?;
-            let (first, second) = buffer.split_at(BLOCK);
-            let slots = [(0, first), (1, second)]
-                .map(|(slot, bytes)| PageSlot::decode(bytes, &self.store_id, block + slot, page));
+            let slots = if outcome.is_ok() {
+                let (first, second) = buffer.split_at(BLOCK);
+                [(block, first), (block + 1, second)]
+                    .map(|(block, bytes)| PageSlot::decode(bytes, &self.store_id, block, page))
+            } else {
+                [self.read_page_slot(block, page).await, self.read_page_slot(block + 1, page).await]
+            };
             let newer = slots.iter().flatten().any(|slot| slot.generation > generation);
             let best = slots
                 .iter()
@@ -218,7 +222,8 @@ impl Opener<'_> {
                 if self.maps == Maps::Ignored {
                     continue;
                 }
-                return Err(self.corrupt("an allocation page", block, "neither of its two copies is whole".to_owned()));
+                let why = "neither of its two copies is whole and can be read".to_owned();
+                return Err(self.corrupt("an allocation page", block, why));
             };
             allocator.load_page(page, slot as u8, content, newer);
         }
@@ -227,7 +232,7 @@ impl Opener<'_> {
             return Ok(());
         }
         allocator.loaded();
-        if allocator.digest(&[], 0) != digest {
+        if allocator.digest(&[], 0) != digest && !sabotaged(Sabotage::SkipPagesDigest) {
             return Err(self.corrupt(
                 "an allocation page",
                 at,
@@ -235,6 +240,19 @@ impl Opener<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// One slot of an allocation page, if it is whole. A slot that cannot be read is as good as a damaged one: the superblock's digest tells
+    /// whether it is the one that counts.
+    async fn read_page_slot(&self, block: u64, page: u64) -> Option<PageSlot> {
+        let device = self.index_device();
+        let (outcome, bytes) = device.read(block * BLOCK_BYTES, self.ring.buffer(BLOCK)).await;
+        if let Err(error) = outcome {
+            let device = path(device);
+            tracing::warn!(%device, byte = block * BLOCK_BYTES, %error, "a copy of an allocation page cannot be read");
+            return None;
+        }
+        PageSlot::decode(&bytes, &self.store_id, block, page)
     }
 
     async fn replay(&mut self, superblock: Superblock, mut state: State) -> Result<Opened> {
@@ -257,9 +275,11 @@ impl Opener<'_> {
             lsn += u64::from(header.blocks);
             in_doubt.push_back((header, entries));
         }
-        self.refuse_damage(start, lsn).await?;
+        if !sabotaged(Sabotage::IgnoreDamageBehindTheEnd) {
+            self.refuse_damage(start, lsn).await?;
+        }
         while let Some((header, entries)) = in_doubt.pop_front() {
-            if !self.is_whole(&entries).await {
+            if !self.is_whole(&entries).await && !sabotaged(Sabotage::SkipDataCheckAtReplay) {
                 // It was never acknowledged, and nothing after it can have been.
                 lsn = header.lsn;
                 break;
@@ -309,7 +329,8 @@ impl Opener<'_> {
         }
     }
 
-    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once.
+    /// A record behind the log's end that calls the end durable proves that what is missing was acknowledged once; wherever it lies, since it
+    /// may be what was written over the record that is missing.
     async fn refuse_damage(&self, start: u64, end: u64) -> Result<()> {
         let device = self.index_device();
         let wal_blocks = self.layout.wal_blocks;
@@ -320,8 +341,8 @@ impl Opener<'_> {
             let at = (self.layout.wal_at + position) * BLOCK_BYTES;
             let (outcome, buffer) = device.read(at, self.ring.buffer(count as usize * BLOCK)).await;
             outcome.map_err(|e| Error::device("read of the WAL", device, &e))?;
-            for (index, block) in buffer.chunks_exact(BLOCK).enumerate() {
-                if let Some(header) = Header::decode(block, &self.store_id, lsn + index as u64)
+            for block in buffer.chunks_exact(BLOCK) {
+                if let Some(header) = Header::decode_any(block, &self.store_id)
                     && header.durable_lsn > end
                 {
                     return Err(self.corrupt(
@@ -330,7 +351,7 @@ impl Opener<'_> {
                         format!(
                             "the record at LSN {end} is not whole, but the one at LSN {} says it was acknowledged; transactions are lost on this OSD: \
                              recreate it from its replicas",
-                            lsn + index as u64
+                            header.lsn
                         ),
                     ));
                 }

@@ -46,7 +46,8 @@ pub(crate) async fn rewrite(inner: &Rc<Inner>, object: &ObjectKey) -> Result<Rew
     let mut at = 0;
     while at < blocks_of(record.size) {
         let to = at.saturating_add(REWRITE_BLOCKS_MAX);
-        let stretches = inner.index(|state| stretches(state, record.id, at, to)).await?;
+        let bytes_max = inner.log.borrow().body_bytes_max() / 2;
+        let stretches = inner.index(|state| stretches(state, record.id, (at, to), bytes_max)).await?;
         for stretch in stretches {
             move_stretch(inner, object, &record, stretch, &mut done).await?;
         }
@@ -55,8 +56,18 @@ pub(crate) async fn rewrite(inner: &Rc<Inner>, object: &ObjectKey) -> Result<Rew
     Ok(done)
 }
 
-/// What may be moved of a range: extents one behind the other that nobody shares and no dirty data hides.
-fn stretches(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<Stretch>, Missing> {
+/// About what moving a stretch takes in the log: its extents freed, and as many blocks in new ones.
+fn log_bytes(extents: usize, blocks: u32) -> usize {
+    extents * 64 + blocks as usize * 8 + (blocks / EXTENT_BLOCKS_MAX + 1) as usize * 128 + 512
+}
+
+/// What may be moved of a range: extents one behind the other that nobody shares and no dirty data hides, as many together as the log takes.
+fn stretches(
+    state: &State,
+    object: ObjectId,
+    (from, to): (u32, u32),
+    log_bytes_max: usize,
+) -> Result<Vec<Stretch>, Missing> {
     let hot = match state.hot {
         Some(_) => state.extents(object, Layer::Hot, from, to)?,
         None => Vec::new(),
@@ -73,7 +84,9 @@ fn stretches(state: &State, object: ObjectId, from: u32, to: u32) -> Result<Vec<
             continue;
         }
         match stretches.last_mut() {
-            Some(stretch) if stretch.to == block => {
+            Some(stretch)
+                if stretch.to == block && log_bytes(stretch.extents.len() + 1, end - stretch.from) <= log_bytes_max =>
+            {
                 stretch.to = end;
                 stretch.extents.push((block, extent));
             }
@@ -170,7 +183,7 @@ async fn copy(
     let mut at = 0;
     for run in runs {
         let end = at + run.blocks as usize * BLOCK;
-        inner.write(Purpose::Flush, Side::Base, run.at, data.slice(at..end)).await?;
+        inner.write(Purpose::Rewrite, Side::Base, run.at, data.slice(at..end)).await?;
         at = end;
     }
     inner.flush(Side::Base).await?;
@@ -187,10 +200,10 @@ async fn swap(
     checksums: &[u32],
 ) -> Result<bool> {
     let (id, from, to) = (record.id, stretch.from, stretch.to);
-    let log_bytes = checksums.len() * 8 + (stretch.extents.len() + runs.len()) * 192 + 4096;
+    let bytes = log_bytes(stretch.extents.len() + runs.len(), to - from);
     let mut same = false;
     let commit = inner
-        .transact(log_bytes, &[], |state, now_ns| {
+        .transact(bytes, &[], |state, now_ns| {
             state.reach_extents(id, from, to)?;
             for at in (from..to).step_by(EXTENT_BLOCKS_MAX as usize) {
                 state.tree.reach(&crate::index::key::extent(id, Layer::Base, at))?;

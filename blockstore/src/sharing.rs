@@ -13,6 +13,7 @@ use crate::index::{Layer, Missing, key};
 use crate::limits::EXTENT_BLOCKS_MAX;
 use crate::object::ObjectId;
 use crate::record::{Extent, ExtentState, References};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, REACHED, State};
 use crate::wal::Side;
 
@@ -87,6 +88,9 @@ impl State {
 impl Change<'_> {
     /// One more extent refers to these blocks.
     fn share(&mut self, side: Side, run: Run) {
+        if sabotaged(Sabotage::CloneWithoutCounting) {
+            return;
+        }
         let entries = self.state.references(side, run).unwrap_or_else(|_| panic!("{REACHED}"));
         let (counted, alone) = recount(&entries, run, 1);
         let mut counted = counted;

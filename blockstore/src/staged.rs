@@ -6,6 +6,7 @@ use crate::index::key;
 use crate::limits::*;
 use crate::object::ObjectKey;
 use crate::record::ObjectRecord;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
 use crate::store::Inner;
 use basalt_ring::{BLOCK, Buffer, Slice};
@@ -291,8 +292,8 @@ async fn clone_range(
     let from = &staged[source];
     let source_end = source_offset.saturating_add(end - offset);
     let fits = source_offset % BLOCK_BYTES == offset % BLOCK_BYTES && source_end <= OBJECT_SIZE_LIMIT;
-    // Small objects have no blocks to share.
-    if !fits || from.size <= INLINE_BYTES_MAX {
+    // What lives in the index has no blocks to share, be it that the object has grown in this very transaction.
+    if !fits || from.size <= INLINE_BYTES_MAX || from.old().is_some_and(|old| old.size <= INLINE_BYTES_MAX) {
         let data = read_staged(inner, from, source_offset, end - offset).await?;
         return write(inner, &mut staged[index], offset, data).await;
     }
@@ -407,6 +408,20 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
     let whole_from = if head == 0 { first } else { first + 1 };
     let whole_to = (end / BLOCK_BYTES) as u32;
     let old_size = object.size;
+    let mut data = data;
+    let (mut tail, mut whole_to) = (tail, whole_to);
+    // An object that ends with this write has zeros behind: where the memory has the room for them, its last block goes with the others.
+    if tail != 0 && head == 0 && old_size <= end && (data.as_ptr() as usize).is_multiple_of(BLOCK) {
+        let length = data.len().next_multiple_of(BLOCK);
+        data = match data.zero_extended(length) {
+            Ok(extended) => {
+                tail = 0;
+                whole_to += 1;
+                extended
+            }
+            Err(as_it_was) => as_it_was,
+        };
+    }
     if head != 0 {
         let mut buffer = block(inner, object, first).await?;
         let count = data.len().min(BLOCK - head);
@@ -481,7 +496,7 @@ async fn truncate(inner: &Rc<Inner>, object: &mut Staged, size: u64) -> Result<(
     check_size(inner, 0, size)?;
     if size < object.size {
         let tail = (size % BLOCK_BYTES) as usize;
-        if tail != 0 {
+        if tail != 0 && !sabotaged(Sabotage::TruncateKeepsTheTail) {
             zero_within(inner, object, (size / BLOCK_BYTES) as u32, tail, BLOCK).await?;
         }
         let from = blocks_of(size);

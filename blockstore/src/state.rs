@@ -6,6 +6,7 @@ use crate::index::{Key, Layer, Missing, Tree, key};
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
 use crate::object::{HotChange, ObjectId};
 use crate::record::{Extent, ExtentState, HotSummary, Usage};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::wal::{Allocation, Entry, Side};
 use std::collections::BTreeMap;
 
@@ -44,7 +45,7 @@ impl State {
 
     /// Hands the blocks of replaced nodes to the allocator.
     pub fn settle(&mut self) {
-        for run in self.tree.take_freed() {
+        for run in self.tree.take_freed().into_iter().filter(|_| !sabotaged(Sabotage::LeakReplacedNodes)) {
             self.index_allocator().free(run);
         }
     }
@@ -88,6 +89,7 @@ impl State {
         while let Some((key, value)) = entry.mutations.get(*done) {
             match value {
                 Some(value) => self.tree.put(key, value)?,
+                None if sabotaged(Sabotage::ReplaySkipsDeletions) => {}
                 None => {
                     self.tree.delete(key)?;
                 }
@@ -116,10 +118,12 @@ impl State {
     }
 
     pub fn replay_figures(&mut self, entry: &Entry) {
-        for (pool, usage) in &entry.usage {
+        for (pool, usage) in entry.usage.iter().filter(|_| !sabotaged(Sabotage::ReplaySkipsFigures)) {
             self.usage.entry(*pool).or_default().add(usage);
         }
-        self.next_object = self.next_object.max(entry.next_object);
+        if !sabotaged(Sabotage::ForgetTheNextNumber) {
+            self.next_object = self.next_object.max(entry.next_object);
+        }
     }
 }
 
@@ -197,7 +201,7 @@ impl<'a> Change<'a> {
             } else {
                 self.delete(key::extent(object, layer, block));
             }
-            if cut_to < end {
+            if cut_to < end && !sabotaged(Sabotage::CarveForgetsTheRightPart) {
                 self.put(key::extent(object, layer, cut_to), extent.part(cut_to - block, extent.blocks()).encode());
             }
             let blocks = u64::from(cut_to - cut_from);
@@ -233,7 +237,7 @@ impl<'a> Change<'a> {
     pub fn finish(mut self) -> (Entry, Vec<HotChange>) {
         let mut changes = Vec::new();
         for ((pool, object), (before, after)) in std::mem::take(&mut self.summaries) {
-            if before == after {
+            if before == after || sabotaged(Sabotage::ForgetTheHotSummary) {
                 continue;
             }
             if after.is_empty() {

@@ -10,6 +10,8 @@ use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
 use crate::replay::{self, Maps, Opened};
+use crate::sabotage::{Sabotage, sabotaged};
+use crate::scrub::{self, ScrubCursor, ScrubStep};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
@@ -88,6 +90,8 @@ pub struct Usage {
     pub base_free: u64,
     /// Of all index nodes as the last checkpoint left them, less those replaced since.
     pub index_bytes: u64,
+    /// Of the log's ring, beside what data and index share.
+    pub log_bytes: u64,
     pub checksum_errors: u64,
 }
 
@@ -403,8 +407,10 @@ impl Store {
         let inner = Inner::new(ring, devices, options, opened);
         // A process that died without a power cut leaves its writes in the devices' caches. Replay has read them there; what is built on them
         // must not outlive them.
-        inner.flush(Side::Base).await?;
-        if inner.devices.hot.is_some() {
+        if !sabotaged(Sabotage::OpenWithoutFlush) {
+            inner.flush(Side::Base).await?;
+        }
+        if inner.devices.hot.is_some() && !sabotaged(Sabotage::OpenWithoutFlush) {
             inner.flush(Side::Hot).await?;
         }
         for device in [Some(&inner.devices.base), inner.devices.hot.as_ref()].into_iter().flatten() {
@@ -641,6 +647,7 @@ impl Store {
             hot_used: state.hot.as_ref().map_or(0, |hot| hot.used_blocks() * BLOCK_BYTES),
             hot_free: state.hot.as_ref().map_or(0, |hot| hot.data_free_blocks() * BLOCK_BYTES),
             index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
+            log_bytes: self.inner.superblock.borrow().layout.wal_blocks * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),
         }
     }
@@ -675,6 +682,12 @@ impl Store {
     /// Bytes of index nodes in memory that could be dropped.
     pub fn index_cached_bytes(&self) -> usize {
         self.inner.state.borrow().tree.cached_bytes()
+    }
+
+    /// One step of a pass that compares everything on the devices with its checksums; see `scrub`. Reads about `bytes_max`.
+    pub async fn scrub_step(&self, cursor: ScrubCursor, bytes_max: u64) -> Result<ScrubStep> {
+        self.check_fence()?;
+        scrub::step(&self.inner, cursor, bytes_max).await
     }
 
     pub async fn checkpoint(&self) -> Result<()> {

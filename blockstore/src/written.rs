@@ -11,6 +11,7 @@ pub(crate) enum Purpose {
     AllocationPages,
     Superblock,
     Flush,
+    Rewrite,
 }
 
 /// Bytes handed to the devices since the store was opened.
@@ -27,12 +28,14 @@ pub struct Written {
     pub superblocks: u64,
     /// Dirty data on its way from hot to base.
     pub flushed: u64,
+    /// Fragmented objects put together.
+    pub rewritten: u64,
     pub checkpoints: u64,
 }
 
 impl Written {
     pub fn bytes(&self) -> u64 {
-        self.data + self.log + self.nodes + self.allocation_pages + self.superblocks + self.flushed
+        self.data + self.log + self.nodes + self.allocation_pages + self.superblocks + self.flushed + self.rewritten
     }
 
     /// What was written after `earlier`.
@@ -44,6 +47,7 @@ impl Written {
             allocation_pages: self.allocation_pages - earlier.allocation_pages,
             superblocks: self.superblocks - earlier.superblocks,
             flushed: self.flushed - earlier.flushed,
+            rewritten: self.rewritten - earlier.rewritten,
             checkpoints: self.checkpoints - earlier.checkpoints,
         }
     }
@@ -64,6 +68,7 @@ impl WriteCounter {
             Purpose::AllocationPages => &mut written.allocation_pages,
             Purpose::Superblock => &mut written.superblocks,
             Purpose::Flush => &mut written.flushed,
+            Purpose::Rewrite => &mut written.rewritten,
         } += bytes;
         self.written.set(written);
     }

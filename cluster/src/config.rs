@@ -5,6 +5,7 @@ mod file;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use uuid::Uuid;
 
 pub const MEMORY_TARGET_DEFAULT: u64 = 4 << 30;
@@ -42,7 +43,25 @@ pub struct OsdSection {
     pub memory_target: u64,
     /// Bytes.
     pub max_object_size: u64,
+    pub scrub: ScrubSettings,
     pub devices: Vec<OsdDevice>,
+}
+
+/// How an OSD reads what it keeps, to find rot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScrubSettings {
+    /// `None`: the OSD decides, so that it is through in the interval.
+    pub bytes_per_second: Option<u64>,
+    /// From the end of a pass to the beginning of the next; as Ceph's `osd_deep_scrub_interval`.
+    pub interval: Duration,
+}
+
+pub const DEEP_SCRUB_INTERVAL_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Default for ScrubSettings {
+    fn default() -> ScrubSettings {
+        ScrubSettings { bytes_per_second: None, interval: DEEP_SCRUB_INTERVAL_DEFAULT }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -8,8 +8,10 @@ use crate::pool_settings::{self, Surroundings, VARIABLES};
 use crate::quantity;
 use std::path::Path;
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("cluster_map", cluster_map, cluster_map_seeds),
     ("cluster_config", cluster_config, cluster_config_seeds),
     ("pool_settings", pool_settings, pool_settings_seeds),
@@ -17,16 +19,18 @@ pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
 
 const HEADER_BYTES: usize = 16;
 
-/// A map; its header is put right. Whoever reads one places objects by it and shows its settings.
+/// A map of each format version; its header is put right. Whoever reads one places objects by it and shows its settings.
 pub fn cluster_map(bytes: &[u8]) {
-    let mut whole = Map::new([0; 16], 0).encode();
-    whole.truncate(HEADER_BYTES);
-    whole.extend_from_slice(bytes);
-    let crc = crc32c::crc32c(bytes).to_le_bytes();
-    if let Some(field) = whole.get_mut(12..HEADER_BYTES) {
-        field.copy_from_slice(&crc);
+    let newest = Map::new([0; 16], 0).encode();
+    let header: Vec<u8> = newest.into_iter().take(8).collect();
+    for version in [1u32, 2] {
+        let crc = crc32c::crc32c(bytes).to_le_bytes();
+        read_map(&[&header, &version.to_le_bytes()[..], &crc, bytes].concat());
     }
-    let Ok(map) = Map::decode(&whole) else { return };
+}
+
+fn read_map(whole: &[u8]) {
+    let Ok(map) = Map::decode(whole) else { return };
     let again = Map::decode(&map.encode());
     // Compared as text, in which what is not a number equals itself.
     assert!(again.is_ok_and(|again| format!("{again:?}") == format!("{map:?}")));

@@ -70,8 +70,13 @@ pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
 /// Lines of detail of one health check, as in Ceph.
 pub const HEALTH_DETAIL_MAX: usize = 50;
+/// Of what an OSD says in words: a fault, or a line of what its scrub found.
+pub const REPORTED_CHARS_MAX: usize = 512;
 /// Of one command's string arguments.
 pub const ARGUMENT_BYTES_MAX: usize = 4096;
+/// Less would never be through with a device.
+pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());

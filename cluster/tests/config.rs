@@ -1,7 +1,7 @@
 //! The configuration file: what is read, and that every mistake is named with its line.
 
 use basalt_cluster::Config;
-use basalt_cluster::config::{BaseModel, MonitorSection, OsdDevice, OsdSection};
+use basalt_cluster::config::{BaseModel, MonitorSection, OsdDevice, OsdSection, ScrubSettings};
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
@@ -54,6 +54,7 @@ fn whole() -> Config {
             cluster_address: "127.0.0.1:0".parse().unwrap(),
             memory_target: 4 << 30,
             max_object_size: 128 << 20,
+            scrub: ScrubSettings::default(),
             devices: vec![
                 OsdDevice {
                     id: 0,

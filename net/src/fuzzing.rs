@@ -20,8 +20,10 @@ use rkyv::util::AlignedVec;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// Each target by its name.
-pub const TARGETS: &[(&str, fn(&[u8]), fn() -> Vec<Vec<u8>>)] = &[
+/// A target's name, what it does with an input, and inputs to begin from.
+pub type Target = (&'static str, fn(&[u8]), fn() -> Vec<Vec<u8>>);
+
+pub const TARGETS: &[Target] = &[
     ("session", session, session_seeds),
     ("object_message", object_message, object_message_seeds),
     ("monitor_message", monitor_message, monitor_message_seeds),
@@ -159,18 +161,15 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         cluster_address: text("127.0.1.1:6801"),
         base_bytes: 1 << 40,
         hot_bytes: 0,
-        rotational: true,
+        ..OsdBoot::default()
     };
     let report = OsdReport {
         osd: 3,
         epoch: 9,
         base_total_bytes: 1 << 40,
-        base_used_bytes: 7,
-        hot_total_bytes: 1,
-        hot_used_bytes: 2,
         fault: text("flush failed"),
-        checksum_errors: 1,
         pools: vec![PoolReport { pool: 1, ..PoolReport::default() }; 3],
+        ..OsdReport::default()
     };
     let create = AdminCommand::PoolCreate { name: text("data"), pg_num: Some(8), rule: None, size: Some(3) };
     let set = AdminCommand::PoolSet { name: text("data"), variable: text("size"), value: text("a longer value") };

@@ -37,19 +37,27 @@ impl Capacity {
         self.check_quota(pool, summary)
     }
 
+    /// By the ratios of the map.
+    pub fn fullness(&self) -> Fullness {
+        self.ratios().judge(self.promised_bytes(), self.store.usage().base_total)
+    }
+
+    /// Of the map as it is now: a line that the operator moves holds from the next write on.
+    fn ratios(&self) -> FullRatios {
+        self.map.borrow().as_deref().map_or_else(FullRatios::default, |map| map.full_ratios)
+    }
+
     fn check_room(&self) -> Result<(), Refusal> {
-        // The map as it is now: a line that the operator moves holds from the next write on.
-        let ratios = self.map.borrow().as_deref().map_or_else(FullRatios::default, |map| map.full_ratios);
-        let (promised, total) = (self.promised_bytes(), self.store.usage().base_total);
-        if ratios.judge(promised, total) < Fullness::Full {
+        if self.fullness() < Fullness::Full {
             return Ok(());
         }
+        let (promised, total) = (self.promised_bytes(), self.store.usage().base_total);
         Err(Refusal::new(
             libc::ENOSPC,
             format!(
                 "osd.{} is full: {promised} of {total} bytes are used or will be by what is dirty, and writes end at full_ratio {}; delete objects or add OSDs",
                 self.store.osd(),
-                ratios.full
+                self.ratios().full
             ),
         ))
     }

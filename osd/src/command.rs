@@ -7,6 +7,10 @@ pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
     let (errno, message, json) = match &request.command {
         OsdCommand::TierDrain { pool } => drain(osd, *pool),
         OsdCommand::TierStatus => (0, String::new(), osd.tier().status()),
+        OsdCommand::DeepScrub => {
+            osd.scrubber().request();
+            (0, String::new(), serde_json::Value::Null)
+        }
         OsdCommand::StoreStatus => (0, String::new(), store_status(osd)),
     };
     OsdCommandReply { request: request.request, errno, message, json: json.to_string() }

@@ -204,7 +204,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         .map_err(|source| Error::Store { osd: devices.id, source })?;
     describe(devices.id, &base, hot.as_ref());
     let opened = Opened { store_id: store.store_id(), ..opened };
-    let options = OsdOptions { max_object_size: config.max_object_size };
+    let options = OsdOptions { max_object_size: config.max_object_size, scrub: config.scrub };
     Ok((Osd::start(ring, store, options), opened))
 }
 

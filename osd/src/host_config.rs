@@ -1,7 +1,7 @@
 //! What a host's daemon needs to know before it starts.
 
 use crate::{Error, Result, limits};
-use basalt_cluster::config::{BaseModel, Config};
+use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
 use basalt_net::{Fsid, Key};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +21,7 @@ pub struct HostConfig {
     pub memory_target: u64,
     /// Bytes.
     pub max_object_size: u64,
+    pub scrub: ScrubSettings,
     pub osds: Vec<OsdDevices>,
 }
 
@@ -55,6 +56,7 @@ impl HostConfig {
             cluster_address: section.cluster_address,
             memory_target: section.memory_target,
             max_object_size: section.max_object_size,
+            scrub: section.scrub,
             osds: section
                 .devices
                 .iter()

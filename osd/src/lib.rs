@@ -30,6 +30,7 @@ mod pg;
 mod pool_removal;
 mod refusal;
 pub mod ring_host;
+mod scrubber;
 mod sequential_runs;
 mod session_credits;
 mod session_registry;

@@ -73,6 +73,27 @@ pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
 
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The pool of what an OSD keeps for itself in its store; no map ever has it, as pools are numbered from 1.
+pub const OWN_POOL: u32 = 0;
+
+/// The pace of a scrub on an OSD that is through with its store in time at it: a twentieth of what a disk streams.
+pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 << 20;
+/// A step is this part of a second's work, within the bounds after it: on a disk a step is a seek and a few milliseconds.
+pub const SCRUB_STEPS_PER_SECOND: u64 = 16;
+pub const SCRUB_STEP_BYTES_MIN: u64 = 64 << 10;
+pub const SCRUB_STEP_BYTES_MAX: u64 = 4 << 20;
+/// How long a step waits for a moment without client requests: with so many steps a second, a busy OSD scrubs at a quarter of its pace.
+pub const SCRUB_YIELD_MAX: Duration = Duration::from_millis(250);
+/// How often a waiting scrub looks whether it may go on.
+pub const SCRUB_LOOK_MIN: Duration = Duration::from_secs(1);
+pub const SCRUB_LOOK_MAX: Duration = Duration::from_secs(60);
+/// How much of a pass is done again after a crash.
+pub const SCRUB_SAVE_INTERVAL: Duration = Duration::from_secs(60);
+/// A step that fails so often in a row ends the pass.
+pub const SCRUB_FAILURES_MAX: u32 = 5;
+/// What is kept and reported of what a pass found: so many lines, and of each so much.
+pub const SCRUB_LINES_MAX: usize = 20;
+pub const SCRUB_LINE_CHARS_MAX: usize = 200;
 /// What a daemon needs of memory whatever it stores: its ring's registered buffers, and itself.
 pub const MEMORY_FIXED_BYTES: u64 = 40 << 20;
 /// The least that index and data caches get together.
@@ -96,6 +117,8 @@ pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const OSDS_PER_HOST_MAX: usize = 256;
 
 const _: () = {
+    assert!(SCRUB_YIELD_MAX.as_millis() as u64 * SCRUB_STEPS_PER_SECOND <= 4 * 1000);
+    assert!(SCRUB_STEP_BYTES_MIN <= SCRUB_BYTES_PER_SECOND_DEFAULT / SCRUB_STEPS_PER_SECOND);
     assert!(RESULT_BYTES_MAX < basalt_net::limits::MESSAGE_BYTES_MAX as usize);
     assert!(LIST_NAMES_MAX * (OBJECT_NAME_BYTES_MAX + 16) < RESULT_BYTES_MAX);
     assert!(RECORDED_RESULT_BYTES_MAX <= RESULT_BYTES_MAX);

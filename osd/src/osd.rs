@@ -7,15 +7,18 @@ use crate::pg::Pg;
 use crate::pg::placement::{self, Claim, Verdict};
 use crate::pool_removal;
 use crate::refusal::Refusal;
+use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::tier_driver::TierDriver;
 use basalt_blockstore::Store;
+use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{OsdReport, PoolReport};
-use basalt_ring::local::{Event, Semaphore};
+use basalt_ring::local::{Event, Semaphore, select};
 use basalt_ring::{Elapsed, Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -23,11 +26,12 @@ use std::sync::Arc;
 pub struct OsdOptions {
     /// Bytes.
     pub max_object_size: u64,
+    pub scrub: ScrubSettings,
 }
 
 impl Default for OsdOptions {
     fn default() -> OsdOptions {
-        OsdOptions { max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT }
+        OsdOptions { max_object_size: basalt_cluster::config::OBJECT_SIZE_MAX_DEFAULT, scrub: ScrubSettings::default() }
     }
 }
 
@@ -44,6 +48,7 @@ pub struct Osd {
     counters: Rc<Counters>,
     tier: Rc<TierDriver>,
     capacity: Capacity,
+    scrubber: Scrubber,
     sessions: SessionRegistry,
     payload_bytes: Semaphore,
     cloning: Semaphore,
@@ -70,6 +75,7 @@ impl Osd {
             tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
             counters,
             capacity: Capacity::new(store.clone()),
+            scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
             store,
             sessions: SessionRegistry::default(),
             payload_bytes: Semaphore::new(limits::OSD_PAYLOAD_BYTES_MAX),
@@ -86,12 +92,13 @@ impl Osd {
     }
 
     fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
-        let [learner, flusher, evicter, remover, watcher] = std::array::from_fn(|_| self.clone());
+        let [learner, flusher, evicter, remover, scrubber, watcher] = std::array::from_fn(|_| self.clone());
         vec![
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
             self.ring.spawn(async move { pool_removal::run(&remover).await }),
+            self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),
             self.ring.spawn(async move { watcher.watch().await }),
         ]
     }
@@ -118,6 +125,10 @@ impl Osd {
 
     pub(crate) fn capacity(&self) -> &Capacity {
         &self.capacity
+    }
+
+    pub(crate) fn scrubber(&self) -> &Scrubber {
+        &self.scrubber
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -213,7 +224,7 @@ impl Osd {
         let mut pools: BTreeSet<u32> =
             self.map().map_or_else(BTreeSet::new, |map| map.pools.iter().map(|pool| pool.id).collect());
         match self.store.list_pgs().await {
-            Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool)),
+            Ok(pgs) => pools.extend(pgs.into_iter().map(|(pool, _)| pool).filter(|pool| *pool != limits::OWN_POOL)),
             Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
         }
         *self.pools.borrow_mut() = pools;
@@ -230,8 +241,11 @@ impl Osd {
             base_promised_bytes: self.capacity.promised_bytes(),
             hot_total_bytes: usage.hot_total,
             hot_used_bytes: usage.hot_used,
+            index_bytes: usage.index_bytes,
+            log_bytes: usage.log_bytes,
             fault: self.store.fenced().unwrap_or_default(),
             checksum_errors: usage.checksum_errors,
+            scrub: self.scrubber.report(),
             pools: self.pools.borrow().iter().map(|pool| self.pool_report(*pool)).collect(),
         }
     }
@@ -278,6 +292,22 @@ impl Osd {
             }
             seconds += 1;
             self.pause(limits::REPORT_INTERVAL).await;
+        }
+    }
+
+    /// Waits until no request is running, but not for long: some OSDs always have one.
+    pub(crate) async fn quiet_moment(&self, limit: std::time::Duration) {
+        let quiet = self.request_ended.wait();
+        if self.requests_running.get() > 0 {
+            let _ = self.ring.timeout(limit, quiet).await;
+        }
+    }
+
+    /// Sleeps until `event` or a stop, at most so long.
+    pub(crate) async fn pause_until(&self, limit: std::time::Duration, event: impl Future<Output = ()>) {
+        let stop = self.stop_begun.wait();
+        if !self.is_stopping() {
+            let _ = self.ring.timeout(limit, select(pin!(event), pin!(stop))).await;
         }
     }
 

@@ -54,7 +54,7 @@ impl Removal {
             remove_log(osd, pool, pg).await?;
             return Ok(true);
         }
-        let gone = |pool: u32| pool <= map.pool_id_max && map.pool(pool).is_none();
+        let gone = |pool: u32| pool != limits::OWN_POOL && pool <= map.pool_id_max && map.pool(pool).is_none();
         let Some((pool, pg)) = osd.store().list_pgs().await?.into_iter().find(|(pool, _)| gone(*pool)) else {
             return Ok(false);
         };

@@ -143,6 +143,20 @@ impl Slice {
         if Rc::strong_count(self.window.allocation()) == 1 { Ok(Buffer { window: self.window }) } else { Err(self) }
     }
 
+    /// The window with zeros behind its bytes, `len` in all; gives it back if something else shares the allocation, or ends before.
+    pub fn zero_extended(mut self, len: usize) -> Result<Slice, Slice> {
+        assert!(len >= self.window.len, "a window of {} bytes extended to {len}", self.window.len);
+        let allocation = self.window.allocation();
+        let offset = self.window.start.as_ptr() as usize - allocation.start().as_ptr() as usize;
+        if Rc::strong_count(allocation) != 1 || len > allocation.capacity() - offset {
+            return Err(self);
+        }
+        let old = std::mem::replace(&mut self.window.len, len);
+        let mut buffer = Buffer { window: self.window };
+        buffer[old..].fill(0);
+        Ok(buffer.freeze())
+    }
+
     pub(crate) fn is_registered(&self) -> bool {
         self.window.allocation().is_registered()
     }
@@ -212,6 +226,23 @@ mod tests {
         drop(half);
         let mut buffer = slice.try_unique().expect("it is the last");
         buffer[0] = 1;
+    }
+
+    #[test]
+    fn only_the_last_window_is_extended_and_only_within_its_memory() {
+        let pool = Pool::on_heap();
+        let mut buffer = pool.buffer(2 * BLOCK);
+        buffer.fill(9);
+        buffer.truncate(BLOCK + 100);
+        let slice = buffer.freeze();
+        let shared = slice.clone();
+        let slice = slice.zero_extended(2 * BLOCK).expect_err("a clone shares it");
+        drop(shared);
+        let slice = slice.slice(100..slice.len());
+        let whole = slice.zero_extended(2 * BLOCK - 100).expect("it is the last");
+        assert_eq!(whole.len(), 2 * BLOCK - 100);
+        assert!(whole[..BLOCK].iter().all(|byte| *byte == 9) && whole[BLOCK..].iter().all(|byte| *byte == 0));
+        assert!(whole.zero_extended(1 << 30).is_err());
     }
 
     #[test]

@@ -147,6 +147,14 @@ fn sequence(mut number: u64, depth: usize) -> Vec<Kind> {
     Vec::new()
 }
 
+/// The number of a sequence, whatever depth it is looked for in.
+pub fn number(kinds: &[Kind]) -> u64 {
+    let base = KINDS.len() as u64;
+    let shorter: u64 = (1..kinds.len() as u32).map(|length| base.pow(length)).sum();
+    let place = |kind: &Kind| KINDS.iter().position(|one| one == kind).unwrap_or(0) as u64;
+    shorter + kinds.iter().rev().fold(0, |number, kind| number * base + place(kind))
+}
+
 pub fn sequences(depth: usize) -> u64 {
     (1..=depth as u32).map(|length| (KINDS.len() as u64).pow(length)).sum()
 }

@@ -2,7 +2,13 @@
 //! both, and the enumeration of crash images. The tests themselves are under `tests/` (one file a subject) and `tests/regressions/`.
 
 pub mod crash;
+pub mod hunt;
+pub mod kept_image;
+pub mod lives;
 pub mod model;
 pub mod random;
 pub mod random_work;
+pub mod rot;
 pub mod simulated_store;
+pub mod slow_disk;
+pub mod verdict;

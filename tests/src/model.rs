@@ -34,6 +34,35 @@ pub enum Step {
 }
 
 impl Model {
+    /// Where two of them part, for people.
+    pub fn difference(&self, other: &Model) -> String {
+        let mut text = String::new();
+        let names: std::collections::BTreeSet<&ObjectKey> = self.objects.keys().chain(other.objects.keys()).collect();
+        for name in names {
+            let (Some(a), Some(b)) = (self.objects.get(name), other.objects.get(name)) else {
+                text += &format!("{} is in one only; ", name.name.escape_ascii());
+                continue;
+            };
+            if a == b {
+                continue;
+            }
+            let differ: Vec<usize> = (0..a.data.len().max(b.data.len()).div_ceil(4096))
+                .filter(|block| {
+                    let of = |data: &[u8]| data.iter().skip(block * 4096).take(4096).copied().collect::<Vec<u8>>();
+                    of(&a.data) != of(&b.data)
+                })
+                .collect();
+            text += &format!(
+                "{}: {} and {} bytes, blocks {differ:?} differ, attributes {}; ",
+                name.name.escape_ascii(),
+                a.data.len(),
+                b.data.len(),
+                if (&a.xattrs, &a.omap) == (&b.xattrs, &b.omap) { "equal" } else { "differ" }
+            );
+        }
+        text
+    }
+
     /// Applies a transaction on one object; `false`, and nothing changed, if the store must refuse it.
     pub fn apply(&mut self, object: &ObjectKey, steps: &[Step]) -> bool {
         let mut after = self.clone();

@@ -52,6 +52,7 @@ fn step(random: &mut Random) -> Step {
         10 => Step::Zero { offset: offset(random), length: length(random) as u64 },
         11 => Step::Truncate { size: offset(random) },
         12 => Step::Remove,
+        13 if random.chance(60) => whole_clone(&key(random), random),
         13 => Step::CloneRange {
             source: key(random),
             source_offset: offset(random),
@@ -70,6 +71,14 @@ fn step(random: &mut Random) -> Step {
         18 => Step::RemoveOmap { key: name },
         _ => Step::ClearOmap,
     }
+}
+
+/// A range with whole blocks in the same place, so that they can be shared.
+fn whole_clone(source: &ObjectKey, random: &mut Random) -> Step {
+    let block = 4096 * if random.chance(60) { 0 } else { random.below(12) };
+    let target = if random.chance(80) { block } else { 4096 * random.below(12) };
+    let length = if random.chance(50) { 100_000 } else { length(random) as u64 };
+    Step::CloneRange { source: source.clone(), source_offset: block, offset: target, length }
 }
 
 /// So small that data comes and goes.
@@ -97,19 +106,30 @@ async fn submit(
     random: &mut Random,
 ) -> Option<(usize, Commit)> {
     let object = key(random);
-    let steps: Vec<Step> = (0..1 + random.below(3)).map(|_| step(random)).collect();
-    let mut transaction = store.begin(&model::objects_of(&object, &steps)).await;
-    model::stage(ring, &mut transaction, &object, &steps);
+    let mut parts: Vec<(ObjectKey, Vec<Step>)> = Vec::new();
+    if random.chance(15) {
+        // What a snapshot is: the head is kept under another name, and written to, or even removed, at once.
+        let (head, snapshot) = (object.clone(), key(random));
+        parts.push((snapshot, vec![whole_clone(&head, random)]));
+        parts.push((head, vec![if random.chance(85) { step(random) } else { Step::Remove }]));
+    } else {
+        parts.push((object, (0..1 + random.below(3)).map(|_| step(random)).collect()));
+    }
+    let names: Vec<ObjectKey> = parts.iter().flat_map(|(object, steps)| model::objects_of(object, steps)).collect();
+    let mut transaction = store.begin(&names).await;
+    for (object, steps) in &parts {
+        model::stage(ring, &mut transaction, object, steps);
+    }
     let placement = if random.chance(80) { Placement::Hot } else { Placement::Base };
     let mut after = history.borrow().newest().clone();
-    let accepted = after.apply(&object, &steps);
+    let accepted = parts.iter().all(|(object, steps)| after.apply(object, steps));
     let outcome = match transaction.prepare(placement).await {
         Ok(prepared) => prepared.submit().await,
         Err(error) => Err(error),
     };
     match outcome {
         Ok(commit) => {
-            assert!(accepted, "the store took what the model refuses: {object:?} {steps:?}");
+            assert!(accepted, "the store took what the model refuses: {parts:?}");
             let mut history = history.borrow_mut();
             history.states.push(after);
             Some((history.states.len() - 1, commit))
@@ -125,7 +145,12 @@ async fn submit(
 async fn movers(store: &Store, random: &mut Random) {
     let (hot, _) = store.list_hot((0, ObjectId(0)), 100).await.expect("list_hot");
     let objects: Vec<ObjectId> = hot.iter().filter(|_| random.chance(60)).map(|change| change.object).collect();
-    match random.below(3) {
+    match random.below(4) {
+        3 => {
+            if let Err(error) = store.rewrite(&key(random)).await {
+                assert!([2, 16, 28].contains(&error.errno()), "{error}");
+            }
+        }
         0 => {
             if let Err(error) = store.flush(&objects, POOL).await {
                 assert_eq!(error.errno(), 28, "{error}");
@@ -185,7 +210,8 @@ async fn work(ring: Ring, store: Store, history: Rc<RefCell<History>>, mut rando
                     task.await;
                 }
                 let found = Model::of(&store).await.expect("healthy disks");
-                assert!(found == *history.borrow().newest(), "the store differs from the model");
+                let difference = found.difference(history.borrow().newest());
+                assert!(difference.is_empty(), "the store differs from the model: {difference}");
             }
         }
     }
@@ -236,6 +262,17 @@ pub fn run(seed: u64, shape: Shape) {
                 *history = History { states: vec![found], durable: 0 };
             }
             sim.power_cut();
+            while random.chance(30) {
+                // And again, while the store opens.
+                let ring = sim.ring();
+                let opening = ring.spawn({
+                    let ring = ring.clone();
+                    async move { simulated::open(&ring, shape).await.map(drop) }
+                });
+                sim.world.run_for(Duration::from_micros(random.below(8_000)));
+                drop(opening);
+                sim.power_cut();
+            }
         } else {
             sim.world.block_on(async {
                 task.await;

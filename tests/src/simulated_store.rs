@@ -21,6 +21,9 @@ pub struct Shape {
 impl Shape {
     pub const SMALL_TIERED: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 4 << 20, wal_bytes: 256 << 10 };
     pub const SMALL_PLAIN: Shape = Shape { base_bytes: 8 << 20, hot_bytes: 0, wal_bytes: 256 << 10 };
+    /// The log leaves so little room for data that what is freed is soon written over.
+    pub const TIGHT_TIERED: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 4 << 20, wal_bytes: 740 * 4096 };
+    pub const TIGHT_PLAIN: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 0, wal_bytes: 740 * 4096 };
 }
 
 pub struct SimulatedStore {
@@ -31,22 +34,20 @@ pub struct SimulatedStore {
     pub process: Process,
 }
 
-fn info(size: u64) -> DeviceInfo {
-    DeviceInfo {
-        kind: DeviceKind::Block,
-        size,
-        sector_size: 512,
-        rotational: false,
-        volatile_cache: true,
-        discard: true,
-    }
+fn info(size: u64, discard: bool) -> DeviceInfo {
+    DeviceInfo { kind: DeviceKind::Block, size, sector_size: 512, rotational: false, volatile_cache: true, discard }
 }
 
 impl SimulatedStore {
     pub fn new(seed: u64, shape: Shape) -> SimulatedStore {
+        SimulatedStore::on_disks(seed, shape, true)
+    }
+
+    /// Without discard nothing is left on the disks but what was written there.
+    pub fn on_disks(seed: u64, shape: Shape, discard: bool) -> SimulatedStore {
         let world = World::new(seed);
-        let base = world.add_disk("/sim/base", info(shape.base_bytes));
-        let hot = (shape.hot_bytes > 0).then(|| world.add_disk("/sim/hot", info(shape.hot_bytes)));
+        let base = world.add_disk("/sim/base", info(shape.base_bytes, discard));
+        let hot = (shape.hot_bytes > 0).then(|| world.add_disk("/sim/hot", info(shape.hot_bytes, discard)));
         let process = world.process("osd.0-1", IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)));
         SimulatedStore { world, base, hot, processes: 1, process }
     }

@@ -163,6 +163,25 @@ fn an_object_that_ends_within_a_block_is_shared_to_its_end() {
     });
 }
 
+/// Found by the random model, seed 133: what was shared was the block that the small object did not have.
+#[test]
+fn a_small_object_that_grows_and_is_cloned_in_one_transaction_is_copied() {
+    with_store(async |ring, store| {
+        let old = pattern(6, 1700);
+        put(&ring, &store, "small", 0, &old, Placement::Hot).await;
+        let steps = [
+            Step::Write { offset: 2 * BLOCK, data: pattern(7, BLOCK) },
+            Step::CloneRange { source: object("small"), source_offset: 0, offset: 4 * BLOCK, length: 3 * BLOCK },
+        ];
+        simulated::transact(&ring, &store, &object("small"), &steps, Placement::Hot).await.expect("written");
+        let mut grown = old;
+        grown.resize(2 * BLOCK as usize, 0);
+        grown.extend(pattern(7, BLOCK));
+        let whole = [&grown[..], &[0; BLOCK as usize], &grown[..]].concat();
+        assert!(data(&store, "small").await == whole);
+    });
+}
+
 #[test]
 fn an_object_of_two_kibibytes_takes_no_blocks() {
     with_store(async |ring, store| {

@@ -73,6 +73,7 @@ impl Cluster {
             cluster_address: loopback(),
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
+            scrub: Default::default(),
             osds: vec![OsdDevices {
                 id: 0,
                 base: self.folder.path().join("base"),

@@ -10,6 +10,7 @@ use super::leaf::Leaf;
 use super::node::{Body, Child, Inner, Node, NodePointer};
 use crate::allocator::Run;
 use crate::limits::{DIRTY_NODE_BYTES_MAX, DIRTY_NODE_BYTES_MIN, DIRTY_NODE_SHARE, NODE_BYTES, TREE_LEVELS_MAX};
+use std::cmp::Reverse;
 use std::rc::Rc;
 
 /// A node that has to be loaded first.
@@ -217,6 +218,42 @@ impl Tree {
                         return Ok(false);
                     }
                 }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Calls `f` for each node that has a place on disk, with its lowest key, its level and its place: in order of the lowest keys, parents
+    /// before children, from the first that does not come before `from`, until it says false. Only inner nodes have to be in memory. It may
+    /// have been called before a [`Missing`] comes back.
+    pub fn nodes(&self, from: (&[u8], u8), mut f: impl FnMut(&[u8], u8, &NodePointer) -> bool) -> Result<(), Missing> {
+        let level = Self::node(&self.root)?.level();
+        Self::nodes_below(&self.root, &[], level, from, &mut f).map(drop)
+    }
+
+    fn nodes_below(
+        child: &Rc<Child>,
+        low: &[u8],
+        level: u8,
+        from: (&[u8], u8),
+        f: &mut dyn FnMut(&[u8], u8, &NodePointer) -> bool,
+    ) -> Result<bool, Missing> {
+        if (low, Reverse(level)) >= (from.0, Reverse(from.1))
+            && let Some(pointer) = child.pointer.get()
+            && !f(low, level, &pointer)
+        {
+            return Ok(false);
+        }
+        if level == 0 {
+            return Ok(true);
+        }
+        let node = Self::node(child)?;
+        let Body::Inner(inner) = &node.body else { return Ok(true) };
+        let first = inner.children.partition_point(|(low, _)| &**low < from.0).saturating_sub(1);
+        for (index, (key, below)) in inner.children.iter().enumerate().skip(first) {
+            let low = if index == 0 { low } else { key };
+            if !Self::nodes_below(below, low, level - 1, from, f)? {
+                return Ok(false);
             }
         }
         Ok(true)

@@ -2,11 +2,12 @@
 
 use crate::arguments::{Application, Command, Global, Osd, Pg, Pool, Tier};
 use crate::connection::with_client;
-use crate::{drain, iostat, plain};
+use crate::{deep_scrub, drain, iostat, plain};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine};
+use basalt_net::message::object::OsdCommand;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
         Osd::Stat => say(client, output, AdminCommand::OsdStat).await,
         Osd::Ls => say(client, output, AdminCommand::OsdLs).await,
         Osd::Map { pool, name } => say(client, output, AdminCommand::OsdMap { pool, name: name.into_vec() }).await,
+        Osd::DeepScrub { osd } => deep_scrub::run(client, output, osd).await,
         Osd::Set { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: true }).await,
         Osd::Unset { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: false }).await,
         Osd::SetNearfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::NearFull, ratio)).await,
@@ -101,6 +103,22 @@ pub async fn ask(client: &Client, command: AdminCommand) -> Result<Answer> {
     let document = serde_json::from_str(&json)
         .map_err(|error| Failure::new(libc::EBADMSG, format!("the monitor's answer is no JSON document: {error}")))?;
     Ok(Answer { message, document })
+}
+
+/// The ids of all OSDs.
+pub async fn osds(client: &Client) -> Result<Vec<u32>> {
+    serde_json::from_value(ask(client, AdminCommand::OsdLs).await?.document)
+        .map_err(|error| Failure::new(libc::EBADMSG, format!("the monitor's list of OSDs is odd: {error}")))
+}
+
+/// Asks one OSD itself; a refusal is a failure with its words.
+pub async fn tell(client: &Client, osd: u32, command: OsdCommand) -> Result<Value> {
+    let reply = client.osd_command(osd, command).await?;
+    if reply.errno != 0 {
+        return Err(Failure::new(reply.errno, reply.message).while_doing(format_args!("osd.{osd}")));
+    }
+    serde_json::from_str(&reply.json)
+        .map_err(|error| Failure::new(libc::EBADMSG, format!("osd.{osd}'s answer is no JSON document: {error}")))
 }
 
 /// For answers that are tables to people.

@@ -250,6 +250,12 @@ pub enum Osd {
     Ls,
     /// Where an object is.
     Map { pool: String, name: OsString },
+    /// Compares everything on an OSD with its checksums, now; what is found is in `health detail`.
+    DeepScrub {
+        /// `0`, `osd.0`, or `all`.
+        #[arg(value_name = "ID", value_parser = osd_choice)]
+        osd: OsdChoice,
+    },
     /// Sets a flag of the whole cluster: noscrub, nodeep-scrub, pause, noout and others.
     Set { flag: String },
     /// Takes a flag back.
@@ -273,6 +279,26 @@ pub enum Osd {
     Pool(Pool),
     #[command(subcommand)]
     Tier(Tier),
+}
+
+/// Which OSDs a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OsdChoice {
+    One(u32),
+    All,
+}
+
+fn osd_choice(word: &str) -> Result<OsdChoice, String> {
+    match word {
+        "all" | "any" | "*" => Ok(OsdChoice::All),
+        _ => {
+            let digits = word.strip_prefix("osd.").unwrap_or(word);
+            digits
+                .parse()
+                .map(OsdChoice::One)
+                .map_err(|_| "an OSD is named as 0 or osd.0, and all of them as all".into())
+        }
+    }
 }
 
 #[derive(Subcommand, Debug)]

@@ -1,6 +1,6 @@
 //! `osd tier drain`: tells every OSD to empty its hot slice of a pool, and waits until it is done.
 
-use crate::administration::ask;
+use crate::administration::{ask, osds, tell};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
@@ -27,8 +27,7 @@ struct Left {
 
 pub async fn run(client: &Client, output: &mut Output, pool_name: &str, timeout: Duration) -> Result<()> {
     let pool = client.pool(pool_name).await?;
-    let osds: Vec<u32> = serde_json::from_value(ask(client, AdminCommand::OsdLs).await?.document)
-        .map_err(|error| Failure::new(libc::EBADMSG, format!("the monitor's list of OSDs is odd: {error}")))?;
+    let osds = osds(client).await?;
     let begun = client.ring().now();
     let bar = if output.format().shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     for osd in &osds {
@@ -74,15 +73,6 @@ async fn wait_for_monitor(client: &Client, pool: &str) -> Result<()> {
         client.ring().sleep(POLL).await;
     }
     Ok(())
-}
-
-async fn tell(client: &Client, osd: u32, command: OsdCommand) -> Result<Value> {
-    let reply = client.osd_command(osd, command).await?;
-    if reply.errno != 0 {
-        return Err(Failure::new(reply.errno, reply.message).while_doing(format_args!("osd.{osd}")));
-    }
-    serde_json::from_str(&reply.json)
-        .map_err(|error| Failure::new(libc::EBADMSG, format!("osd.{osd}'s answer is no JSON document: {error}")))
 }
 
 /// From one OSD's tier figures, an entry a pool by the pool's number.

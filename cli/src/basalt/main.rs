@@ -4,6 +4,7 @@ mod administration;
 mod arguments;
 mod bench;
 mod connection;
+mod deep_scrub;
 mod drain;
 mod iostat;
 mod obj;

@@ -36,7 +36,9 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Checks a store that no daemon has open; prints one line a fault and exits with 1 if there is any.
+    /// Checks a store that no daemon has open; prints one line a fault and exits with 1 if there is any left.
+    ///
+    /// With --format json: one document with faults[] and repaired[], each of a kind and a message, and what was counted.
     Fsck {
         #[arg(long, value_name = "DEVICE")]
         base: PathBuf,
@@ -45,6 +47,10 @@ pub enum Command {
         /// Reads all data too, and checks it against its checksums.
         #[arg(long)]
         deep: bool,
+        /// Frees what nothing refers to, and makes damaged allocation maps anew. Nothing else is written, and nothing at all where more
+        /// than the maps is damaged.
+        #[arg(long)]
+        repair: bool,
     },
 }
 

@@ -10,6 +10,7 @@ mod service;
 mod signals;
 
 use arguments::{Arguments, Command};
+use basalt_blockstore::fsck::FsckOptions;
 use basalt_cli::command_line;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
@@ -29,7 +30,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Mon(role) => roles::monitor(&config(&role.config)?),
         Command::Osd(role) => roles::osd(&config(&role.config)?),
         Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
-        Command::Fsck { base, hot, deep } => fsck::run(&base, hot.as_deref(), deep, arguments.format),
+        Command::Fsck { base, hot, deep, repair } => {
+            fsck::run(&base, hot.as_deref(), FsckOptions { deep, repair }, arguments.format)
+        }
     }
 }
 

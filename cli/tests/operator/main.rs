@@ -8,11 +8,13 @@ mod bad_files;
 // The other tests use the rest of it.
 #[allow(dead_code)]
 mod dev_cluster;
+mod fsck_repair;
 mod full;
 mod hostile_bytes;
 mod kills;
 mod loop_device;
 mod raw_devices;
+mod scrub;
 mod site;
 mod slow_base;
 mod wrong_devices;

@@ -35,6 +35,8 @@ struct Osd {
     cluster_address: Spanned<String>,
     memory_target: Option<Spanned<Size>>,
     max_object_size: Option<Spanned<Size>>,
+    osd_scrub_bytes_per_second: Option<Spanned<Size>>,
+    osd_deep_scrub_interval: Option<Spanned<String>>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
 }
@@ -172,8 +174,33 @@ impl Reader<'_> {
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
             memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
             devices,
         })
+    }
+
+    fn scrub(
+        &self,
+        bytes_per_second: Option<&Spanned<Size>>,
+        interval: Option<&Spanned<String>>,
+    ) -> Result<ScrubSettings, ConfigError> {
+        let mut settings = ScrubSettings::default();
+        if let Some(size) = bytes_per_second {
+            settings.bytes_per_second =
+                Some(self.size("osd_scrub_bytes_per_second", size, limits::SCRUB_BYTES_PER_SECOND_MIN)?);
+        }
+        if let Some(text) = interval {
+            let parsed = quantity::parse_duration(text.get_ref());
+            settings.interval =
+                parsed.map_err(|problem| self.error(text, format_args!("osd_deep_scrub_interval: {problem}")))?;
+            if settings.interval < limits::SCRUB_INTERVAL_MIN {
+                let least = limits::SCRUB_INTERVAL_MIN.as_secs();
+                let problem =
+                    format_args!("osd_deep_scrub_interval is '{}'; at least {least}s is needed", text.get_ref());
+                return Err(self.error(text, problem));
+            }
+        }
+        Ok(settings)
     }
 
     fn device(&self, device: Device, others: &[OsdDevice]) -> Result<OsdDevice, ConfigError> {
@@ -252,6 +279,14 @@ pub(super) fn to_toml(config: &Config) -> String {
         osd.insert("cluster_address".into(), text(&section.cluster_address));
         osd.insert("memory_target".into(), text(&section.memory_target));
         osd.insert("max_object_size".into(), text(&section.max_object_size));
+        let defaults = ScrubSettings::default();
+        if let Some(bytes) = section.scrub.bytes_per_second {
+            osd.insert("osd_scrub_bytes_per_second".into(), text(&bytes));
+        }
+        if section.scrub.interval != defaults.interval {
+            let milliseconds = format_args!("{}ms", section.scrub.interval.as_millis()).to_string();
+            osd.insert("osd_deep_scrub_interval".into(), text(&milliseconds));
+        }
         let devices = section.devices.iter().map(|device| {
             let mut entry = Table::new();
             entry.insert("id".into(), Value::Integer(i64::from(device.id)));

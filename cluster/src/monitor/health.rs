@@ -73,9 +73,9 @@ fn add(
 
 fn check_osds(view: &View<'_>, checks: &mut Checks) {
     use Severity::{Error, Warning};
-    let (mut down, mut faulty, mut rotten) = (vec![], vec![], vec![]);
+    let (mut down, mut faulty, mut rotten, mut scrubbed) = (vec![], vec![], vec![], vec![]);
     let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
-    let mut errors = 0u64;
+    let (mut errors, mut scrub_errors) = (0u64, 0u64);
     // Up and down OSDs of each host.
     let mut hosts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for osd in view.map.osds.iter().filter(|osd| osd.exists) {
@@ -94,9 +94,10 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
             Fullness::Full => full.push(format!("osd.{id} is full at {percent:.0}%")),
         }
         if !report.fault.is_empty() {
-            let fault: String = report.fault.chars().filter(|character| !character.is_control()).take(512).collect();
-            faulty.push(format!("osd.{id}: {fault}"));
+            faulty.push(format!("osd.{id}: {}", one_line(&report.fault)));
         }
+        scrub_errors = scrub_errors.saturating_add(report.scrub.errors);
+        scrubbed.extend(report.scrub.findings.iter().map(|finding| format!("osd.{id}: {}", one_line(finding))));
         if report.checksum_errors > 0 {
             errors = errors.saturating_add(report.checksum_errors);
             rotten.push(format!("osd.{id} had {} checksum errors since its start", report.checksum_errors));
@@ -118,6 +119,16 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
     add(checks, "OSD_CHECKSUM_ERRORS", Warning, rotten, |count| {
         format!("{errors} checksum error(s) on {count} osd(s)")
     });
+    if scrub_errors > 0 {
+        let summary = format!("{scrub_errors} scrub errors");
+        let count = usize::try_from(scrub_errors).unwrap_or(usize::MAX);
+        checks.insert("OSD_SCRUB_ERRORS", Check { severity: Error, summary, count, detail: scrubbed });
+    }
+}
+
+/// An OSD's words, such that they can't look like others'.
+fn one_line(words: &str) -> String {
+    words.chars().filter(|character| !character.is_control()).take(limits::REPORTED_CHARS_MAX).collect()
 }
 
 fn check_groups(view: &View<'_>, checks: &mut Checks) {

@@ -108,6 +108,7 @@ impl Reports {
         report.pools.truncate(limits::POOL_COUNT_MAX);
         report.pools.sort_by_key(|pool| pool.pool);
         report.pools.dedup_by_key(|pool| pool.pool);
+        report.scrub.findings.truncate(limits::HEALTH_DETAIL_MAX);
         let Some(known) = self.by_osd.get_mut(&report.osd) else {
             let since = Some((now, report.pools.clone()));
             self.by_osd.insert(report.osd, OsdFigures { arrived: now, report, since, rates: BTreeMap::new() });

@@ -133,8 +133,11 @@ pub fn report(osd: u32) -> OsdReport {
         base_promised_bytes: 1 << 30,
         hot_total_bytes: 1 << 34,
         hot_used_bytes: 0,
+        index_bytes: 0,
+        log_bytes: 0,
         fault: String::new(),
         checksum_errors: 0,
+        scrub: ScrubReport::default(),
         pools: vec![],
     }
 }

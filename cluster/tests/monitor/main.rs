@@ -6,3 +6,4 @@ mod durability;
 mod full;
 mod harness;
 mod liveness;
+mod space;

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::message::monitor::{AdminCommand, MonitorReply, MonitorRequest, OsdReport, PoolReport};
+use crate::message::monitor::{AdminCommand, MonitorReply, MonitorRequest, OsdReport, PoolReport, ScrubReport};
 use crate::message::object::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -184,8 +184,11 @@ fn nested_messages_survive_the_wire() {
         base_promised_bytes: 8,
         hot_total_bytes: 1,
         hot_used_bytes: 2,
+        index_bytes: 3,
+        log_bytes: 4,
         fault: "flush failed".into(),
         checksum_errors: 1,
+        scrub: ScrubReport { findings: vec!["one".into(); 2], ..ScrubReport::default() },
         pools: vec![PoolReport { pool: 1, ..PoolReport::default() }; 3],
     };
     for message in [

@@ -23,7 +23,7 @@ pub enum MonitorReply {
     Command { tag: u64, reply: CommandReply },
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[rkyv(derive(Debug))]
 pub struct OsdBoot {
     pub osd: u32,
@@ -36,7 +36,7 @@ pub struct OsdBoot {
     pub rotational: bool,
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[rkyv(derive(Debug))]
 pub struct OsdReport {
     pub osd: u32,
@@ -47,10 +47,31 @@ pub struct OsdReport {
     pub base_promised_bytes: u64,
     pub hot_total_bytes: u64,
     pub hot_used_bytes: u64,
+    /// Of the index, omap included, and of the log: on the hot device where there is one.
+    pub index_bytes: u64,
+    pub log_bytes: u64,
     /// Non-empty if the store is fenced or misbehaves.
     pub fault: String,
     pub checksum_errors: u64,
+    pub scrub: ScrubReport,
     pub pools: Vec<PoolReport>,
+}
+
+/// What an OSD's last pass over its store found, and how far the one under way is.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[rkyv(derive(Debug))]
+pub struct ScrubReport {
+    /// Found damaged and not repaired: by the last pass that ended, and beyond that by the one under way.
+    pub errors: u64,
+    /// The first of them, a line each.
+    pub findings: Vec<String>,
+    /// Repaired since the OSD's start.
+    pub repaired: u64,
+    pub is_running: bool,
+    /// What the pass under way, or else the last one, has read since the OSD's start.
+    pub pass_bytes: u64,
+    /// When the last pass ended, in seconds since 1970.
+    pub finished_unix_s: u64,
 }
 
 /// One OSD's figures for one pool. Counters count since the OSD's start; sizes are now.

@@ -187,6 +187,8 @@ pub enum OsdCommand {
     TierStatus,
     /// JSON of the store's counters.
     StoreStatus,
+    /// Compare everything in the store with its checksums, from the beginning and now; the reply comes at once.
+    DeepScrub,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

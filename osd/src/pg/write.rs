@@ -283,10 +283,12 @@ impl Payload {
     /// `None` for no bytes.
     fn take(&mut self, length: u64) -> Option<Slice> {
         let length = usize::try_from(length).ok().filter(|length| *length > 0)?;
-        let slice = self.slice.as_ref()?;
+        let slice = self.slice.take()?;
         let end = self.position + length;
         let taken = slice.slice(self.position..end);
         self.position = end;
+        // The last to take has the memory for itself: the store pads it there to a whole block.
+        self.slice = (end < slice.len()).then_some(slice);
         Some(taken)
     }
 }

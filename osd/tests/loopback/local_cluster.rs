@@ -93,6 +93,7 @@ impl LocalCluster {
             cluster_address: any,
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
+            scrub: Default::default(),
             osds: (0..self.osds)
                 .map(|id| OsdDevices {
                     id,

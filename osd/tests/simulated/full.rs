@@ -100,7 +100,7 @@ fn a_full_osd_takes_only_what_frees_until_there_is_room_again() {
 
 #[test]
 fn a_full_tiered_osd_takes_only_what_frees_until_there_is_room_again() {
-    full_and_free_again(32, ClusterOptions { base_bytes: 64 << 20, hot_bytes: 32 << 20, max_object_size: 16 << 20 });
+    full_and_free_again(32, ClusterOptions { base_bytes: 64 << 20, hot_bytes: 32 << 20, ..ClusterOptions::default() });
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod operations;
 mod peer;
 mod pools;
 mod restart;
+mod scrub;
 mod simulated_cluster;
 mod tiering;

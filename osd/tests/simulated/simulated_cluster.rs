@@ -3,7 +3,7 @@
 use crate::monitor::Monitor;
 use crate::peer::Peer;
 use basalt_blockstore::{Devices, FormatOptions, Store};
-use basalt_cluster::config::BaseModel;
+use basalt_cluster::config::{BaseModel, ScrubSettings};
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_osd::{HostConfig, OsdDevices, RingHost};
@@ -40,11 +40,17 @@ pub struct ClusterOptions {
     /// 0: none.
     pub hot_bytes: u64,
     pub max_object_size: u64,
+    pub scrub: ScrubSettings,
 }
 
 impl Default for ClusterOptions {
     fn default() -> ClusterOptions {
-        ClusterOptions { base_bytes: 256 << 20, hot_bytes: 0, max_object_size: 16 << 20 }
+        ClusterOptions {
+            base_bytes: 256 << 20,
+            hot_bytes: 0,
+            max_object_size: 16 << 20,
+            scrub: ScrubSettings::default(),
+        }
     }
 }
 
@@ -124,6 +130,7 @@ impl SimulatedCluster {
             cluster_address: SocketAddr::new(HOST, 6801),
             memory_target: 64 << 20,
             max_object_size: self.options.max_object_size,
+            scrub: self.options.scrub,
             osds: vec![OsdDevices {
                 id: OSD,
                 base: PathBuf::from("base"),

@@ -6,8 +6,9 @@ use basalt_net::message::monitor::PoolReport;
 use basalt_net::message::object::OsdCommand;
 use std::time::Duration;
 
-const TIERED: ClusterOptions =
-    ClusterOptions { base_bytes: 512 << 20, hot_bytes: 128 << 20, max_object_size: 16 << 20 };
+fn tiered() -> ClusterOptions {
+    ClusterOptions { base_bytes: 512 << 20, hot_bytes: 128 << 20, ..ClusterOptions::default() }
+}
 
 fn report(cluster: &SimulatedCluster) -> PoolReport {
     cluster.with_osd(|osd| {
@@ -45,7 +46,7 @@ async fn writeback(cluster: &SimulatedCluster) {
 
 #[test]
 fn writes_land_hot_and_a_drain_brings_them_to_base() {
-    let cluster = SimulatedCluster::new(21, TIERED);
+    let cluster = SimulatedCluster::new(21, tiered());
     cluster.world.block_on(async {
         writeback(&cluster).await;
         let peer = cluster.peer().await;
@@ -62,7 +63,7 @@ fn writes_land_hot_and_a_drain_brings_them_to_base() {
 
 #[test]
 fn dirty_data_does_not_get_older_than_its_bound() {
-    let cluster = SimulatedCluster::new(22, TIERED);
+    let cluster = SimulatedCluster::new(22, tiered());
     cluster.world.block_on(async {
         writeback(&cluster).await;
         cluster.set("cache_max_dirty_age", "30").await;
@@ -78,7 +79,7 @@ fn dirty_data_does_not_get_older_than_its_bound() {
 
 #[test]
 fn more_than_the_tier_holds_can_be_written_and_read() {
-    let cluster = SimulatedCluster::new(23, TIERED);
+    let cluster = SimulatedCluster::new(23, tiered());
     cluster.world.block_on(async {
         writeback(&cluster).await;
         cluster.set("target_max_bytes", "16M").await;
@@ -94,7 +95,7 @@ fn more_than_the_tier_holds_can_be_written_and_read() {
 
 #[test]
 fn reads_that_return_are_promoted() {
-    let cluster = SimulatedCluster::new(24, TIERED);
+    let cluster = SimulatedCluster::new(24, tiered());
     cluster.world.block_on(async {
         cluster.set("cache_mode", "none").await;
         let peer = cluster.peer().await;
@@ -116,7 +117,7 @@ fn reads_that_return_are_promoted() {
 
 #[test]
 fn a_restart_learns_what_is_hot() {
-    let cluster = SimulatedCluster::new(25, TIERED);
+    let cluster = SimulatedCluster::new(25, tiered());
     cluster.world.block_on(async {
         writeback(&cluster).await;
         let peer = cluster.peer().await;

@@ -1,5 +1,10 @@
 //! A simulated disk: what reads see, what is durable, and the writes between the two.
 
+mod handle;
+mod operation;
+
+pub(crate) use handle::OpenDisk;
+
 use super::faults::{Faults, FlushFault, ReadFault, WriteFault};
 use super::image::Image;
 use super::power_failure::Supply;
@@ -9,18 +14,14 @@ use super::world::{Event, Shared};
 use super::{DiskEvent, Recording, crash};
 use crate::device::{DeviceInfo, DeviceOptions};
 use crate::limits::SIMULATED_CACHE_BYTES_MAX;
-use crate::local::{OnceSender, once};
-use crate::{Buffer, Slice};
+use operation::{Kind, Operation, Reply};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 const MICROSECOND: u64 = 1000;
-/// The pieces a discard is made of, each of which reads as its own kind of leftover.
-const DISCARD_PIECE: u64 = 1 << 20;
 
 pub(crate) struct DiskState {
     path: PathBuf,
@@ -58,74 +59,6 @@ pub(super) struct CachedWrite {
     number: u64,
     pub(super) offset: u64,
     pub(super) data: Rc<[u8]>,
-}
-
-struct Operation {
-    /// Keeps the device open until the operation is over.
-    device: Rc<OpenDisk>,
-    kind: Kind,
-}
-
-enum Kind {
-    Read { offset: u64, buffer: Buffer, fault: Option<ReadFault>, reply: OnceSender<(io::Result<()>, Buffer)> },
-    Write { write: u64, offset: u64, data: Rc<[u8]>, fault: Option<WriteFault>, reply: Rc<RefCell<Reply>> },
-    Flush { covers: u64, fault: Option<FlushFault>, reply: OnceSender<io::Result<()>> },
-}
-
-impl Kind {
-    /// What it touches; a flush everything.
-    fn range(&self) -> Range<u64> {
-        match self {
-            Kind::Read { offset, buffer, .. } => *offset..offset + buffer.len() as u64,
-            Kind::Write { offset, data, .. } => *offset..offset + data.len() as u64,
-            Kind::Flush { .. } => 0..u64::MAX,
-        }
-    }
-}
-
-/// One answer for the writes that a discard is made of.
-struct Reply {
-    outstanding: usize,
-    result: io::Result<()>,
-    sender: Option<OnceSender<io::Result<()>>>,
-}
-
-impl Reply {
-    fn settle(reply: &Rc<RefCell<Reply>>, result: io::Result<()>) {
-        let sender = {
-            let mut reply = reply.borrow_mut();
-            if result.is_err() {
-                reply.result = result;
-            }
-            reply.outstanding -= 1;
-            if reply.outstanding > 0 {
-                return;
-            }
-            let result = std::mem::replace(&mut reply.result, Ok(()));
-            reply.sender.take().map(|sender| (sender, result))
-        };
-        if let Some((sender, result)) = sender {
-            sender.send(result);
-        }
-    }
-}
-
-/// An open handle. The device is closed with its last clone and last operation.
-pub(crate) struct OpenDisk {
-    disk: Rc<DiskState>,
-    host: Weak<Host>,
-    epoch: u64,
-    write: bool,
-    exclusive: bool,
-}
-
-impl Drop for OpenDisk {
-    fn drop(&mut self) {
-        let mut inner = self.disk.inner.borrow_mut();
-        if self.exclusive && inner.epoch == self.epoch {
-            inner.exclusive = false;
-        }
-    }
 }
 
 fn errno(code: i32) -> io::Error {
@@ -174,7 +107,7 @@ impl DiskState {
             inner.exclusive = true;
         }
         let (write, exclusive, epoch) = (options.write, options.exclusive, inner.epoch);
-        Ok(Rc::new(OpenDisk { disk: self.clone(), host: Rc::downgrade(host), epoch, write, exclusive }))
+        Ok(Rc::new(OpenDisk::new(self, host, epoch, write, exclusive)))
     }
 
     fn submit(self: &Rc<Self>, shared: &Shared, latency: u64, operation: Operation) {
@@ -305,7 +238,7 @@ impl DiskState {
 
     /// The operations of a process that is killed: writes that were in flight are done or not, reads are over.
     pub(super) fn end_operations(&self, shared: &Shared, host: &Rc<Host>) {
-        let belongs = |operation: &Operation| std::ptr::eq(operation.device.host.as_ptr(), Rc::as_ptr(host));
+        let belongs = |operation: &Operation| operation.device.belongs_to(host);
         self.end(shared, libc::ECANCELED, belongs);
     }
 
@@ -426,16 +359,6 @@ impl DiskState {
     }
 }
 
-impl Operation {
-    fn fail(self, code: i32) {
-        match self.kind {
-            Kind::Read { buffer, reply, .. } => reply.send((Err(errno(code)), buffer)),
-            Kind::Write { reply, .. } => Reply::settle(&reply, Err(errno(code))),
-            Kind::Flush { reply, .. } => reply.send(Err(errno(code))),
-        }
-    }
-}
-
 impl Inner {
     fn log(&mut self, event: DiskEvent) {
         if let Some((disk, recording)) = &self.recording {
@@ -470,110 +393,5 @@ impl Inner {
         }
         self.log(DiskEvent::Flushed { durable: durable.into() });
         Ok(())
-    }
-}
-
-impl OpenDisk {
-    fn host(&self) -> io::Result<Rc<Host>> {
-        let host = self.host.upgrade().filter(|host| host.is_alive()).ok_or_else(|| errno(libc::ECANCELED))?;
-        let inner = self.disk.inner.borrow();
-        if inner.faults.is_gone() || self.epoch < inner.vanished {
-            return Err(errno(libc::ENODEV));
-        }
-        if inner.epoch != self.epoch {
-            return Err(errno(libc::EIO));
-        }
-        Ok(host)
-    }
-
-    fn writable_host(&self) -> io::Result<Rc<Host>> {
-        if !self.write {
-            return Err(errno(libc::EBADF));
-        }
-        self.host()
-    }
-
-    pub(crate) async fn read(self: &Rc<Self>, offset: u64, buffer: Buffer) -> (io::Result<()>, Buffer) {
-        let host = match self.host() {
-            Ok(host) => host,
-            Err(error) => return (Err(error), buffer),
-        };
-        let (reply, answer) = once();
-        let latency = self.disk.latency(host.shared());
-        let fault = self.disk.with_faults(Faults::next_read);
-        let kind = Kind::Read { offset, buffer, fault, reply };
-        self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
-        match answer.await {
-            Some(answer) => answer,
-            None => std::future::pending().await, // The world is gone.
-        }
-    }
-
-    pub(crate) async fn write(self: &Rc<Self>, offset: u64, data: Slice) -> io::Result<()> {
-        let host = self.writable_host()?;
-        self.write_all(&host, vec![(offset, Rc::from(&*data))]).await
-    }
-
-    async fn write_all(self: &Rc<Self>, host: &Host, pieces: Vec<(u64, Rc<[u8]>)>) -> io::Result<()> {
-        if pieces.is_empty() {
-            return Ok(());
-        }
-        let (sender, answer) = once();
-        let reply = Reply { outstanding: pieces.len(), result: Ok(()), sender: Some(sender) };
-        let reply = Rc::new(RefCell::new(reply));
-        for (offset, data) in pieces {
-            let (write, fault) = {
-                let mut inner = self.disk.inner.borrow_mut();
-                let write = inner.next_write;
-                inner.next_write += 1;
-                inner.log(DiskEvent::WriteSubmitted { write, offset, data: data.clone() });
-                (write, inner.faults.next_write())
-            };
-            let latency = self.disk.latency(host.shared());
-            let kind = Kind::Write { write, offset, data, fault, reply: reply.clone() };
-            self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
-        }
-        drop(reply);
-        answer.await.unwrap_or_else(|| Err(errno(libc::ECANCELED)))
-    }
-
-    pub(crate) async fn flush(self: &Rc<Self>) -> io::Result<()> {
-        let host = self.host()?;
-        let (reply, answer) = once();
-        let (covers, fault) = {
-            let mut inner = self.disk.inner.borrow_mut();
-            (inner.completed, inner.faults.next_flush())
-        };
-        let latency = host.shared().between(100 * MICROSECOND, 2000 * MICROSECOND);
-        let kind = Kind::Flush { covers, fault, reply };
-        self.disk.submit(host.shared(), latency, Operation { device: self.clone(), kind });
-        answer.await.unwrap_or_else(|| Err(errno(libc::ECANCELED)))
-    }
-
-    /// To the disk a discard is a number of writes, each of zeros or of garbage; some of the range it leaves alone.
-    pub(crate) async fn discard(self: &Rc<Self>, offset: u64, length: u64) -> io::Result<()> {
-        let host = self.writable_host()?;
-        if !self.disk.info.discard {
-            return Ok(());
-        }
-        let mut pieces = Vec::new();
-        {
-            let mut random = host.shared().random.borrow_mut();
-            let mut start = offset;
-            while start < offset + length {
-                let end = (offset + length).min((start / DISCARD_PIECE + 1) * DISCARD_PIECE);
-                let mut data = vec![0; (end - start) as usize];
-                match random.below(3) {
-                    0 => pieces.push((start, Rc::from(data))),
-                    1 => {
-                        random.fill(&mut data);
-                        pieces.push((start, Rc::from(data)));
-                    }
-                    _ => {}
-                }
-                start = end;
-            }
-        }
-        self.write_all(&host, pieces).await
     }
 }

@@ -86,7 +86,11 @@ pub fn df(document: &Value) -> String {
     total.extend([String::new(), String::new(), String::new()]);
     table.row(total);
     let [least, most, deviation] = ["/min_var", "/max_var", "/dev"].map(|path| two_decimals(real(summary, path)));
-    format!("{}MIN/MAX VAR: {least}/{most}  STDDEV: {deviation}\n", table.render())
+    let amplification = match summary.get("space_amplification").and_then(Value::as_f64) {
+        Some(times) => format!("SPACE AMPLIFICATION: {times:.2}\n"),
+        None => String::new(),
+    };
+    format!("{}MIN/MAX VAR: {least}/{most}  STDDEV: {deviation}\n{amplification}", table.render())
 }
 
 /// `pools` are the lines of `osd pool ls detail`.

@@ -14,6 +14,7 @@ pub fn dump(document: &Value) -> String {
         right("UP_PRIMARY"),
         left("ACTING"),
         right("ACTING_PRIMARY"),
+        left("DEEP_SCRUB_STAMP"),
     ]);
     for group in list(document, "/pg_map/pg_stats") {
         let set = |key: &str| {
@@ -27,6 +28,7 @@ pub fn dump(document: &Value) -> String {
             signed(group, "/up_primary").to_string(),
             set("acting"),
             signed(group, "/acting_primary").to_string(),
+            text(group, "/last_deep_scrub_stamp").to_owned(),
         ]);
     }
     table.render()

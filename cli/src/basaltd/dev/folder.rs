@@ -101,6 +101,7 @@ impl Folder {
             None => uuid::Builder::from_random_bytes(random()?).into_uuid(),
         };
         let section = before.and_then(|before| before.osd);
+        let scrub = section.as_ref().map(|section| section.scrub).unwrap_or_default();
         let device = section.as_ref().and_then(|section| section.devices.first());
         let base_model = dev.base_model.or(device.map(|device| device.base_model)).unwrap_or(BaseModel::None);
         let host = section.map_or_else(host_name, |section| section.host);
@@ -121,6 +122,7 @@ impl Folder {
                 cluster_address: with_free_port(SocketAddr::from(([127, 0, 1, 1], 0)))?,
                 memory_target: MEMORY_TARGET,
                 max_object_size: OBJECT_SIZE_MAX_DEFAULT,
+                scrub,
                 devices: vec![OsdDevice {
                     id: 0,
                     base: slices.join("base"),

@@ -5,6 +5,7 @@ use crate::map::{Fullness, Osd, PgId};
 use crate::monitor::reports::Usage;
 use crate::object_hash;
 use crate::quantity::{format_age, format_utc};
+use basalt_net::message::monitor::{OsdReport, ScrubReport};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -15,6 +16,45 @@ struct Host<'a> {
     id: i64,
     name: &'a str,
     osds: Vec<&'a Osd>,
+}
+
+/// What takes the space of OSDs, in bytes.
+#[derive(Default)]
+struct Stored {
+    data_bytes: u64,
+    omap_bytes: u64,
+    /// The index without omap, and the log.
+    meta_bytes: u64,
+    /// On both devices, with clean copies on hot and all that the store needs itself.
+    raw_bytes: u64,
+}
+
+impl Stored {
+    fn of(report: &OsdReport) -> Stored {
+        let mut stored = Stored::default();
+        stored.add(report);
+        stored
+    }
+
+    fn add(&mut self, report: &OsdReport) {
+        let mut omap_bytes = 0u64;
+        for pool in &report.pools {
+            self.data_bytes = self.data_bytes.saturating_add(pool.data_bytes);
+            omap_bytes = omap_bytes.saturating_add(pool.omap_bytes);
+        }
+        self.omap_bytes = self.omap_bytes.saturating_add(omap_bytes);
+        let meta = report.index_bytes.saturating_sub(omap_bytes).saturating_add(report.log_bytes);
+        self.meta_bytes = self.meta_bytes.saturating_add(meta);
+        self.raw_bytes = self.raw_bytes.saturating_add(report.base_used_bytes).saturating_add(report.hot_used_bytes);
+    }
+
+    /// Bytes used for each that users stored; `null` where there are none.
+    fn amplification(&self) -> Value {
+        match self.data_bytes.saturating_add(self.omap_bytes) {
+            0 => Value::Null,
+            stored => json!(self.raw_bytes as f64 / stored as f64),
+        }
+    }
 }
 
 /// How many OSDs there are, serve and hold data, and when that last changed.
@@ -41,6 +81,14 @@ impl OsdSummary {
     }
 }
 
+/// When the last pass of a scrub ended; Ceph's zero for one that is not known of.
+pub(super) fn stamp(scrub: &ScrubReport) -> String {
+    match scrub.finished_unix_s {
+        0 => "0.000000".into(),
+        unix_s => format_utc(unix_s),
+    }
+}
+
 impl View<'_> {
     fn hosts(&self) -> Vec<Host<'_>> {
         let mut by_name: BTreeMap<&str, Vec<&Osd>> = BTreeMap::new();
@@ -48,6 +96,11 @@ impl View<'_> {
             by_name.entry(&osd.host).or_default().push(osd);
         }
         (1i64..).zip(by_name).map(|(number, (name, osds))| Host { id: ROOT_ID - number, name, osds }).collect()
+    }
+
+    /// By its newest report.
+    pub(super) fn scrub_of(&self, osd: u32) -> ScrubReport {
+        self.core.reports.of_osd(osd).map(|report| report.scrub.clone()).unwrap_or_default()
     }
 
     /// By its newest report; `Normal` before the first.
@@ -145,9 +198,7 @@ impl View<'_> {
             .iter()
             .map(|osd| {
                 let usage = self.core.reports.usage_of_osd(osd.id);
-                let pools = self.core.reports.of_osd(osd.id).map_or(&[][..], |report| &report.pools);
-                let data = pools.iter().fold(0u64, |sum, pool| sum.saturating_add(pool.data_bytes));
-                let omap = pools.iter().fold(0u64, |sum, pool| sum.saturating_add(pool.omap_bytes));
+                let stored = self.core.reports.of_osd(osd.id).map(Stored::of).unwrap_or_default();
                 json!({
                     "id": osd.id,
                     "device_class": osd.class(),
@@ -161,20 +212,23 @@ impl View<'_> {
                     "reweight": if osd.is_in { osd.reweight } else { 0.0 },
                     "kb": usage.base_total / 1024,
                     "kb_used": usage.base_used.div_ceil(1024),
-                    "kb_used_data": data.div_ceil(1024),
-                    "kb_used_omap": omap.div_ceil(1024),
-                    "kb_used_meta": usage.base_used.saturating_sub(data.saturating_add(omap)).div_ceil(1024),
+                    "kb_used_data": stored.data_bytes.div_ceil(1024),
+                    "kb_used_omap": stored.omap_bytes.div_ceil(1024),
+                    "kb_used_meta": stored.meta_bytes.div_ceil(1024),
                     "kb_avail": usage.base_available() / 1024,
                     "kb_hot": usage.hot_total / 1024,
                     "kb_hot_used": usage.hot_used.div_ceil(1024),
                     "utilization": usage.used_ratio() * 100.0,
                     "var": variation(&usage),
+                    "space_amplification": stored.amplification(),
                     "pgs": pgs.get(&osd.id).copied().unwrap_or(0),
                     "status": if osd.is_up { "up" } else { "down" },
                 })
             })
             .collect();
         let usages = || osds.iter().map(|osd| self.core.reports.usage_of_osd(osd.id));
+        let mut stored_in_all = Stored::default();
+        osds.iter().filter_map(|osd| self.core.reports.of_osd(osd.id)).for_each(|report| stored_in_all.add(report));
         let variations: Vec<f64> = usages().map(|usage| variation(&usage)).collect();
         let mean = total.used_ratio() * 100.0;
         let squares: f64 = usages().map(|usage| (usage.used_ratio() * 100.0 - mean).powi(2)).sum();
@@ -184,6 +238,10 @@ impl View<'_> {
             "total_kb_avail": total.base_available() / 1024,
             "total_kb_hot": total.hot_total / 1024,
             "total_kb_hot_used": total.hot_used.div_ceil(1024),
+            "total_kb_used_data": stored_in_all.data_bytes.div_ceil(1024),
+            "total_kb_used_omap": stored_in_all.omap_bytes.div_ceil(1024),
+            "total_kb_used_meta": stored_in_all.meta_bytes.div_ceil(1024),
+            "space_amplification": stored_in_all.amplification(),
             "average_utilization": mean,
             "min_var": variations.iter().copied().reduce(f64::min).unwrap_or(0.0),
             "max_var": variations.iter().copied().reduce(f64::max).unwrap_or(0.0),
@@ -203,6 +261,7 @@ impl View<'_> {
                 let mut state = vec!["exists"];
                 state.extend(osd.is_up.then_some("up"));
                 state.extend(self.fullness(osd.id).name());
+                let scrub = self.scrub_of(osd.id);
                 json!({
                     "osd": osd.id,
                     "uuid": uuid::Uuid::from_bytes(osd.store_id).to_string(),
@@ -219,6 +278,9 @@ impl View<'_> {
                     "down_at": osd.down_since_epoch,
                     "public_addr": osd.public_address,
                     "cluster_addr": osd.cluster_address,
+                    "last_deep_scrub_stamp": stamp(&scrub),
+                    "scrub_errors": scrub.errors,
+                    "scrubbing": scrub.is_running,
                     "state": state,
                 })
             })

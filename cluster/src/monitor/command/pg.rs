@@ -1,5 +1,6 @@
 //! `pg stat|dump`: the placement groups.
 
+use super::osd::stamp;
 use super::{Answer, Outcome, View};
 use crate::monitor::pg_state;
 use crate::monitor::reports::{Rates, Usage};
@@ -132,6 +133,9 @@ impl View<'_> {
         let primary = |acting: &[u32]| acting.first().map_or(-1, |id| i64::from(*id));
         let groups: Vec<Value> = pg_state::all(self.map)
             .map(|view| {
+                // An OSD scrubs all of its groups in one pass.
+                let primary_osd = view.acting.first().or(view.in_sync.first());
+                let scrub = primary_osd.map(|osd| self.scrub_of(*osd)).unwrap_or_default();
                 json!({
                     "pgid": view.id.to_string(),
                     "state": view.state,
@@ -140,6 +144,8 @@ impl View<'_> {
                     "up_primary": primary(&view.acting),
                     "acting_primary": primary(&view.acting),
                     "in_sync": view.in_sync,
+                    "last_scrub_stamp": stamp(&scrub),
+                    "last_deep_scrub_stamp": stamp(&scrub),
                 })
             })
             .collect();
@@ -150,11 +156,17 @@ impl View<'_> {
             .filter(|osd| osd.exists)
             .map(|osd| {
                 let usage = self.core.reports.usage_of_osd(osd.id);
+                let scrub = self.scrub_of(osd.id);
                 json!({
                     "osd": osd.id,
                     "kb": usage.base_total / 1024,
                     "kb_used": usage.base_used.div_ceil(1024),
                     "kb_avail": usage.base_available() / 1024,
+                    "num_scrub_errors": scrub.errors,
+                    "num_scrub_repaired": scrub.repaired,
+                    "last_deep_scrub_stamp": stamp(&scrub),
+                    "scrubbing": scrub.is_running,
+                    "scrub_pass_bytes": scrub.pass_bytes,
                 })
             })
             .collect();
