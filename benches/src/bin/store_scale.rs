@@ -8,6 +8,7 @@ use basalt_benches::mix;
 use basalt_benches::process_figures;
 use basalt_benches::scratch_store::{Failure, ScratchStore};
 use basalt_blockstore::{Memory, ObjectKey, OpenOptions, Placement, Store};
+use basalt_osd::memory::{self, Governor};
 use basalt_ring::local::join_all;
 use basalt_ring::uring::{self, UringConfig};
 use basalt_ring::{Ring, Slice};
@@ -43,6 +44,9 @@ struct Arguments {
     /// MiB of index nodes in memory.
     #[arg(long, default_value_t = 256)]
     cache: u64,
+    /// MiB that the process should have resident: an OSD's `memory_target`, kept by its governor. Then `--cache` counts for nothing.
+    #[arg(long)]
+    memory_target: Option<u64>,
     /// GiB of the base device, a sparse file.
     #[arg(long, default_value_t = 64)]
     base: u64,
@@ -204,6 +208,7 @@ fn run_child(arguments: &Arguments, objects: u64, step: Step) -> Result<Finding,
         .arg(&arguments.dir)
         .args(["--objects", &objects.to_string(), "--cache", &arguments.cache.to_string()])
         .args(["--base", &arguments.base.to_string(), "--reads", &arguments.reads.to_string()])
+        .args(arguments.memory_target.map(|target| format!("--memory-target={target}")))
         .args(["--payload", &name(&|| payload.to_possible_value())?, "--step", &name(&|| step.to_possible_value())?])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -220,12 +225,23 @@ fn run_child(arguments: &Arguments, objects: u64, step: Step) -> Result<Finding,
 
 async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) -> Result<(), Failure> {
     let files = ScratchStore::new(&arguments.dir, arguments.base << 30, 0);
-    let options = OpenOptions { index_cache_bytes: arguments.cache << 20, ..OpenOptions::default() };
+    let governor = match arguments.memory_target {
+        Some(target) => Some(Governor::new(target << 20, arguments.base << 30)?),
+        None => None,
+    };
+    let options = match &governor {
+        None => OpenOptions { index_cache_bytes: arguments.cache << 20, ..OpenOptions::default() },
+        Some(governor) => {
+            let budgets = governor.first_budgets();
+            OpenOptions { index_cache_bytes: budgets.index, data_cache_bytes: budgets.data, ..OpenOptions::default() }
+        }
+    };
     let payload = payload_of(&arguments, objects);
     match step {
         Step::Fill => {
             files.format(&ring).await?;
             let store = files.open(&ring, options).await?;
+            govern(&ring, &store, governor);
             let start = ring.now();
             fill(&ring, &store, objects, payload).await?;
             let seconds = ring.now().since(start).as_secs_f64();
@@ -240,6 +256,7 @@ async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) ->
             let store = Store::open(&ring, devices, options).await?;
             let seconds = ring.now().since(start).as_secs_f64();
             let resident_after_open = process_figures::resident_bytes()?;
+            govern(&ring, &store, governor);
             let start = ring.now();
             read(&ring, &store, objects, arguments.reads).await?;
             let reads_per_second = arguments.reads as f64 / ring.now().since(start).as_secs_f64();
@@ -251,6 +268,14 @@ async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) ->
             );
             Ok(())
         }
+    }
+}
+
+/// Keeps the process at its target until it ends, if it has one.
+fn govern(ring: &Ring, store: &Store, governor: Option<Governor>) {
+    if let Some(governor) = governor {
+        let (own, store) = (ring.clone(), store.clone());
+        ring.spawn(async move { memory::govern(&own, &store, governor, 1, || store.fenced().is_some()).await });
     }
 }
 
