@@ -69,6 +69,8 @@ pub(crate) struct Log {
     store_id: [u8; 16],
     wal_blocks: u64,
     next_lsn: u64,
+    /// Of the record before `next_lsn`; 0 if it is not known.
+    link: u32,
     durable_lsn: u64,
     /// Everything before is called durable by a record that is durable itself: replay will not ask for its data.
     settled_lsn: u64,
@@ -91,11 +93,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    pub fn new(store_id: [u8; 16], wal_blocks: u64, tail_lsn: u64, next_lsn: u64) -> Log {
+    pub fn new(store_id: [u8; 16], wal_blocks: u64, tail_lsn: u64, next_lsn: u64, link: u32) -> Log {
         Log {
             store_id,
             wal_blocks,
             next_lsn,
+            link,
             durable_lsn: next_lsn,
             settled_lsn: 0,
             settle_wanted: false,
@@ -287,6 +290,7 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
         body_crc: 0,
         transactions: gathered.transactions,
         kind: Kind::Group,
+        previous: 0,
     };
     let end_lsn = append(inner, &mut header, &gathered.body).await?;
     let mut base_written = false;
@@ -390,11 +394,6 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
         let log = inner.log.borrow();
         (log.store_id, log.wal_blocks)
     };
-    header.body_crc = wal::body_checksum(&store_id, header.lsn, body);
-    let mut record = inner.ring.buffer(blocks as usize * BLOCK);
-    record[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
-    record[wal::HEADER_BYTES..wal::HEADER_BYTES + body.len()].copy_from_slice(body);
-    record[wal::HEADER_BYTES + body.len()..].fill(0);
     if pad > 0 {
         let header = Header {
             lsn: header.lsn - pad,
@@ -404,7 +403,9 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
             body_crc: 0,
             transactions: 0,
             kind: Kind::Pad,
+            previous: inner.log.borrow().link,
         };
+        inner.log.borrow_mut().link = header.link(&store_id);
         let mut block = inner.ring.buffer(BLOCK);
         block.fill(0);
         block[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
@@ -412,6 +413,13 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
         // A record never lies behind anything that a crash may take away: replay would end before it, and find it again in a later life.
         inner.flush(inner.index_side()).await?;
     }
+    header.body_crc = wal::body_checksum(&store_id, header.lsn, body);
+    header.previous = std::mem::take(&mut inner.log.borrow_mut().link);
+    inner.log.borrow_mut().link = header.link(&store_id);
+    let mut record = inner.ring.buffer(blocks as usize * BLOCK);
+    record[..wal::HEADER_BYTES].copy_from_slice(&header.encode(&store_id));
+    record[wal::HEADER_BYTES..wal::HEADER_BYTES + body.len()].copy_from_slice(body);
+    record[wal::HEADER_BYTES + body.len()..].fill(0);
     let (position, record) = (header.lsn % wal_blocks, record.freeze());
     if sabotaged(Sabotage::AcknowledgeBeforeRecord) {
         let inner = inner.clone();
@@ -424,8 +432,16 @@ async fn append(inner: &Rc<Inner>, header: &mut Header, body: &[u8]) -> Result<u
 
 /// Takes the last group out of doubt, once it is flushed.
 pub(crate) async fn write_seal(inner: &Rc<Inner>) -> Result<()> {
-    let mut header =
-        Header { lsn: 0, durable_lsn: 0, blocks: 1, body_bytes: 0, body_crc: 0, transactions: 0, kind: Kind::Seal };
+    let mut header = Header {
+        lsn: 0,
+        durable_lsn: 0,
+        blocks: 1,
+        body_bytes: 0,
+        body_crc: 0,
+        transactions: 0,
+        kind: Kind::Seal,
+        previous: 0,
+    };
     // Never waits for a checkpoint, which may be waiting for the committer. A log that is full is not idle for long.
     if inner.log.borrow().free_blocks() > 0 && !sabotaged(Sabotage::ForgetTheSeal) {
         append(inner, &mut header, &[]).await?;

@@ -451,6 +451,7 @@ pub fn wal_replay(bytes: &[u8]) {
                 body_crc: wal::body_checksum(&STORE_ID, lsn, body),
                 transactions,
                 kind,
+                previous: 0,
             };
             let left = layout.wal_blocks - position;
             if u64::from(header.blocks) > left {

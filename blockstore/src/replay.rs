@@ -30,6 +30,8 @@ pub(crate) struct Opened {
     pub state: State,
     /// Where the next record goes.
     pub next_lsn: u64,
+    /// Of the record before that; 0 if it is not known.
+    pub link: u32,
     /// Transactions that replay applied.
     pub replayed: u64,
 }
@@ -260,15 +262,22 @@ impl Opener<'_> {
         let wal_blocks = self.layout.wal_blocks;
         let mut lsn = start;
         let mut replayed = 0;
+        let mut before: Option<Header> = None;
+        let mut link = 0;
         // Records that no later one has yet called durable.
         let mut in_doubt: VecDeque<(Header, Vec<Entry>)> = VecDeque::new();
         while lsn < start + wal_blocks {
             let Some((header, entries)) = self.read_record(lsn, start).await? else { break };
+            if !self.follows(before.as_ref(), &header)? {
+                break;
+            }
+            before = Some(header);
             while let Some((older, _)) = in_doubt.front() {
                 if older.lsn + u64::from(older.blocks) > header.durable_lsn {
                     break;
                 }
                 let Some((older, entries)) = in_doubt.pop_front() else { break };
+                link = older.link(&self.store_id);
                 replayed += entries.len() as u64;
                 self.apply(&mut state, older.lsn, entries).await?;
             }
@@ -284,10 +293,32 @@ impl Opener<'_> {
                 lsn = header.lsn;
                 break;
             }
+            link = header.link(&self.store_id);
             replayed += entries.len() as u64;
             self.apply(&mut state, header.lsn, entries).await?;
         }
-        Ok(Opened { maps: self.maps, superblock, state, next_lsn: lsn, replayed })
+        Ok(Opened { maps: self.maps, superblock, state, next_lsn: lsn, link, replayed })
+    }
+
+    /// Whether a record was written behind the one before it. If not, it is left from an earlier life of the log; but if it calls the place
+    /// before it durable, then what stands there is not what did: that write was lost, and an older record came to light.
+    fn follows(&self, before: Option<&Header>, header: &Header) -> Result<bool> {
+        let Some(before) = before else { return Ok(true) };
+        if header.previous == 0 || header.previous == before.link(&self.store_id) {
+            return Ok(true);
+        }
+        if header.durable_lsn <= before.lsn {
+            return Ok(false);
+        }
+        Err(self.corrupt(
+            "a WAL record",
+            self.layout.wal_at + before.lsn % self.layout.wal_blocks,
+            format!(
+                "the record at LSN {} is not the one that was written there last: that write was lost, by what the record at LSN {} says; \
+                 recreate this OSD from its replicas",
+                before.lsn, header.lsn
+            ),
+        ))
     }
 
     /// The record at `lsn`, if it is whole.

@@ -173,8 +173,8 @@ impl Drop for Mover {
 impl Inner {
     /// What replay left, with nothing running yet.
     pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
-        let Opened { superblock, state, next_lsn, .. } = opened;
-        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn);
+        let Opened { superblock, state, next_lsn, link, .. } = opened;
+        let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn, link);
         let features = superblock.features.upgraded();
         let data_cache_bytes = options.data_cache_bytes as usize;
         Rc::new(Inner {

@@ -18,7 +18,9 @@
 //!     32     4  crc32c of the body
 //!     36     4  transactions
 //!     40     4  kind: 0 group, 1 pad, 2 seal
-//!     44    20  zeros
+//!     44     4  crc32c of the header of the record before;
+//!               0: not known
+//!     48    16  zeros
 //!     64        body, zeros to the block's end
 //! ```
 //!
@@ -27,6 +29,9 @@
 //! its data is compared with its checksums, and if anything is missing the record never happened. A *seal* is an empty record,
 //! written when the log falls idle or is mounted: it takes the last group out of doubt, so that a damaged record, or rot in its data,
 //! is told from a torn one.
+//!
+//! What replay gives up is overwritten by the seal of that mount. Should this one write be lost, the record that was given up stands
+//! in its place, whole, and with the later ones calling it durable. So each record names the one before it.
 
 use crate::allocator::Run;
 use crate::checksum::Seed;
@@ -80,6 +85,9 @@ pub(crate) struct Header {
     pub body_crc: u32,
     pub transactions: u32,
     pub kind: Kind,
+    /// The [`Header::link`] of the record before; 0 if that is not known. Tells a record that was put in the place of one that a mount gave up
+    /// from the one that was given up.
+    pub previous: u32,
 }
 
 /// Blocks of a record with such a body.
@@ -110,12 +118,19 @@ impl Header {
             Kind::Pad => 1,
             Kind::Seal => 2,
         });
+        fields.put_u32(self.previous);
         fields.resize(HEADER_BYTES - 8, 0);
         let mut header = [0; HEADER_BYTES];
         header[..4].copy_from_slice(&MAGIC.to_le_bytes());
         header[4..8].copy_from_slice(&seed(store_id, self.lsn).checksum(&fields).to_le_bytes());
         header[8..].copy_from_slice(&fields);
         header
+    }
+
+    /// What the next record says of this one.
+    pub fn link(&self, store_id: &[u8; 16]) -> u32 {
+        let [_, _, _, _, a, b, c, d, ..] = self.encode(store_id);
+        u32::from_le_bytes([a, b, c, d])
     }
 
     /// The header of whatever record begins in this block, at its own place in the log or at another.
@@ -147,6 +162,7 @@ impl Header {
                 2 => Kind::Seal,
                 _ => return None,
             },
+            previous: reader.u32()?,
         };
         let fits = match header.kind {
             Kind::Pad => header.blocks > 0,
@@ -287,6 +303,7 @@ mod tests {
             body_crc: 5,
             transactions: 1,
             kind: Kind::Group,
+            previous: 9,
         };
         let bytes = header.encode(&[1; 16]);
         assert_eq!(Header::decode(&bytes, &[1; 16], 77), Some(header));

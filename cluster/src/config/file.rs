@@ -33,7 +33,9 @@ struct Osd {
     host: Option<Spanned<String>>,
     public_address: Spanned<String>,
     cluster_address: Spanned<String>,
+    #[serde(alias = "osd_memory_target")]
     memory_target: Option<Spanned<Size>>,
+    #[serde(alias = "osd_max_object_size")]
     max_object_size: Option<Spanned<Size>>,
     osd_scrub_bytes_per_second: Option<Spanned<Size>>,
     osd_deep_scrub_interval: Option<Spanned<String>>,
