@@ -186,7 +186,8 @@ prop_compose! {
         map.pools = pools
             .into_iter()
             .map(|(id, (pg_num, name, target_max_bytes))| {
-                let mut pool = Pool { name, ..pool(id, pg_num) };
+                // No two pools have one name.
+                let mut pool = Pool { name: format!("{id}.{name}"), ..pool(id, pg_num) };
                 pool.tier.target_max_bytes = target_max_bytes;
                 for (group, seed) in pool.pgs.iter_mut().zip(seeds.iter().cycle()) {
                     group.in_sync = placement::choose(PgId { pool: id, seed: *seed }, &map.osds, 3);
