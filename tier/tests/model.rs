@@ -67,6 +67,10 @@ struct Model {
 
 impl Model {
     fn set(&mut self, key: (PoolId, ObjectId), dirty: u64, clean: u64) {
+        // What failed to be flushed is gone; what becomes dirty later did not fail.
+        if dirty == 0 {
+            self.retry_at.remove(&key);
+        }
         if dirty == 0 && clean == 0 {
             self.objects.remove(&key);
         } else {
