@@ -76,6 +76,7 @@ fn cluster_map_seeds() -> Vec<Vec<u8>> {
         public_address: "127.0.0.1:6800".into(),
         cluster_address: "127.0.1.1:6801".into(),
         store_id: [3; 16],
+        life: 9,
         base_bytes: 1 << 40,
         hot_bytes: 0,
         rotational: true,

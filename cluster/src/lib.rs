@@ -12,6 +12,7 @@
 pub mod config;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod in_sync_set;
 pub mod limits;
 pub mod map;
 pub mod monitor;

@@ -3,7 +3,31 @@
 //! Each OSD draws a number from the group's id and its own; the draws, stretched by the OSDs' weights, are ordered, and the highest win.
 //! It needs no table, and an OSD that comes or goes moves only its own share. The monitor computes it and the map records it.
 
-use crate::map::{Osd, PgId};
+use crate::map::{Map, Osd, PgId, Pool};
+
+/// Computes where groups belong, by one map.
+pub struct Placer {
+    osds: Vec<Osd>,
+}
+
+impl Placer {
+    pub fn new(map: &Map) -> Placer {
+        Placer { osds: map.osds.clone() }
+    }
+
+    /// Whether a placer of the one map computes what one of the other does.
+    pub fn is_same_for(one: &Map, other: &Map) -> bool {
+        let inputs = |map: &Map| -> Vec<(u32, bool, f64)> {
+            map.osds.iter().map(|osd| (osd.id, osd.exists && osd.is_in, osd.weight * osd.reweight)).collect()
+        };
+        one.crush == other.crush && inputs(one) == inputs(other)
+    }
+
+    /// The OSDs that a group belongs on, the first to lead it, whether they are up or not.
+    pub fn choose(&self, pool: &Pool, seed: u32) -> Vec<u32> {
+        choose(PgId { pool: pool.id, seed }, &self.osds, pool.size)
+    }
+}
 
 /// Up to `size` distinct OSDs of those that exist and are in with a weight, the primary first.
 pub fn choose(pg: PgId, osds: &[Osd], size: u32) -> Vec<u32> {
