@@ -8,7 +8,7 @@ use crate::object::{ObjectId, ObjectInfo, ObjectKey};
 use crate::prepared::Prepared;
 use crate::read::display;
 use crate::staged::{Staged, Step, choose_home, stage};
-use crate::store::{Inner, Placement};
+use crate::store::{Inner, Placement, pairs};
 use basalt_ring::Slice;
 use basalt_ring::local::{KeyGuard, join_all};
 use std::rc::Rc;
@@ -77,6 +77,13 @@ impl Transaction {
         let Some(record) = self.inner.record(object).await? else { return Ok(None) };
         let key = key::xattr(record.id, name);
         self.inner.index(|state| state.tree.get(&key)).await
+    }
+
+    /// The xattrs before this transaction, by name.
+    pub async fn list_xattrs(&mut self, object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let Some(record) = self.inner.record(object).await? else { return Ok(Vec::new()) };
+        let prefix = key::xattr(record.id, &[]);
+        Ok(self.inner.index(|state| pairs(state, &prefix, &prefix, &[], usize::MAX)).await?.0)
     }
 
     pub fn touch(&mut self, object: &ObjectKey) {

@@ -132,6 +132,8 @@ pub enum PeerReply {
         /// The asker's own time, returned.
         sent_ns: u64,
         epoch: u32,
+        /// It takes nothing any more but what frees space.
+        is_full: bool,
     },
     /// A map that the asker seems not to have.
     Map {
@@ -192,7 +194,7 @@ pub struct MemberStatus {
     pub before_oldest: u64,
 }
 
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[rkyv(derive(Debug))]
 pub struct ObjectDigest {
     pub name: Vec<u8>,
