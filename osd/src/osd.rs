@@ -219,8 +219,9 @@ impl Osd {
     fn lead_groups(self: &Rc<Self>, map: &Map) {
         let has_others = map.osds.iter().any(|osd| osd.exists && osd.id != self.id);
         let fence = self.leases.fence(map.epoch(), has_others);
+        let may_lead = self.is_healthy();
         for (id, _, group) in map.pgs() {
-            if group.primary != Some(self.id) {
+            if group.primary != Some(self.id) || !may_lead {
                 if let Some(pg) = self.pgs.borrow().get(&id) {
                     pg.resign();
                 }
@@ -585,6 +586,9 @@ impl Osd {
             if let Some(reason) = self.store.fenced()
                 && !self.fence_told.replace(true)
             {
+                // What waits here for a write to be committed waits in vain.
+                let groups: Vec<Rc<Pg>> = self.pgs.borrow().values().cloned().collect();
+                groups.iter().for_each(|pg| pg.resign());
                 tracing::error!(osd = self.id, reason, "fenced: every request is answered with EIO from now on");
             }
             seconds += 1;

@@ -48,6 +48,9 @@ pub async fn write(
         Ok(applied) => Ok(ticket.applied(applied)),
         Err(refusal) => {
             // The refusal tells of the objects' state, which may not be committed yet: after a crash it must still be true.
+            for key in &keys {
+                osd.store().stat(key).await?;
+            }
             osd.confirm_read(leadership, leadership.newest()).await?;
             Err(refusal)
         }

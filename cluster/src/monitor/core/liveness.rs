@@ -20,6 +20,8 @@ enum Cause {
     Refused,
     /// It does not report, and nobody hears it.
     Silent,
+    /// Its store is out of service, it says.
+    Faulty,
 }
 
 impl MonitorCore {
@@ -30,7 +32,7 @@ impl MonitorCore {
             return vec![refuse(session, 0, refusal)];
         };
         let is_up = osd.is_up;
-        let is_isolated = report.is_isolated;
+        let stays_away = report.is_isolated || !report.fault.is_empty();
         self.reports.take(now.monotonic, report);
         if is_up {
             self.heard.insert(id, now.monotonic);
@@ -38,7 +40,7 @@ impl MonitorCore {
         }
         // It was silent for too long and is back on the session it booted on: it never stopped, so it is as it was. Unless its
         // peers still miss it: then it would be marked down at once again.
-        if self.booted.get(&id) != Some(&session) || self.map.flags.contains(MapFlags::NOUP) || is_isolated {
+        if self.booted.get(&id) != Some(&session) || self.map.flags.contains(MapFlags::NOUP) || stays_away {
             return Vec::new();
         }
         let mut map = self.map.clone();
@@ -80,6 +82,7 @@ impl MonitorCore {
                         tracing::warn!(osd = osd.id, host = %osd.host, hosts, "missed on the cluster network: down");
                     }
                     Cause::Refused => tracing::warn!(osd = osd.id, host = %osd.host, "its process is gone: down"),
+                    Cause::Faulty => tracing::warn!(osd = osd.id, host = %osd.host, "its store is out of service: down"),
                     Cause::Silent => {
                         tracing::warn!(osd = osd.id, host = %osd.host, silence = ?limits::OSD_REPORT_GRACE, "no report: down");
                     }
@@ -136,6 +139,9 @@ impl MonitorCore {
         }
         if is_refused && !self.booted.contains_key(&osd.id) {
             return Some(Cause::Refused);
+        }
+        if self.reports.of_osd(osd.id).is_some_and(|report| !report.fault.is_empty()) {
+            return Some(Cause::Faulty);
         }
         let heard = self.heard.get(&osd.id).copied().unwrap_or(self.started);
         (now.monotonic.saturating_sub(heard) > limits::OSD_REPORT_GRACE && !is_heard).then_some(Cause::Silent)
