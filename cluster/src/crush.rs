@@ -7,6 +7,7 @@ mod bucket;
 mod check;
 mod choose;
 mod class;
+mod encoding;
 pub mod hash;
 pub mod limits;
 mod logarithm;
@@ -21,6 +22,7 @@ mod workspace;
 
 pub use bucket::{Algorithm, Bucket, Item};
 pub use check::is_name;
+pub use encoding::DecodeError;
 pub use logarithm::{crush_ln, shortfall};
 pub use map::{CHOOSE_ARGS_DEFAULT, ChooseArg, ChooseArgs, CrushMap, Device};
 pub use mapper::ITEM_NONE;
