@@ -43,6 +43,8 @@ impl CrushMap {
             }
         }
         self.classes.retain(|id, _| wanted.contains(id));
+        // Ids of classes that go away now are free for others from the next time on only.
+        let reserved = self.shadow_ids();
         let removed: Vec<i32> = self.buckets().filter(|bucket| bucket.is_shadow()).map(|bucket| bucket.id).collect();
         for id in &removed {
             self.buckets.remove(id);
@@ -53,12 +55,20 @@ impl CrushMap {
         for bucket in self.buckets.values_mut() {
             bucket.shadows.retain(|class, _| wanted.contains(class));
         }
-        self.build_shadows();
+        self.build_missing(reserved);
     }
 
     /// Makes the shadows that are not there. Ids that buckets keep for their shadows are not given to others.
     pub(super) fn build_shadows(&mut self) {
-        let reserved = self.buckets.values().flat_map(|bucket| bucket.shadows.values().copied()).collect();
+        self.build_missing(self.shadow_ids());
+    }
+
+    /// The ids that buckets keep for their shadows.
+    pub(super) fn shadow_ids(&self) -> BTreeSet<i32> {
+        self.buckets.values().flat_map(|bucket| bucket.shadows.values().copied()).collect()
+    }
+
+    fn build_missing(&mut self, reserved: BTreeSet<i32>) {
         let mut build = Build { reserved, next: -1, sums: BTreeMap::new() };
         let classes: Vec<u32> = self.classes.keys().copied().collect();
         for root in self.roots(false) {
