@@ -38,6 +38,7 @@ pub use map::{CHOOSE_ARGS_DEFAULT, ChooseArg, ChooseArgs, CrushMap, Device};
 pub use mapper::ITEM_NONE;
 pub use prepared::Mapper;
 pub use rule::{Choose, Mode, Rule, RuleKind, Step};
+pub use straw::lengths as straw_lengths;
 pub use tree::{Tree, TreeLine};
 pub use tunables::{PROFILES, Tunables};
 pub use validate::Problem;

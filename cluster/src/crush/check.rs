@@ -13,6 +13,13 @@ pub fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
+/// Of a bucket with all that is below it.
+#[derive(Clone, Copy)]
+struct Extent {
+    lines: u64,
+    levels: usize,
+}
+
 /// What is wrong, in words.
 type Outcome = Result<(), String>;
 
@@ -148,44 +155,49 @@ impl CrushMap {
 
     /// No loops, not too deep, and a walk over everything ends in time.
     fn check_levels(&self) -> Outcome {
-        let mut lines = BTreeMap::new();
-        let mut all = 0u64;
+        let mut known = BTreeMap::new();
+        let mut lines = 0u64;
         for bucket in self.buckets() {
-            all = all.saturating_add(self.lines_below(bucket, 0, &mut lines)?);
+            lines = lines.saturating_add(self.extent(bucket, 0, &mut known)?.lines);
         }
         let most = limits::TREE_LINES_MAX;
-        if all > most {
+        if lines > most {
             return Err(format!("the tree has more than {most} lines: too many buckets hang in several places"));
         }
         Ok(())
     }
 
-    fn lines_below(
+    /// `None` is known of a bucket that is being looked into.
+    fn extent(
         &self,
         bucket: &Bucket,
         depth: usize,
-        lines: &mut BTreeMap<i32, Option<u64>>,
-    ) -> Result<u64, String> {
+        known: &mut BTreeMap<i32, Option<Extent>>,
+    ) -> Result<Extent, String> {
+        let too_deep = || format!("the tree is deeper than {} levels at bucket '{}'", limits::DEPTH_MAX, bucket.name);
         if depth > limits::DEPTH_MAX {
-            return Err(format!("the tree is deeper than {} levels at bucket '{}'", limits::DEPTH_MAX, bucket.name));
+            return Err(too_deep());
         }
-        match lines.get(&bucket.id) {
-            // What is known may hang deeper here than where it was counted, but then its own items were bounded by that depth too.
-            Some(Some(known)) => return Ok(*known),
+        match known.get(&bucket.id) {
+            Some(Some(extent)) => return Ok(*extent),
             Some(None) => return Err(format!("bucket '{}' holds itself, directly or through others", bucket.name)),
             None => {}
         }
-        lines.insert(bucket.id, None);
-        let mut count = 1u64;
+        known.insert(bucket.id, None);
+        let mut extent = Extent { lines: 1, levels: 1 };
         for item in &bucket.items {
             let below = match self.buckets.get(&item.id) {
-                Some(child) => self.lines_below(child, depth + 1, lines)?,
-                None => 1,
+                Some(child) => self.extent(child, depth + 1, known)?,
+                None => Extent { lines: 1, levels: 1 },
             };
-            count = count.saturating_add(below);
+            extent.lines = extent.lines.saturating_add(below.lines);
+            extent.levels = extent.levels.max(below.levels + 1);
         }
-        lines.insert(bucket.id, Some(count));
-        Ok(count)
+        if extent.levels > limits::DEPTH_MAX {
+            return Err(too_deep());
+        }
+        known.insert(bucket.id, Some(extent));
+        Ok(extent)
     }
 
     fn check_rule(&self, id: u32, rule: &Rule) -> Outcome {

@@ -109,7 +109,10 @@ impl CrushMap {
         let flag = |is: bool| Value::from(u8::from(is));
         let any_step = |is: fn(&Step) -> bool| flag(self.rules().any(|(_, rule)| rule.steps.iter().any(is)));
         let is_indep = |step: &Step| {
-            matches!(step, Step::Choose(Choose { mode: Mode::Indep, .. }) | Step::SetChooseTries(_) | Step::SetChooseleafTries(_))
+            matches!(
+                step,
+                Step::Choose(Choose { mode: Mode::Indep, .. }) | Step::SetChooseTries(_) | Step::SetChooseleafTries(_)
+            )
         };
         let tries = |of: &Tunables| (of.choose_local_tries, of.choose_local_fallback_tries, of.choose_total_tries);
         add("profile", profile.into());
@@ -132,8 +135,9 @@ impl CrushMap {
             let mut fields = Map::new();
             fields.insert("bucket_id".into(), (*id).into());
             if !arg.weight_sets.is_empty() {
-                let weights =
-                    |weights: &Vec<u32>| weights.iter().map(|weight| f64::from(*weight) / f64::from(WEIGHT_ONE)).collect::<Value>();
+                let weights = |weights: &Vec<u32>| {
+                    weights.iter().map(|weight| f64::from(*weight) / f64::from(WEIGHT_ONE)).collect::<Value>()
+                };
                 fields.insert("weight_set".into(), arg.weight_sets.iter().map(weights).collect());
             }
             if !arg.ids.is_empty() {

@@ -92,7 +92,8 @@ impl CrushMap {
                 return Err(EditError::NameTaken { name, what: format!("item {other}") });
             }
             map.devices.entry(id).or_insert_with(|| Device { name, class: None });
-            let old_weight = map.parents(id).find_map(|parent| parent.items.get(parent.position(id)?)).map(|item| item.weight);
+            let old_weight =
+                map.parents(id).find_map(|parent| parent.items.get(parent.position(id)?)).map(|item| item.weight);
             let weight = old_weight.filter(|_| !sets_weight).unwrap_or(weight);
             if map.hangs_at(id, to) {
                 if old_weight == Some(weight) {
@@ -324,8 +325,7 @@ impl CrushMap {
             id -= 1;
         }
         let newest_first = [Algorithm::Straw2, Algorithm::Straw, Algorithm::Tree, Algorithm::List, Algorithm::Uniform];
-        let is_allowed =
-            |algorithm: &Algorithm| self.tunables.allowed_bucket_algs & (1 << algorithm.number()) != 0;
+        let is_allowed = |algorithm: &Algorithm| self.tunables.allowed_bucket_algs & (1 << algorithm.number()) != 0;
         let algorithm = newest_first.into_iter().find(is_allowed).unwrap_or(Algorithm::Straw2);
         let name = name.to_owned();
         self.buckets

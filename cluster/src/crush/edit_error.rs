@@ -44,7 +44,9 @@ pub enum EditError {
     NotEmpty { name: String, count: usize, first: String },
     #[error("'{name}' is taken by rule {rules}: remove the rule first, or let it take another")]
     InUse { name: String, rules: String },
-    #[error("osd.{id} has already bound to class '{class}', can not reset class to '{wanted}'; remove its old class first")]
+    #[error(
+        "osd.{id} has already bound to class '{class}', can not reset class to '{wanted}'; remove its old class first"
+    )]
     ClassBound { id: i32, class: String, wanted: String },
     #[error("device class '{}' does not exist: there are {known}", .name.escape_debug())]
     NoSuchClass { name: String, known: String },
@@ -70,9 +72,7 @@ impl EditError {
     /// The error number that a command ends with, positive.
     pub fn errno(&self) -> i32 {
         match self {
-            EditError::NoSuchItem(_)
-            | EditError::NoSuchRule { .. }
-            | EditError::NoSuchClass { .. } => libc::ENOENT,
+            EditError::NoSuchItem(_) | EditError::NoSuchRule { .. } | EditError::NoSuchClass { .. } => libc::ENOENT,
             EditError::BucketExists(_) | EditError::NameTaken { .. } | EditError::RuleExists(_) => libc::EEXIST,
             EditError::NotEmpty { .. } => libc::ENOTEMPTY,
             EditError::InUse { .. } | EditError::ClassBound { .. } => libc::EBUSY,

@@ -72,9 +72,7 @@ impl CrushMap {
         };
         let bucket = self.buckets.get(&root_id).ok_or_else(|| EditError::NotABucket(root.to_owned()))?;
         let shadow = bucket.shadows.get(&class_id).filter(|shadow| self.buckets.contains_key(shadow));
-        shadow
-            .copied()
-            .ok_or_else(|| EditError::NothingOfClass { root: root.to_owned(), class: class.to_owned() })
+        shadow.copied().ok_or_else(|| EditError::NothingOfClass { root: root.to_owned(), class: class.to_owned() })
     }
 
     /// Whether a pool still uses the rule is for the caller to know.
@@ -113,9 +111,8 @@ impl CrushMap {
         let is_it = |taken: &i32| {
             *taken == id || self.bucket(*taken).and_then(|bucket| bucket.shadow_of).is_some_and(|(of, _)| of == id)
         };
-        let takes = |rule: &&(u32, &Rule)| {
-            rule.1.steps.iter().any(|step| matches!(step, Step::Take(taken) if is_it(taken)))
-        };
+        let takes =
+            |rule: &&(u32, &Rule)| rule.1.steps.iter().any(|step| matches!(step, Step::Take(taken) if is_it(taken)));
         let rules: Vec<(u32, &Rule)> = self.rules().collect();
         let rules: Vec<String> = rules
             .iter()

@@ -4,7 +4,7 @@
 //! Nobody, Ceph's authors included, has shown that this gives chances in proportion to weights, and it does not quite: straw2 does.
 
 /// One length an item. Version 0 cuts wrongly where items weigh the same or nothing; maps from then still lie by it.
-pub(super) fn lengths(weights: &[u32], straw_calc_version: u32) -> Vec<u32> {
+pub fn lengths(weights: &[u32], straw_calc_version: u32) -> Vec<u32> {
     // Lightest first; those that weigh the same in their order.
     let mut order: Vec<(usize, u32)> = weights.iter().copied().enumerate().collect();
     order.sort_by_key(|(_, weight)| *weight);

@@ -71,7 +71,8 @@ impl<'a> Iterator for Tree<'a> {
             None => format!("{}_osd.{:08}", map.device_class(item.id).unwrap_or_default(), item.id),
         });
         let children: Vec<i32> = items.iter().rev().map(|item| item.id).collect();
-        let below = |item: &super::Item| Waiting { id: item.id, parent: Some(id), depth: depth + 1, weight: item.weight };
+        let below =
+            |item: &super::Item| Waiting { id: item.id, parent: Some(id), depth: depth + 1, weight: item.weight };
         self.waiting.extend(items.iter().rev().map(below));
         Some(TreeLine {
             id,

@@ -9,13 +9,31 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// A bucket counts for more or less in its parent than what is in it.
-    WeightDiffers { parent: String, item: String, weight: u32, sum: u32 },
-    RuleTakesNothing { rule: String },
-    RuleEmitsNothing { rule: String },
+    WeightDiffers {
+        parent: String,
+        item: String,
+        weight: u32,
+        sum: u32,
+    },
+    RuleTakesNothing {
+        rule: String,
+    },
+    RuleEmitsNothing {
+        rule: String,
+    },
     /// Nothing of the chosen type is where the rule looks.
-    RuleFindsNothing { rule: String, taken: String, type_name: String },
-    RuleTakesNoDevices { rule: String, taken: String },
-    DeviceNowhere { device: String },
+    RuleFindsNothing {
+        rule: String,
+        taken: String,
+        type_name: String,
+    },
+    RuleTakesNoDevices {
+        rule: String,
+        taken: String,
+    },
+    DeviceNowhere {
+        device: String,
+    },
 }
 
 impl fmt::Display for Problem {
