@@ -476,8 +476,14 @@ impl CrushMap {
     /// Makes a bucket weigh in its parent what its items weigh, by themselves and in each weight set.
     fn take_weight(&mut self, parent: i32, place: usize, id: i32) {
         let Some(weight) = self.buckets.get(&id).map(Bucket::weight) else { return };
-        if let Some(item) = self.buckets.get_mut(&parent).and_then(|parent| parent.items.get_mut(place)) {
-            item.weight = weight;
+        if let Some(parent) = self.buckets.get_mut(&parent) {
+            // All items of a uniform bucket weigh the same, and what they weigh is of no account there.
+            let is_uniform = parent.algorithm == Algorithm::Uniform;
+            for (other, item) in parent.items.iter_mut().enumerate() {
+                if other == place || is_uniform {
+                    item.weight = weight;
+                }
+            }
         }
         let add_up = |weights: &Vec<u32>| weights.iter().fold(0, |sum: u32, weight| sum.saturating_add(*weight));
         for args in self.choose_args.values_mut() {

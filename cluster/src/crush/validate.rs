@@ -8,7 +8,7 @@ use std::fmt;
 /// Found by [`CrushMap::validate`]; shown as a sentence that says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// A bucket counts for more or less in its parent than what is in it.
+    /// A bucket counts for more or less in its parent than what is in it; in a uniform one no weight counts.
     WeightDiffers {
         parent: String,
         item: String,
@@ -62,7 +62,8 @@ impl CrushMap {
     /// Everything that is odd, weights first.
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for parent in self.buckets().filter(|bucket| !bucket.is_shadow()) {
+        let counts = |bucket: &&super::Bucket| !bucket.is_shadow() && bucket.algorithm != super::Algorithm::Uniform;
+        for parent in self.buckets().filter(counts) {
             for item in &parent.items {
                 let Some(bucket) = self.bucket(item.id) else { continue };
                 if bucket.weight() != item.weight {

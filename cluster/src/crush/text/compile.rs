@@ -588,6 +588,10 @@ impl<'a> Compiler<'a> {
             self.expect("{")?;
             self.expect("bucket_id")?;
             let (id, at) = self.whole("a bucket's id", -limits::BUCKET_COUNT_MAX, -1)?;
+            // Of a map without rules: its shadows are not made yet.
+            if !self.map.buckets.contains_key(&id) && self.id_holders.contains_key(&id) {
+                self.map.build_shadows();
+            }
             let Some(size) = self.map.buckets.get(&id).map(|bucket| bucket.items.len()) else {
                 return fail(at, format!("there is no bucket {id}"));
             };
