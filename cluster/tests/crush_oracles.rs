@@ -97,8 +97,7 @@ fn every_object_goes_where_osdmaptool_puts_it() {
         let (name, rest) = line.trim().strip_prefix("object '").unwrap().split_once("' -> ").unwrap();
         let seed = object_hash::stable_modulo(object_hash::rjenkins(name.as_bytes()), pg_num);
         let pg = PgId { pool: 1, seed };
-        // hashpspool: the placement groups of each pool are scattered for themselves.
-        let x = hash::hash_2(object_hash::stable_modulo(seed, pg_num), pg.pool);
+        let x = hash::placement_seed(pg.pool, seed, pg_num);
         mapper.do_rule(rule, x, size as usize, &[0x10000; 10], &mut workspace, &mut out);
         out.retain(|osd| *osd != ITEM_NONE);
         assert_eq!(format!("{pg} -> {}", show(&out)), rest, "{name}");

@@ -20,6 +20,9 @@ struct Extent {
     levels: usize,
 }
 
+/// Words that begin something else than a bucket in a text: no type of buckets can be named so.
+pub(super) const KEYWORDS: [&str; 5] = ["tunable", "device", "type", "rule", "choose_args"];
+
 /// What is wrong, in words.
 type Outcome = Result<(), String>;
 
@@ -53,6 +56,9 @@ impl CrushMap {
                 return Err(format!("two items are named '{name}'"));
             }
         }
+        if let Some(keyword) = KEYWORDS.into_iter().find(|keyword| self.types.values().any(|name| name == keyword)) {
+            return Err(format!("a type of buckets can't be named '{keyword}', which means something else in a text"));
+        }
         let kinds: [(&str, Vec<&String>); 3] = [
             ("types", self.types.values().collect()),
             ("device classes", self.classes.values().collect()),
@@ -82,6 +88,9 @@ impl CrushMap {
         if let Some((what, count, most)) = counts.into_iter().find(|(_, count, most)| count > most) {
             return Err(format!("{count} {what} are too many: {most} is the most"));
         }
+        if !self.types.is_empty() && !self.types.contains_key(&0) {
+            return Err("type 0, that of devices, is missing".into());
+        }
         if let Some(id) = self.devices.keys().find(|id| !(0..limits::DEVICE_COUNT_MAX).contains(*id)) {
             return Err(format!("device id {id} is not within 0 and {}", limits::DEVICE_COUNT_MAX - 1));
         }
@@ -104,7 +113,14 @@ impl CrushMap {
             return Err(format!("has {} items; {} is the most", bucket.items.len(), limits::BUCKET_ITEMS_MAX));
         }
         let mut sum = 0u64;
+        let mut seen = BTreeSet::new();
         for item in &bucket.items {
+            if !seen.insert(item.id) {
+                return Err(format!("holds item {} twice", item.id));
+            }
+            if !self.is_of_one_class(bucket, item.id) {
+                return Err(format!("holds item {}: shadows hold what is of their class, and other buckets no shadows", item.id));
+            }
             let (known, most) = if item.id >= 0 {
                 (self.devices.contains_key(&item.id), limits::DEVICE_WEIGHT_MAX)
             } else {
@@ -127,6 +143,16 @@ impl CrushMap {
             return Err("is uniform, and its items weigh differently".into());
         }
         self.check_shadows(bucket)
+    }
+
+    fn is_of_one_class(&self, bucket: &Bucket, item: i32) -> bool {
+        let class = bucket.shadow_of.map(|(_, class)| class);
+        match (self.buckets.get(&item), self.devices.get(&item)) {
+            (Some(child), _) => child.shadow_of.map(|(_, class)| class) == class,
+            (_, Some(device)) => class.is_none() || device.class == class,
+            // Whether it is there at all is asked elsewhere.
+            _ => true,
+        }
     }
 
     fn check_shadows(&self, bucket: &Bucket) -> Outcome {
@@ -204,13 +230,16 @@ impl CrushMap {
         if id >= limits::RULE_COUNT_MAX || rule.steps.len() > limits::RULE_STEPS_MAX {
             return Err(format!("has an id above {} or too many steps", limits::RULE_COUNT_MAX - 1));
         }
+        if rule.steps.is_empty() {
+            return Err("has no step".into());
+        }
         for step in &rule.steps {
             match step {
                 Step::Take(item) if self.item_name(*item).is_none() => {
                     return Err(format!("takes item {item}, which is not in the map"));
                 }
                 Step::Choose(choose) => {
-                    if choose.type_id != 0 && !self.types.contains_key(&choose.type_id) {
+                    if !self.types.contains_key(&choose.type_id) {
                         return Err(format!("chooses type {}, which is not in the map", choose.type_id));
                     }
                     if !(-limits::CHOOSE_COUNT_MAX..=limits::CHOOSE_COUNT_MAX).contains(&choose.count) {
@@ -232,6 +261,9 @@ impl CrushMap {
 
     fn check_choose_args(&self) -> Outcome {
         for (set, args) in &self.choose_args {
+            if !(super::map::CHOOSE_ARGS_DEFAULT..=i64::from(i32::MAX)).contains(set) {
+                return Err(format!("choose_args {set} are neither a pool's nor those for all, -1"));
+            }
             for (id, arg) in args {
                 let wrong = |what: String| Err(format!("choose_args {set} of bucket {id}: {what}"));
                 let Some(bucket) = self.buckets.get(id) else {

@@ -69,3 +69,11 @@ pub fn hash_4(a: u32, b: u32, c: u32, d: u32) -> u32 {
     let [hash] = hash;
     hash
 }
+
+/// The input that a placement group is to a rule (`hashpspool`): groups of different pools are scattered independently.
+///
+/// # Panics
+/// If `pgp_num` is 0.
+pub fn placement_seed(pool: u32, seed: u32, pgp_num: u32) -> u32 {
+    hash_2(crate::object_hash::stable_modulo(seed, pgp_num), pool)
+}

@@ -5,7 +5,7 @@
 
 use super::token::{Token, Tokens};
 use crate::crush::bucket::{Algorithm, Bucket, Item};
-use crate::crush::check::is_name;
+use crate::crush::check::{KEYWORDS, is_name};
 use crate::crush::limits;
 use crate::crush::map::{ChooseArg, CrushMap, Device};
 use crate::crush::rule::{Choose, Mode, Rule, RuleKind, Step};
@@ -98,6 +98,9 @@ impl<'a> Compiler<'a> {
                     },
                 );
             }
+            if part == Part::Head && next_part > part {
+                self.type_of_devices(word)?;
+            }
             if next_part == Part::Rules && part < Part::Rules {
                 self.map.build_shadows();
             }
@@ -110,6 +113,10 @@ impl<'a> Compiler<'a> {
                 "choose_args" => self.choose_args()?,
                 _ => self.bucket(word)?,
             }
+        }
+        if part == Part::Head {
+            let (line, column) = self.tokens.place();
+            self.type_of_devices(Token { text: "", line, column })?;
         }
         Ok(())
     }
@@ -238,6 +245,9 @@ impl<'a> Compiler<'a> {
         let (id, at) = self.whole("a type's id", 0, limits::TYPE_ID_MAX)?;
         let name = self.name("a type")?;
         let id = id as u16;
+        if KEYWORDS.contains(&name.text) {
+            return fail(name, format!("'{}' begins something else than a bucket, so no type can be named so", name.text));
+        }
         if let Some(other) = self.map.types.get(&id) {
             return fail(at, format!("type {id} is given twice: it is '{other}' already"));
         }
@@ -248,6 +258,18 @@ impl<'a> Compiler<'a> {
             return fail(at, format!("there are more than {} types", limits::TYPE_COUNT_MAX));
         }
         self.map.types.insert(id, name.text.to_owned());
+        Ok(())
+    }
+
+    /// Old texts leave type 0 out.
+    fn type_of_devices(&mut self, at: Token<'a>) -> Result<()> {
+        if self.map.types.is_empty() || self.map.types.contains_key(&0) {
+            return Ok(());
+        }
+        if let Some(other) = self.type_ids.insert("osd", 0) {
+            return fail(at, format!("type 0, that of devices, is missing, and 'osd' is the name of type {other}"));
+        }
+        self.map.types.insert(0, "osd".to_owned());
         Ok(())
     }
 

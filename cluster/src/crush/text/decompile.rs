@@ -25,9 +25,6 @@ impl fmt::Display for CrushMap {
             }
         }
         out.write_str("\n# types\n")?;
-        if !self.types.is_empty() && !self.types.contains_key(&0) {
-            out.write_str("type 0 osd\n")?;
-        }
         for (id, name) in &self.types {
             writeln!(out, "type {id} {name}")?;
         }
@@ -96,7 +93,7 @@ impl CrushMap {
     }
 
     fn type_shown(&self, id: u16) -> &str {
-        self.type_name(id).unwrap_or("osd")
+        self.type_name(id).unwrap_or_default()
     }
 
     fn write_rule(&self, out: &mut fmt::Formatter<'_>, id: u32, rule: &Rule) -> fmt::Result {
