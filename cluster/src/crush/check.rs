@@ -119,7 +119,10 @@ impl CrushMap {
                 return Err(format!("holds item {} twice", item.id));
             }
             if !self.is_of_one_class(bucket, item.id) {
-                return Err(format!("holds item {}: shadows hold what is of their class, and other buckets no shadows", item.id));
+                return Err(format!(
+                    "holds item {}: shadows hold what is of their class, and other buckets no shadows",
+                    item.id
+                ));
             }
             let (known, most) = if item.id >= 0 {
                 (self.devices.contains_key(&item.id), limits::DEVICE_WEIGHT_MAX)

@@ -5,6 +5,9 @@ use super::map::CrushMap;
 use super::rule::{Rule, Step};
 use std::fmt;
 
+/// The last digit of a weight in a text: 0.001.
+const TEXT_DIGIT: u32 = super::limits::WEIGHT_ONE.div_ceil(1000);
+
 /// Found by [`CrushMap::validate`]; shown as a sentence that says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
@@ -66,7 +69,9 @@ impl CrushMap {
         for parent in self.buckets().filter(counts) {
             for item in &parent.items {
                 let Some(bucket) = self.bucket(item.id) else { continue };
-                if bucket.weight() != item.weight {
+                // Texts have three digits a weight, and sums are of what was cut.
+                let cut = TEXT_DIGIT * (bucket.items.len() as u32 + 1);
+                if bucket.weight().abs_diff(item.weight) > cut {
                     let (parent, item_name) = (parent.name.clone(), bucket.name.clone());
                     let (weight, sum) = (item.weight, bucket.weight());
                     problems.push(Problem::WeightDiffers { parent, item: item_name, weight, sum });

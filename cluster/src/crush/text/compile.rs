@@ -246,7 +246,10 @@ impl<'a> Compiler<'a> {
         let name = self.name("a type")?;
         let id = id as u16;
         if KEYWORDS.contains(&name.text) {
-            return fail(name, format!("'{}' begins something else than a bucket, so no type can be named so", name.text));
+            return fail(
+                name,
+                format!("'{}' begins something else than a bucket, so no type can be named so", name.text),
+            );
         }
         if let Some(other) = self.map.types.get(&id) {
             return fail(at, format!("type {id} is given twice: it is '{other}' already"));
