@@ -1,13 +1,16 @@
 //! One item of one bucket: the innermost choice, by each algorithm.
 
 use super::bucket::Algorithm;
-use super::hash::{hash_3, hash_3_lanes, hash_4};
+use super::hash::{hash_3, hash_3_each, hash_4};
 use super::logarithm::shortfall;
-use super::prepared::{LANES, Mapper, PreparedBucket};
+use super::prepared::{Mapper, PreparedBucket, filled};
 use super::workspace::Workspace;
 
 /// A rounded draw is within this share of the exact one, with a good margin: three roundings to 24 bits.
 const ROUNDING: f32 = 1.0 / (1 << 19) as f32;
+
+/// Items that are hashed together.
+const BLOCK: usize = 64;
 
 impl Mapper {
     /// The item of a bucket for input `x` and try `r`; `position` picks the weight set. `None` of a bucket without items.
@@ -51,20 +54,23 @@ impl Mapper {
     /// second one is so near that the rounding, or the truncation to whole numbers, could make it as good.
     #[inline]
     fn choose_straw2(&self, bucket: &PreparedBucket, x: u32, r: u32, position: usize) -> usize {
-        let chunks = (bucket.size as usize).div_ceil(LANES);
+        let filled = filled(bucket.size as usize);
         let set = position.min(bucket.positions as usize - 1);
         let hashed_at = bucket.hashed_at as usize;
-        let inverses_at = bucket.inverses_at as usize + set * chunks;
-        let hashed = self.hashed.get(hashed_at..hashed_at + chunks).unwrap_or_default();
-        let inverses = self.inverses.get(inverses_at..inverses_at + chunks).unwrap_or_default();
+        let inverses_at = bucket.inverses_at as usize + set * filled;
+        let hashed = self.hashed.get(hashed_at..hashed_at + filled).unwrap_or_default();
+        let inverses = self.inverses.get(inverses_at..inverses_at + filled).unwrap_or_default();
 
         let mut least = f32::INFINITY;
         let mut second = f32::INFINITY;
         let mut least_at = 0;
         let mut at = 0;
-        for (ids, inverses) in hashed.iter().zip(inverses) {
-            for (hash, inverse) in hash_3_lanes(x, ids, r).into_iter().zip(inverses) {
-                let draw = self.shortfalls[(hash & 0xffff) as u16 as usize] * inverse;
+        let mut hashes = [0; BLOCK];
+        for (hashed, inverses) in hashed.chunks(BLOCK).zip(inverses.chunks(BLOCK)) {
+            hash_3_each(x, hashed, r, &mut hashes);
+            for (hash, inverse) in hashes.iter().zip(inverses) {
+                let shortfall = self.shortfalls.get(*hash as usize).copied().unwrap_or(f32::INFINITY);
+                let draw = shortfall * inverse;
                 let worse = if draw < least { least } else { draw };
                 second = if worse < second { worse } else { second };
                 least_at = if draw < least { at } else { least_at };
@@ -81,7 +87,7 @@ impl Mapper {
         let size = bucket.size as usize;
         let at = bucket.numbers_at as usize + set * size;
         let weights = self.numbers.get(at..at + size).unwrap_or_default();
-        let hashed = self.hashed.get(bucket.hashed_at as usize..).unwrap_or_default().as_flattened();
+        let hashed = self.hashed.get(bucket.hashed_at as usize..).unwrap_or_default();
         let draws = weights.iter().zip(hashed).map(|(weight, id)| {
             let draw = shortfall(hash_3(x, *id, r) as u16);
             // Nothing loses to an item without weight.

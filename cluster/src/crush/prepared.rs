@@ -8,7 +8,7 @@ use super::straw;
 use super::tunables::Tunables;
 
 /// Items are hashed so many at a time; each bucket's stretch of the arrays is filled up to a multiple.
-pub(super) const LANES: usize = 4;
+const LANES: usize = 4;
 
 /// Computes mappings of one map. Made once for each map and each set of choose_args, and shared freely: what a mapping needs for itself
 /// is in its [`super::Workspace`].
@@ -21,10 +21,10 @@ pub struct Mapper {
     pub(super) buckets: Vec<PreparedBucket>,
     /// Of all buckets, one after the other, without filling.
     pub(super) items: Vec<i32>,
-    /// What is hashed for an item, in lanes: its id, unless choose_args give another.
-    pub(super) hashed: Vec<[u32; LANES]>,
-    /// 1 / weight of straw2 items, in lanes, rounded; infinite for an item that weighs nothing. One stretch a position of a weight set.
-    pub(super) inverses: Vec<[f32; LANES]>,
+    /// What is hashed for an item, filled up: its id, unless choose_args give another.
+    pub(super) hashed: Vec<u32>,
+    /// 1 / weight of straw2 items, filled up, rounded; infinite for an item that weighs nothing. One stretch a position of a weight set.
+    pub(super) inverses: Vec<f32>,
     /// Weights of straw2 items, sums and weights of list items, straws, node weights of trees.
     pub(super) numbers: Vec<u32>,
     pub(super) device_count: i32,
@@ -115,7 +115,8 @@ impl Mapper {
         });
         self.size_max = self.size_max.max(bucket.items.len());
         self.items.extend(bucket.items.iter().map(|item| item.id));
-        self.hashed.extend(hashed.chunks(LANES).map(|ids| lanes(ids.iter().map(|id| *id as u32), 0)));
+        self.hashed.extend(hashed.iter().map(|id| *id as u32));
+        self.hashed.resize(self.hashed.len() + filled(hashed.len()) - hashed.len(), 0);
         match bucket.algorithm {
             Algorithm::Uniform => {}
             Algorithm::List => {
@@ -131,7 +132,8 @@ impl Mapper {
                 for set in sets {
                     self.numbers.extend(set);
                     let inverse = |weight: &u32| if *weight == 0 { f32::INFINITY } else { 1.0 / *weight as f32 };
-                    self.inverses.extend(set.chunks(LANES).map(|set| lanes(set.iter().map(inverse), f32::INFINITY)));
+                    self.inverses.extend(set.iter().map(inverse));
+                    self.inverses.resize(self.inverses.len() + filled(set.len()) - set.len(), f32::INFINITY);
                 }
             }
         }
@@ -150,12 +152,10 @@ pub(super) fn slot_of(id: i32) -> usize {
     (-1i32).wrapping_sub(id) as u32 as usize
 }
 
-fn lanes<T: Copy>(values: impl Iterator<Item = T>, filling: T) -> [T; LANES] {
-    let mut lanes = [filling; LANES];
-    for (lane, value) in lanes.iter_mut().zip(values) {
-        *lane = value;
-    }
-    lanes
+/// How many places so many items take where they are hashed.
+#[inline]
+pub(super) fn filled(count: usize) -> usize {
+    count.next_multiple_of(LANES)
 }
 
 /// The weights below each node of a tree bucket. Node `2i + 1` is item `i`; the root is the half of their count, a power of two.

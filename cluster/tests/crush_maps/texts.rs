@@ -6,9 +6,11 @@ proptest! {
     #[test]
     fn a_map_is_the_same_after_it_was_printed(seed in any::<u64>()) {
         let Ok(map) = text::compile(&random_map(seed).0) else { return Ok(()) };
-        let printed = map.to_string();
-        let again = text::compile(&printed).unwrap_or_else(|error| panic!("{error}\n{printed}"));
-        prop_assert_eq!(again.to_string(), printed);
+        // Devices beyond the last one in a bucket are not printed, as with crushtool, and classes are numbered by the devices' order: so
+        // what is printed is read once.
+        let read = text::compile(&map.to_string()).unwrap_or_else(|error| panic!("{error}\n{map}"));
+        let printed = read.to_string();
+        prop_assert_eq!(text::compile(&printed).unwrap().to_string(), printed);
     }
 
     #[test]
