@@ -276,7 +276,7 @@ fn what_is_wrong_with_osds_is_in_the_health() {
 
 #[test]
 fn a_pool_with_more_copies_than_in_sync_members_says_so() {
-    let mut harness = Harness::with_osds(3, 0);
+    let mut harness = Harness::with_osds(6, 0);
     harness.create_pool("three", 4, 3);
     let states = |harness: &mut Harness, reporting: &[u32]| {
         for _ in 0..25 {
@@ -287,10 +287,10 @@ fn a_pool_with_more_copies_than_in_sync_members_says_so() {
         }
         harness.json(AdminCommand::Status)
     };
-    let status = states(&mut harness, &[0, 1]);
+    let status = states(&mut harness, &[0, 1, 2, 3]);
     let expected = json!([{ "state_name": "active+undersized+degraded", "count": 4 }]);
     assert_eq!(status["pgmap"]["pgs_by_state"], expected);
-    let status = states(&mut harness, &[0]);
+    let status = states(&mut harness, &[0, 1]);
     let expected = json!([{ "state_name": "undersized+degraded+peered", "count": 4 }]);
     assert_eq!(status["pgmap"]["pgs_by_state"], expected);
     let checks = &status["health"]["checks"];

@@ -4,6 +4,7 @@ use super::liveness::come_up;
 use super::{Action, MonitorCore, Now, SessionId, refuse};
 use crate::limits;
 use crate::map::{MapFlags, Osd};
+use crate::placement::place_osd;
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::OsdBoot;
 use std::net::SocketAddr;
@@ -40,6 +41,17 @@ impl MonitorCore {
                 group.changed_epoch = self.map.epoch + 1;
             }
         }
+        // Once placed it stays where the operator has it, unless it came up in another host.
+        let mut crush = map.crush_map();
+        let has_moved = self.map.osd(id).is_some_and(|known| known.host != osd.host);
+        let has_place = i32::try_from(id).is_ok_and(|id| crush.parents(id).next().is_some());
+        if !has_place || has_moved {
+            if let Err(problem) = place_osd(&mut crush, &osd) {
+                let message = format!("osd.{id} of host {} can't be placed in the CRUSH map: {problem}", osd.host);
+                return vec![refuse(session, 0, Refusal::invalid(message))];
+            }
+        }
+        map.set_crush_map(&crush);
         match map.osd_mut(id) {
             Some(known) => *known = osd,
             None => {

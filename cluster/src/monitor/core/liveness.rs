@@ -82,7 +82,9 @@ impl MonitorCore {
                         tracing::warn!(osd = osd.id, host = %osd.host, hosts, "missed on the cluster network: down");
                     }
                     Cause::Refused => tracing::warn!(osd = osd.id, host = %osd.host, "its process is gone: down"),
-                    Cause::Faulty => tracing::warn!(osd = osd.id, host = %osd.host, "its store is out of service: down"),
+                    Cause::Faulty => {
+                        tracing::warn!(osd = osd.id, host = %osd.host, "its store is out of service: down")
+                    }
                     Cause::Silent => {
                         tracing::warn!(osd = osd.id, host = %osd.host, silence = ?limits::OSD_REPORT_GRACE, "no report: down");
                     }
