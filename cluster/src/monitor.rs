@@ -4,6 +4,7 @@ mod command;
 pub mod core;
 mod health;
 mod pg_state;
+mod progress;
 mod reports;
 pub mod shell;
 pub mod store;

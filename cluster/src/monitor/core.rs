@@ -7,6 +7,7 @@ mod groups;
 mod liveness;
 
 use super::command;
+use super::progress::Progress;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
 use crate::limits;
@@ -74,6 +75,8 @@ pub struct MonitorCore {
     down_since: BTreeMap<u32, Duration>,
     /// Where the groups of the map belong.
     pub(super) belonging: Belonging,
+    /// Of recovery.
+    pub(super) progress: Progress,
     /// OSDs that clients did not reach when it was last looked.
     cut_off: BTreeSet<u32>,
     /// The epoch that each subscriber has been sent.
@@ -102,6 +105,8 @@ impl MonitorCore {
         let heard = map.osds.iter().filter(|osd| osd.is_up).map(|osd| (osd.id, now.monotonic)).collect();
         let down_since = map.osds.iter().filter(|osd| !osd.is_up).map(|osd| (osd.id, now.monotonic)).collect();
         let encoded = Arc::new(map.encode());
+        let mut belonging = Belonging::default();
+        belonging.learn(&map);
         let mut actions = Vec::new();
         if is_new {
             let map = Some((map.epoch, encoded.clone()));
@@ -115,7 +120,8 @@ impl MonitorCore {
             heard,
             booted: BTreeMap::new(),
             down_since,
-            belonging: Belonging::default(),
+            belonging,
+            progress: Progress::default(),
             cut_off: BTreeSet::new(),
             subscribers: BTreeMap::new(),
             started: now.monotonic,
@@ -144,7 +150,11 @@ impl MonitorCore {
                 self.booted.retain(|_, of| *of != session);
                 Vec::new()
             }
-            Event::Tick => self.tick(now),
+            Event::Tick => {
+                let left = command::objects_left(self, now);
+                self.progress.look(now.monotonic, left);
+                self.tick(now)
+            }
         }
     }
 
@@ -193,6 +203,10 @@ impl MonitorCore {
         );
         self.encoded = Arc::new(map.encode());
         self.map = map;
+        self.reports.keep(|osd| self.map.osd(osd).is_some());
+        for osd in self.map.osds.iter().filter(|osd| !osd.is_up) {
+            self.down_since.entry(osd.id).or_insert(now.monotonic);
+        }
         let epoch = self.map.epoch;
         let batch = Batch {
             map: Some((epoch, self.encoded.clone())),
