@@ -5,6 +5,7 @@ mod crush_maps;
 mod dev_cluster;
 mod hostile_peers;
 mod objects;
+mod operations;
 mod pools;
 mod roles;
 mod stopping;

@@ -17,7 +17,7 @@ fn an_unknown_command_is_refused_with_the_nearest_one() {
     answer.assert_fails(22, "EINVAL");
     assert!(answer.stderr.contains("'status'"), "{}", answer.stderr);
     refused(&["osd", "poll", "ls"]).assert_fails(22, "EINVAL");
-    refused(&["osd", "crush", "tree"]).assert_fails(22, "EINVAL");
+    refused(&["osd", "crush", "trees"]).assert_fails(22, "EINVAL");
     refused(&["image", "create", "data/x", "--size", "1G"]).assert_fails(22, "EINVAL");
 }
 
@@ -37,6 +37,15 @@ fn missing_surplus_and_malformed_words_are_refused() {
         &["health", "details"],
         &["-s", "osd", "tree"],
         &["osd", "tier", "drain", "data", "--timeout", "soon"],
+        &["osd", "out"],
+        &["osd", "out", "first"],
+        &["osd", "reweight", "0"],
+        &["osd", "reweight", "all", "1"],
+        &["osd", "crush", "move", "h0"],
+        &["osd", "crush", "set", "0", "heavy", "host=h0"],
+        &["osd", "setcrushmap"],
+        &["config", "set", "osd_max_backfills"],
+        &["pg", "query"],
     ] {
         let answer = refused(words);
         assert!(

@@ -29,6 +29,14 @@ pub struct Shown {
     pub to_finish: Option<Duration>,
 }
 
+impl Shown {
+    /// Of a thousand; what is not through is never shown as such.
+    pub fn permille(&self) -> u32 {
+        const ROUNDING: f64 = 1e-9;
+        ((self.done + ROUNDING) * 1000.0) as u32
+    }
+}
+
 impl Progress {
     /// Takes in how many objects are left to be brought to OSDs at `now` (monotonic).
     pub fn look(&mut self, now: Duration, left: f64) {

@@ -82,7 +82,8 @@ fn name_of(errno: i32) -> &'static str {
 
 #[test]
 fn every_reply_of_a_session_with_ceph_is_given_here_too() {
-    let mut harness = Harness::with_osds(2, 1 << 30);
+    // On two hosts, so that there is a place for two copies.
+    let mut harness = Harness::with_osds(3, 1 << 30);
     // The session begins with pools 1 to 7 there, and pool 8 just made.
     for number in 1..8 {
         harness.create_pool(&format!("earlier-{number}"), 8, 1);

@@ -1,9 +1,13 @@
 //! The monitor's core, driven event by event.
 
 mod ceph_session;
+mod changes;
+mod crush;
 mod documents;
 mod durability;
 mod full;
+mod groups;
 mod harness;
 mod liveness;
+mod settings;
 mod space;

@@ -88,7 +88,7 @@ fn bar(done: f64) -> String {
     let done = done.clamp(0.0, 1.0);
     let filled = (done * WIDTH as f64) as usize;
     // What is not through is never shown as such.
-    let percent = (done * 1000.0).floor() / 10.0;
+    let percent = ((done + 1e-9) * 1000.0).floor() / 10.0;
     format!("[{}{}] {percent:.1}%", "=".repeat(filled), ".".repeat(WIDTH - filled))
 }
 

@@ -64,9 +64,7 @@ impl View<'_> {
         let short = movement.pools.iter().filter(|pool| pool.short > 0).map(|pool| pool.short_line());
         let mut warnings: Vec<String> = Vec::new();
         if may_be_short {
-            warnings.extend(
-                short.map(|line| format!("{line}; copies stay where they are until there is a place for them")),
-            );
+            warnings.extend(short.map(|line| format!("{line}; what has no place there stays where it is")));
         } else {
             risks.extend(short);
         }
@@ -95,10 +93,9 @@ impl View<'_> {
 
     /// Refuses a CRUSH map that a pool has no rule in, or that leaves data behind that is nowhere else.
     fn check_crush(&self, new: &Map) -> Result<(), Refusal> {
-        let crush = new.crush_map();
+        let (old, crush) = (self.map.crush_map(), new.crush_map());
         for pool in &new.pools {
             if crush.rule(pool.crush_rule).is_none() {
-                let old = self.map.crush_map();
                 let name = old.rule(pool.crush_rule).and_then(|rule| rule.name.clone()).unwrap_or_default();
                 let message = format!("crush rule '{name}' ({}) is in use by pool '{}'", pool.crush_rule, pool.name);
                 return Err(Refusal::new(
@@ -107,7 +104,13 @@ impl View<'_> {
                 ));
             }
         }
-        let (before, after) = (placed(&self.map.crush_map()), placed(&crush));
+        for pool in &new.pools {
+            let problems = crush.rule_problems(pool.crush_rule);
+            if let Some(problem) = problems.first().filter(|_| old.rule_problems(pool.crush_rule).is_empty()) {
+                return Err(Refusal::invalid(format!("pool '{}' would be left without a place: {problem}", pool.name)));
+            }
+        }
+        let (before, after) = (placed(&old), placed(&crush));
         let gone: BTreeSet<u32> = before.difference(&after).copied().collect();
         self.check_last_holders(&gone, "gone from the crush map")?;
         let length = new.encode().len();

@@ -71,7 +71,7 @@ impl View<'_> {
             "add_to_ceph_s": true,
         });
         let progress = json!({
-            "percent": (shown.done * 1000.0).floor() / 10.0,
+            "percent": shown.permille() as f64 / 10.0,
             "objects_left": shown.objects_left.ceil() as u64,
             "elapsed_s": shown.elapsed.as_secs(),
             "remaining_s": shown.to_finish.map(|time| time.as_secs_f64().ceil() as u64),

@@ -105,7 +105,12 @@ impl View<'_> {
         let pool = self.pool(name)?;
         let around = self.surroundings(Some(pool.id));
         let map = self.with_pool(pool.id, |changed| pool_settings::set(changed, &around, variable, value))?;
-        Ok(Proposal::new(format!("set pool {} {variable} to {value}", pool.id), map))
+        let message = format!("set pool {} {variable} to {value}", pool.id);
+        if map == *self.map {
+            return Ok(Proposal::nothing(message));
+        }
+        // More copies than there are places for are made as far as they can be: nothing is worse than before.
+        Ok(Proposal { may_be_short: variable == "size", ..Proposal::new(message, map) })
     }
 
     pub(super) fn pool_rename(&self, name: &str, to: String) -> Outcome {
