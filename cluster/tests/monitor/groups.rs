@@ -238,8 +238,6 @@ fn progress_is_told_in_percent_and_its_end_from_its_pace() {
     say_all_is_well(&mut harness);
     let mut shown = Vec::new();
     for second in 0..=20u64 {
-        say_all_is_well(&mut harness);
-        primary_says(&mut harness, true, "", vec![progress(back, true, 2 * second, 125, false)]);
         let (_, _, group) = harness.map().pgs().next().unwrap();
         let primary = group.primary.unwrap();
         let counted = OsdReport {

@@ -104,15 +104,15 @@ impl View<'_> {
                 ));
             }
         }
+        let (before, after) = (placed(&old), placed(&crush));
+        let gone: BTreeSet<u32> = before.difference(&after).copied().collect();
+        self.check_last_holders(&gone, "gone from the crush map")?;
         for pool in &new.pools {
             let problems = crush.rule_problems(pool.crush_rule);
             if let Some(problem) = problems.first().filter(|_| old.rule_problems(pool.crush_rule).is_empty()) {
                 return Err(Refusal::invalid(format!("pool '{}' would be left without a place: {problem}", pool.name)));
             }
         }
-        let (before, after) = (placed(&old), placed(&crush));
-        let gone: BTreeSet<u32> = before.difference(&after).copied().collect();
-        self.check_last_holders(&gone, "gone from the crush map")?;
         let length = new.encode().len();
         if length > limits::MAP_BYTES_MAX {
             let most = limits::MAP_BYTES_MAX;
