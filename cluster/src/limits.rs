@@ -49,6 +49,31 @@ pub const TICK_LATE_MAX: Duration = Duration::from_secs(5);
 /// Maps of older epochs that the store keeps.
 pub const MAPS_KEPT: u32 = 500;
 
+/// A monitor that was killed is replaced after this at the latest, and some time to notice. etcd grants no lease under two seconds.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
+pub const LEASE_RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// A leader stops this long before its lease can have ended, so that clocks may run at slightly different speeds.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(1);
+/// How often a monitor asks who leads.
+pub const LEADER_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A monitor that could not lead, or could not become a candidate, leaves it to the others for so long.
+pub const CANDIDACY_PAUSE: Duration = Duration::from_secs(1);
+pub const ELECTION_TICK: Duration = Duration::from_millis(100);
+/// One request to one etcd server; then the next server is asked.
+pub const ETCD_ATTEMPT_MAX: Duration = Duration::from_millis(1200);
+/// One request with all its attempts. A leader elected among the etcd servers takes them a second or two.
+pub const ETCD_REQUEST_MAX: Duration = Duration::from_secs(4);
+/// Before all servers are asked once more.
+pub const ETCD_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// etcd takes requests of 1.5 MiB unless told otherwise. A larger map is stored in parts of this size.
+pub const ETCD_PART_BYTES: usize = 1 << 20;
+/// Maps that etcd keeps take about so many bytes at most, but for the newest two: its whole space is 2 GiB by default.
+pub const ETCD_MAPS_BYTES_MAX: usize = 256 << 20;
+pub const ETCD_ENDPOINTS_MAX: usize = 16;
+pub const ETCD_PREFIX_BYTES_MAX: usize = 256;
+/// How long a peer that came to a monitor that does not lead may take to read that.
+pub const REDIRECT_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// Sessions of authenticated peers at a monitor.
 pub const SESSIONS_MAX: usize = 1_024;
 /// Peers that have connected and not yet authenticated.
@@ -68,6 +93,10 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long the sessions may take to end when the monitor stops.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+/// Commands that changed something, and may be sent again by a client that did not hear of it: remembered for so many others.
+pub const CHANGES_KEPT: usize = 128;
+/// Of what was answered to one, each of its words and its document.
+pub const CHANGE_REPLY_BYTES_MAX: usize = 1024;
 /// Lines of detail of one health check, as in Ceph.
 pub const HEALTH_DETAIL_MAX: usize = 50;
 /// Of what an OSD says in words: a fault, or a line of what its scrub found.
@@ -83,6 +112,9 @@ const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_mil
 const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());
 const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
+const _: () = assert!(LEASE_MARGIN.as_millis() + 2 * LEASE_RENEW_INTERVAL.as_millis() < LEASE_TTL.as_millis());
+const _: () = assert!(CHANGES_KEPT * (2 * CHANGE_REPLY_BYTES_MAX + 64) + ETCD_PART_BYTES + 4096 < 3 << 19);
+const _: () = assert!(ETCD_ATTEMPT_MAX.as_millis() * 3 <= ETCD_REQUEST_MAX.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
 // The largest map that can be decided can also be sent.
 const _: () = {

@@ -1,6 +1,7 @@
 //! A real monitor on a real socket: its own thread with a tokio-uring runtime, peers that are plain blocking sockets.
 
 use basalt_cluster::Map;
+use basalt_cluster::config::MonitorStoreSettings;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
 use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
 use basalt_net::handshake::{ClientHandshake, Progress};
@@ -32,7 +33,7 @@ impl Running {
             fsid: FSID,
             name: "a".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
-            data: folder.join("mon"),
+            store: MonitorStoreSettings::Embedded { data: folder.join("mon") },
             key_file,
         };
         let monitor = Monitor::bind(config).unwrap();
@@ -357,7 +358,7 @@ fn a_second_monitor_on_the_same_store_is_refused() {
         fsid: FSID,
         name: "b".into(),
         listen: "127.0.0.1:0".parse().unwrap(),
-        data: folder.path().join("mon"),
+        store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
         key_file: folder.path().join("key"),
     };
     let refused = Monitor::bind(config).err().unwrap().to_string();

@@ -111,7 +111,8 @@ pub const MONITOR_REQUESTS_MAX: usize = 1024;
 pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
 pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
 pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
-pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Short: once another monitor leads, nothing else stands between a host and its next map.
+pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for requests that are being worked on.
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const OSDS_PER_HOST_MAX: usize = 256;

@@ -52,6 +52,9 @@ pub enum LinkError {
     Map(#[from] MapError),
     #[error("the monitor sent a map of another cluster")]
     OtherCluster,
+    /// No failure: another monitor is to be asked. The address is empty if there is none.
+    #[error("the monitor does not lead, {}", if leader.is_empty() { "and knows nobody who does" } else { leader })]
+    NotLeading { leader: String },
 }
 
 impl MonitorLink {
@@ -84,6 +87,7 @@ impl MonitorLink {
     pub fn receive(&mut self, fsid: [u8; 16], reply: MonitorReply) -> Result<Consequences, LinkError> {
         let map = match reply {
             MonitorReply::Map { map, .. } => map,
+            MonitorReply::NotLeading { leader } => return Err(LinkError::NotLeading { leader }),
             MonitorReply::Command { reply, .. } => {
                 return Ok(Consequences { refusal: Some(reply.message), ..Consequences::default() });
             }

@@ -2,6 +2,7 @@
 //!
 //! Order is the promise: an [`Action::Persist`] stands before every action that tells anyone of what it persists.
 
+use super::changes::{self, Changes};
 use super::command;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
@@ -51,6 +52,8 @@ pub enum Action {
 pub enum RestoreError {
     #[error("the stored map of epoch {epoch} can't be read: {source}")]
     Map { epoch: u32, source: MapError },
+    #[error("what was answered to the last commands can't be read: {0}")]
+    Changes(String),
     #[error(
         "the stored map is of cluster {stored}, and the configuration says {configured}: point `data` at the right folder"
     )]
@@ -69,6 +72,7 @@ pub struct MonitorCore {
     booted: BTreeMap<u32, SessionId>,
     /// The epoch that each subscriber has been sent.
     subscribers: BTreeMap<SessionId, u32>,
+    changes: Changes,
     pub(super) started: Duration,
     ticked: Duration,
 }
@@ -97,6 +101,10 @@ impl MonitorCore {
             let map = Some((map.epoch, encoded.clone()));
             actions.push(Action::Persist(Batch { map, ..Batch::default() }));
         }
+        let changes = match stored.values.get(changes::KEY) {
+            Some(bytes) => Changes::decode(bytes).map_err(RestoreError::Changes)?,
+            None => Changes::default(),
+        };
         let core = MonitorCore {
             name,
             map,
@@ -105,6 +113,7 @@ impl MonitorCore {
             heard,
             booted: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            changes,
             started: now.monotonic,
             ticked: now.monotonic,
         };
@@ -124,6 +133,9 @@ impl MonitorCore {
             Event::Request { session, request: MonitorRequest::Report(report) } => self.report(now, session, report),
             Event::Request { session, request: MonitorRequest::Command { tag, command } } => {
                 self.command(now, session, tag, command)
+            }
+            Event::Request { session, request: MonitorRequest::Change { tag, id, command } } => {
+                self.change(now, session, tag, id, command)
             }
             Event::Closed { session } => {
                 self.subscribers.remove(&session);
@@ -320,6 +332,16 @@ impl MonitorCore {
         }
         let mut actions = answer.map.map_or_else(Vec::new, |map| self.decide(now, map));
         actions.push(Action::Reply { session, reply: MonitorReply::Command { tag, reply } });
+        actions
+    }
+
+    /// A command that may have been carried out already, by this monitor or the one before.
+    fn change(&mut self, now: Now, session: SessionId, tag: u64, id: u128, command: AdminCommand) -> Vec<Action> {
+        if let Some(reply) = self.changes.reply(id) {
+            return vec![Action::Reply { session, reply: MonitorReply::Command { tag, reply } }];
+        }
+        let mut actions = self.command(now, session, tag, command);
+        self.changes.note(id, &mut actions);
         actions
     }
 

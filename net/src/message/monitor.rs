@@ -14,13 +14,25 @@ pub enum MonitorRequest {
     Report(OsdReport),
     /// A command of an administrator, answered by `MonitorReply::Command` with the same `tag`.
     Command { tag: u64, command: AdminCommand },
+    /// A command that changes something, under an id for good: sent again, with a session to whichever monitor, it is carried out once.
+    Change { tag: u64, id: u128, command: AdminCommand },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[rkyv(derive(Debug))]
 pub enum MonitorReply {
-    Map { epoch: u32, map: Vec<u8> },
-    Command { tag: u64, reply: CommandReply },
+    Map {
+        epoch: u32,
+        map: Vec<u8>,
+    },
+    Command {
+        tag: u64,
+        reply: CommandReply,
+    },
+    /// This monitor does not lead; the session ends with this. The leader's address is empty while there is none, or none is known.
+    NotLeading {
+        leader: String,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]

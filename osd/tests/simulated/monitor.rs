@@ -55,7 +55,7 @@ impl Monitor {
             .into_iter()
             .find_map(|reply| match reply {
                 MonitorReply::Command { reply, .. } => Some(reply),
-                MonitorReply::Map { .. } => None,
+                _ => None,
             })
             .expect("a command is answered")
     }
