@@ -23,7 +23,7 @@ const HEADER_BYTES: usize = 16;
 pub fn cluster_map(bytes: &[u8]) {
     let newest = Map::new([0; 16], 0).encode();
     let header: Vec<u8> = newest.into_iter().take(8).collect();
-    for version in [1u32, 2] {
+    for version in [1u32, 2, 3] {
         let crc = crc32c::crc32c(bytes).to_le_bytes();
         read_map(&[&header, &version.to_le_bytes()[..], &crc, bytes].concat());
     }
@@ -58,7 +58,7 @@ fn pool(id: u32, cache_mode: CacheMode) -> Pool {
         applications: vec!["rbd".into()],
         created_epoch: 1,
         changed_epoch: 1,
-        pgs: vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(0), changed_epoch: 1 }; 2],
+        pgs: vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(0), reign: 1, changed_epoch: 1 }; 2],
     }
 }
 
@@ -69,6 +69,7 @@ fn cluster_map_seeds() -> Vec<Vec<u8>> {
         exists: true,
         is_up: true,
         is_in: true,
+        auto_out: false,
         weight: 1.0,
         reweight: 1.0,
         host: "host".into(),

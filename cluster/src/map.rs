@@ -10,7 +10,9 @@ mod fullness;
 mod osd;
 mod pg;
 mod pool;
+mod settings;
 mod version_1;
+mod version_2;
 
 pub use encoding::MapError;
 pub use flags::MapFlags;
@@ -18,6 +20,7 @@ pub use fullness::{FullRatios, Fullness};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
 pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings};
+pub use settings::ClusterSettings;
 
 use crate::object_hash;
 use rkyv::{Archive, Deserialize, Serialize};
@@ -38,6 +41,9 @@ pub struct Map {
     /// The highest pool id ever given away; ids are not used twice.
     pub pool_id_max: u32,
     pub full_ratios: FullRatios,
+    /// The CRUSH map as bytes; see [`crate::crush`]. Empty in maps from before there was one.
+    pub crush: Vec<u8>,
+    pub settings: ClusterSettings,
 }
 
 /// Where an object belongs.
@@ -61,6 +67,8 @@ impl Map {
             pools: Vec::new(),
             pool_id_max: 0,
             full_ratios: FullRatios::default(),
+            crush: Vec::new(),
+            settings: ClusterSettings::default(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The map as bytes, and where it places objects.
 
 use basalt_cluster::map::{
-    CacheMode, FullRatios, HitSetType, MapError, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings,
+    CacheMode, ClusterSettings, FullRatios, HitSetType, MapError, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota,
+    TierSettings,
 };
 use basalt_cluster::{Map, MapFlags, object_hash, placement};
 use proptest::prelude::*;
@@ -49,6 +50,7 @@ fn osd(id: u32, weight: f64) -> Osd {
         exists: true,
         is_up: true,
         is_in: true,
+        auto_out: false,
         weight,
         reweight: 1.0,
         host: format!("h{id}"),
@@ -106,7 +108,7 @@ fn a_group_whose_primary_is_down_is_served_by_nobody() {
     map.osds = vec![osd(0, 1.0), osd(1, 1.0)];
     map.pool_id_max = 1;
     let mut pool = pool(1, 1);
-    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(1), changed_epoch: 1 }];
+    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(1), reign: 1, changed_epoch: 1 }];
     map.pools = vec![pool];
     assert_eq!(map.place(1, b"x").unwrap().acting, [1, 0]);
     map.osd_mut(0).unwrap().is_up = false;
@@ -139,31 +141,42 @@ fn pool(id: u32, pg_num: u32) -> Pool {
     }
 }
 
-/// Written by the last version that wrote format 1.
+/// Written by the last versions that wrote formats 1 and 2.
 const MAP_VERSION_1: &[u8] = include_bytes!("images/map-version-1");
+const MAP_VERSION_2: &[u8] = include_bytes!("images/map-version-2");
+
+/// What both of them hold.
+fn old_map() -> Map {
+    let mut map = Map::new(*b"a cluster's fsid", 1_795_314_892);
+    map.flags = MapFlags::NOSCRUB;
+    map.osds = vec![osd(0, 1.0), osd(3, 0.5)];
+    map.pool_id_max = 2;
+    let mut pool = pool(2, 1);
+    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 3], primary: Some(3), reign: 1, changed_epoch: 1 }];
+    map.pools = vec![pool];
+    map
+}
 
 #[test]
-fn a_map_of_format_version_1_is_read_with_the_ratios_that_were_constants_then() {
-    let mut expected = Map::new(*b"a cluster's fsid", 1_795_314_892);
-    expected.flags = MapFlags::NOSCRUB;
-    expected.osds = vec![osd(0, 1.0), osd(3, 0.5)];
-    expected.pool_id_max = 2;
-    let mut pool = pool(2, 1);
-    pool.pgs = vec![PlacementGroup { in_sync: vec![0, 3], primary: Some(3), changed_epoch: 1 }];
-    expected.pools = vec![pool];
-    let map = Map::decode(MAP_VERSION_1).unwrap();
-    assert_eq!(map, expected);
-    assert_eq!(map.full_ratios, FullRatios { nearfull: 0.85, backfillfull: 0.9, full: 0.95 });
-    // What is written from it is of the newest version, and says the same.
-    let written = map.encode();
-    assert_eq!((MAP_VERSION_1[8], written[8]), (1, 2));
-    assert_eq!(Map::decode(&written), Ok(map));
+fn maps_of_older_versions_are_read_with_what_was_constant_then() {
+    for (version, image, full_ratios) in [
+        (1, MAP_VERSION_1, FullRatios { nearfull: 0.85, backfillfull: 0.9, full: 0.95 }),
+        (2, MAP_VERSION_2, FullRatios { nearfull: 0.5, backfillfull: 0.6, full: 0.7 }),
+    ] {
+        let map = Map::decode(image).unwrap();
+        assert_eq!(map, Map { full_ratios, ..old_map() });
+        assert_eq!(map.settings, ClusterSettings::default());
+        // What is written from it is of the newest version, and says the same.
+        let written = map.encode();
+        assert_eq!((image[8], written[8]), (version, 3));
+        assert_eq!(Map::decode(&written), Ok(map));
+    }
 }
 
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 3, 0xff] {
+    for version in [0, 4, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

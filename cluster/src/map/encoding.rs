@@ -2,13 +2,14 @@
 
 use super::Map;
 use super::version_1::MapVersion1;
+use super::version_2::MapVersion2;
 use crate::limits;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -70,6 +71,7 @@ impl Map {
         aligned.extend_from_slice(archive);
         let map = match version {
             1 => rkyv::from_bytes::<MapVersion1, rancor::Error>(&aligned).map(Map::from),
+            2 => rkyv::from_bytes::<MapVersion2, rancor::Error>(&aligned).map(Map::from),
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
@@ -89,6 +91,7 @@ impl Map {
             return Err(format!("osd.{} is beyond the last id, {}", osd.id, limits::OSD_COUNT_MAX - 1));
         }
         self.full_ratios.check()?;
+        self.settings.check()?;
         for osd in &self.osds {
             if !(osd.weight.is_finite() && osd.weight >= 0.0 && (0.0..=1.0).contains(&osd.reweight)) {
                 return Err(format!("osd.{} has weight {} and reweight {}", osd.id, osd.weight, osd.reweight));

@@ -10,6 +10,8 @@ pub struct Osd {
     pub is_up: bool,
     /// Data is placed on it.
     pub is_in: bool,
+    /// It is out because it was down for too long, and comes in again when it comes up.
+    pub auto_out: bool,
     /// Its share of the data: by default its base device's size in TiB.
     pub weight: f64,
     /// The operator's correction, 0 to 1.

@@ -42,6 +42,9 @@ pub struct PlacementGroup {
     pub in_sync: Vec<u32>,
     /// The member that orders writes; kept while it is down, so that nobody serves in its stead by mistake.
     pub primary: Option<u32>,
-    /// The epoch of the last change of either.
+    /// How many primaries the group has had; one that starts again counts anew. It is the upper part of every version that the primary
+    /// gives, so no two primaries ever give the same.
+    pub reign: u32,
+    /// The epoch of the last change of any of these.
     pub changed_epoch: u32,
 }

@@ -1,6 +1,7 @@
 //! The map's archive as format version 1 had it: without the ratios of fullness, which were constants then.
 
-use super::{FullRatios, Map, MapFlags, Osd, Pool};
+use super::version_2::{MapVersion2, OsdVersion2, PoolVersion2};
+use super::{FullRatios, Map, MapFlags};
 use rkyv::{Archive, Deserialize, Serialize};
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -10,15 +11,15 @@ pub(super) struct MapVersion1 {
     created_unix_s: u64,
     modified_unix_s: u64,
     flags: MapFlags,
-    osds: Vec<Osd>,
-    pools: Vec<Pool>,
+    osds: Vec<OsdVersion2>,
+    pools: Vec<PoolVersion2>,
     pool_id_max: u32,
 }
 
 impl From<MapVersion1> for Map {
     fn from(old: MapVersion1) -> Map {
         let MapVersion1 { epoch, fsid, created_unix_s, modified_unix_s, flags, osds, pools, pool_id_max } = old;
-        Map {
+        Map::from(MapVersion2 {
             epoch,
             fsid,
             created_unix_s,
@@ -28,6 +29,6 @@ impl From<MapVersion1> for Map {
             pools,
             pool_id_max,
             full_ratios: FullRatios::default(),
-        }
+        })
     }
 }

@@ -242,6 +242,7 @@ impl MonitorCore {
             exists: true,
             is_up: true,
             is_in: same_store.map_or(!self.map.flags.contains(MapFlags::NOIN), |known| known.is_in),
+            auto_out: false,
             weight: same_store.map_or(boot.base_bytes as f64 / (1u64 << 40) as f64, |known| known.weight),
             reweight: same_store.map_or(1.0, |known| known.reweight),
             host: boot.host,
@@ -411,7 +412,12 @@ pub(super) fn assign_unplaced(map: &mut Map) {
             }
             let chosen = placement::choose(PgId { pool: pool.id, seed }, &map.osds, 1);
             if let Some(primary) = chosen.first() {
-                *group = PlacementGroup { in_sync: chosen.clone(), primary: Some(*primary), changed_epoch: epoch };
+                *group = PlacementGroup {
+                    in_sync: chosen.clone(),
+                    primary: Some(*primary),
+                    reign: group.reign + 1,
+                    changed_epoch: epoch,
+                };
             }
         }
     }

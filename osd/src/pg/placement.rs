@@ -108,7 +108,7 @@ mod tests {
     /// One pool of four groups, all of osd.3.
     fn map() -> Map {
         let mut map = Map::new([0; 16], 0);
-        let group = PlacementGroup { in_sync: vec![3], primary: Some(3), changed_epoch: 1 };
+        let group = PlacementGroup { in_sync: vec![3], primary: Some(3), reign: 1, changed_epoch: 1 };
         map.pools.push(Pool {
             id: 1,
             name: "data".into(),
