@@ -157,7 +157,7 @@ impl Client {
     pub async fn refresh(&self) -> Result<()> {
         let limit = self.inner.config.operation_timeout;
         let refreshed = self.inner.ring.timeout(limit, self.inner.monitor.refresh()).await;
-        refreshed.map_err(|_| self.no_monitor(limit, "for its newest map"))?
+        refreshed.map_err(|_| self.no_monitor(limit, "for its newest map"))
     }
 
     /// Runs a command on the monitor. A reply with an errno is `Ok`: look at it. Resent like any request, under one id: a command that

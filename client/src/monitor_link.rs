@@ -2,12 +2,12 @@
 //! [`Rotation`].
 
 use crate::cluster_view::ClusterView;
-use crate::error::{EACCES, EINVAL, ENOTCONN, EPROTO, Error, Result};
+use crate::error::{EACCES, EINVAL, EPROTO, Error};
 use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
-use basalt_ring::local::{Event, OnceSender, once};
+use basalt_ring::local::{Either, Event, OnceSender, once, select};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -99,18 +99,22 @@ impl MonitorLink {
     }
 
     /// Waits for the monitor's newest map, whether newer or not.
-    pub async fn refresh(&self) -> Result<()> {
+    pub async fn refresh(&self) {
         let before = self.shared.view.received();
-        let sender = self.shared.connected().await;
-        // Epochs begin with 1, so every map is newer than this one.
-        let sent = sender.send(&MonitorRequest::Subscribe { have_epoch: 0 }, Vec::new()).await;
-        sent.map_err(|error| Error::new(ENOTCONN, error.to_string()))?;
         loop {
-            let changed = self.shared.view.changed();
-            if self.shared.view.received() > before {
-                return Ok(());
+            let sender = self.shared.connected().await;
+            // Epochs begin with 1, so every map is newer than this one. If it can't be sent, the session has ended.
+            let _ = sender.send(&MonitorRequest::Subscribe { have_epoch: 0 }, Vec::new()).await;
+            loop {
+                let changed = self.shared.view.changed();
+                if self.shared.view.received() > before {
+                    return;
+                }
+                if let Either::Second(_) = select(changed, sender.closed()).await {
+                    break;
+                }
             }
-            changed.await;
+            self.shared.ring.sleep(RETRY_DELAY_MIN).await;
         }
     }
 }
@@ -233,6 +237,8 @@ async fn serve(shared: &Shared, session: &mut Session) -> End {
     if let Err(error) = sender.send(&subscribe, Vec::new()).await {
         return error.to_string().into();
     }
+    *shared.sender.borrow_mut() = Some(sender.clone());
+    shared.changed.notify_all();
     loop {
         // A monitor may have nothing to say for hours; whether it lives is asked.
         let frame = match shared.ring.timeout(WATCH_INTERVAL, session.receive()).await {

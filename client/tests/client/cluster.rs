@@ -120,7 +120,7 @@ impl Monitor {
                 monitor.sessions.borrow_mut().insert(id, session.sender());
                 while let Some(Ok(frame)) = session.receive().await {
                     let request = frame.message::<MonitorRequest>().unwrap();
-                    let is_command = matches!(request, MonitorRequest::Command { .. });
+                    let is_command = matches!(request, MonitorRequest::Command { .. } | MonitorRequest::Change { .. });
                     if is_command && monitor.swallow_replies.get() > 0 {
                         monitor.swallow_replies.set(monitor.swallow_replies.get() - 1);
                         monitor.sessions.borrow_mut().remove(&id);

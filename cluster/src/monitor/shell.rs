@@ -85,7 +85,6 @@ pub enum MonitorError {
 /// A monitor that has its port and its store, and serves nobody yet.
 pub struct Monitor {
     seat: Seat,
-    name: String,
     credentials: Credentials,
     listener: TcpListener,
     address: SocketAddr,
@@ -97,7 +96,7 @@ enum Seat {
     /// It is the only one.
     Alone { core: Box<MonitorCore>, store: EmbeddedStore },
     #[cfg(feature = "etcd")]
-    Elected(Candidate),
+    Elected { candidate: Candidate, name: String, fsid: [u8; 16] },
 }
 
 impl Monitor {
@@ -126,12 +125,13 @@ impl Monitor {
             (None, MonitorStoreSettings::Etcd { endpoints, prefix }) => {
                 // Peers can't connect to "any address"; they try all they know of instead.
                 let told = if address.ip().is_unspecified() { String::new() } else { address.to_string() };
-                Seat::Elected(Candidate::start(endpoints, prefix, told)?)
+                let candidate = Candidate::start(endpoints, prefix, told)?;
+                Seat::Elected { candidate, name: config.name, fsid: config.fsid }
             }
             (None, _) => return Err(MonitorError::WithoutEtcd),
         };
         let credentials = Credentials { fsid: Fsid(config.fsid), key, name };
-        Ok(Monitor { seat, name: config.name, credentials, listener, address, clock })
+        Ok(Monitor { seat, credentials, listener, address, clock })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -145,7 +145,6 @@ impl Monitor {
         // Shutting a listening socket down ends the accept that waits in the kernel; dropping its future would leave it there.
         let stopper = TcpStream::from(OwnedFd::from(self.listener.try_clone().map_err(failed)?));
         let (events, mut inbox) = mpsc::channel(limits::REQUESTS_QUEUED_MAX);
-        let fsid = self.credentials.fsid.0;
         let hub = Rc::new(Hub {
             credentials: self.credentials,
             events,
@@ -163,8 +162,8 @@ impl Monitor {
                 led.map(drop)
             }
             #[cfg(feature = "etcd")]
-            Seat::Elected(candidate) => {
-                elected::run(candidate, &self.name, fsid, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
+            Seat::Elected { candidate, name, fsid } => {
+                elected::run(candidate, &name, fsid, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
             }
         };
         hub.is_stopping.set(true);

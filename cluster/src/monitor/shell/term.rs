@@ -1,12 +1,15 @@
 //! The time for which a monitor leads.
 
+#[cfg(feature = "etcd")]
 use crate::monitor::election::{Candidacy, Standing};
 use std::time::Instant;
+#[cfg(feature = "etcd")]
 use tokio::sync::watch;
 
 /// Of a monitor that was elected, until it is no longer. The only monitor of a cluster leads for life.
 pub(super) enum Term {
     Life,
+    #[cfg(feature = "etcd")]
     Elected {
         standing: watch::Receiver<Standing>,
         candidacy: Candidacy,
@@ -20,6 +23,7 @@ impl Term {
     fn end(&self) -> Option<Option<Instant>> {
         match self {
             Term::Life => Some(None),
+            #[cfg(feature = "etcd")]
             Term::Elected { standing, candidacy, start } => match &*standing.borrow() {
                 Standing::Leads { candidacy: current, until } if current == candidacy => {
                     let end = *start + *until;
@@ -36,10 +40,17 @@ impl Term {
 
     /// Resolves when it is over. Cancel-safe.
     pub async fn over(&mut self) {
-        while let Some(end) = self.end() {
-            let (Term::Elected { standing, .. }, Some(end)) = (&mut *self, end) else {
-                return std::future::pending().await;
-            };
+        match self {
+            Term::Life => std::future::pending().await,
+            #[cfg(feature = "etcd")]
+            Term::Elected { .. } => self.elected_over().await,
+        }
+    }
+
+    #[cfg(feature = "etcd")]
+    async fn elected_over(&mut self) {
+        while let Some(Some(end)) = self.end() {
+            let Term::Elected { standing, .. } = self else { return };
             tokio::select! {
                 changed = standing.changed() => if changed.is_err() {
                     return;
