@@ -74,6 +74,13 @@ pub const ETCD_PREFIX_BYTES_MAX: usize = 256;
 /// How long a peer that came to a monitor that does not lead may take to read that.
 pub const REDIRECT_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Increments that a monitor keeps for peers that come back, unless they take more than half of what the whole map does.
+pub const INCREMENTS_KEPT: usize = 64;
+/// Increments that wait to be sent on one session; beyond it the whole map is, which says the same.
+pub const INCREMENTS_QUEUED_MAX: usize = 64;
+/// A larger map travels in parts of this size.
+pub const MAP_PART_BYTES: usize = 4 << 20;
+
 /// Sessions of authenticated peers at a monitor.
 pub const SESSIONS_MAX: usize = 1_024;
 /// Peers that have connected and not yet authenticated.
@@ -114,6 +121,7 @@ const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(LEASE_MARGIN.as_millis() + 2 * LEASE_RENEW_INTERVAL.as_millis() < LEASE_TTL.as_millis());
 const _: () = assert!(CHANGES_KEPT * (2 * CHANGE_REPLY_BYTES_MAX + 64) + ETCD_PART_BYTES + 4096 < 3 << 19);
+const _: () = assert!(MAP_PART_BYTES + 4096 <= basalt_net::limits::MESSAGE_BYTES_MAX as usize);
 const _: () = assert!(ETCD_ATTEMPT_MAX.as_millis() * 3 <= ETCD_REQUEST_MAX.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
 // The largest map that can be decided can also be sent.

@@ -7,6 +7,7 @@
 mod encoding;
 mod flags;
 mod fullness;
+mod incremental;
 mod osd;
 mod pg;
 mod pool;
@@ -17,6 +18,7 @@ mod version_2;
 pub use encoding::MapError;
 pub use flags::MapFlags;
 pub use fullness::{FullRatios, Fullness};
+pub use incremental::{Incremental, IncrementalError};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
 pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings};
