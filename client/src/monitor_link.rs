@@ -4,10 +4,11 @@
 use crate::cluster_view::ClusterView;
 use crate::error::{EACCES, EINVAL, EPROTO, Error};
 use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
+use basalt_cluster::map::follower::MapFollower;
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
-use basalt_ring::local::{Either, Event, OnceSender, once, select};
+use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -96,26 +97,6 @@ impl MonitorLink {
         };
         sender.send(&request, Vec::new()).await.map_err(|_| Broken)?;
         replied.await.ok_or(Broken)
-    }
-
-    /// Waits for the monitor's newest map, whether newer or not.
-    pub async fn refresh(&self) {
-        let before = self.shared.view.received();
-        loop {
-            let sender = self.shared.connected().await;
-            // Epochs begin with 1, so every map is newer than this one. If it can't be sent, the session has ended.
-            let _ = sender.send(&MonitorRequest::Subscribe { have_epoch: 0 }, Vec::new()).await;
-            loop {
-                let changed = self.shared.view.changed();
-                if self.shared.view.received() > before {
-                    return;
-                }
-                if let Either::Second(_) = select(changed, sender.closed()).await {
-                    break;
-                }
-            }
-            self.shared.ring.sleep(RETRY_DELAY_MIN).await;
-        }
     }
 }
 
@@ -239,6 +220,7 @@ async fn serve(shared: &Shared, session: &mut Session) -> End {
     }
     *shared.sender.borrow_mut() = Some(sender.clone());
     shared.changed.notify_all();
+    let mut follower = MapFollower::default();
     loop {
         // A monitor may have nothing to say for hours; whether it lives is asked.
         let frame = match shared.ring.timeout(WATCH_INTERVAL, session.receive()).await {
@@ -262,11 +244,18 @@ async fn serve(shared: &Shared, session: &mut Session) -> End {
             return format!("the monitor sent a frame of kind {:?}", frame.kind()).into();
         }
         match frame.message::<MonitorReply>() {
-            Ok(MonitorReply::Map { map, .. }) => {
-                if let Err(error) = shared.view.update(&map) {
+            Ok(MonitorReply::Map(news)) => match shared.view.follow(&mut follower, news) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let whole = MonitorRequest::Subscribe { have_epoch: 0 };
+                    if let Err(error) = sender.send(&whole, Vec::new()).await {
+                        return error.to_string().into();
+                    }
+                }
+                Err(error) => {
                     return format!("the monitor at {} sent no map: {error}", session.peer_address()).into();
                 }
-            }
+            },
             Ok(MonitorReply::Command { tag, reply }) => {
                 if let Some(waiting) = shared.waiting.borrow_mut().remove(&tag) {
                     waiting.send(reply);

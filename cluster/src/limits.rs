@@ -5,7 +5,7 @@ use rkyv::Archived;
 use std::time::Duration;
 
 /// OSD ids are `0..OSD_COUNT_MAX`.
-pub const OSD_COUNT_MAX: u32 = 4_096;
+pub const OSD_COUNT_MAX: u32 = 16_384;
 pub const POOL_COUNT_MAX: usize = 1_024;
 pub const POOL_NAME_BYTES_MAX: usize = 256;
 /// Copies of an object; Ceph's bounds too.
@@ -15,15 +15,17 @@ pub const POOL_SIZE_DEFAULT: u32 = 1;
 /// Of one pool.
 pub const PG_NUM_MAX: u32 = 65_536;
 pub const PG_NUM_DEFAULT: u32 = 32;
-/// Of all pools together, so that a whole map stays small enough to send.
-pub const PG_COUNT_MAX: u64 = 1 << 16;
+/// Of all pools together.
+pub const PG_COUNT_MAX: u64 = 1 << 20;
 pub const APPLICATIONS_PER_POOL_MAX: usize = 4;
 pub const APPLICATION_NAME_BYTES_MAX: usize = 128;
 /// Host names and addresses that an OSD boots with.
 pub const HOST_NAME_BYTES_MAX: usize = 64;
 pub const ADDRESS_BYTES_MAX: usize = 64;
-/// Of a map as bytes, on the wire and in the store: it travels in one message, with a little around it.
-pub const MAP_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
+/// Of a map as bytes, on the wire and in the store. Whole, it travels in parts; from one epoch to the next only what changed does.
+pub const MAP_BYTES_MAX: usize = 96 << 20;
+/// Of a CRUSH map as bytes, within it.
+pub const CRUSH_BYTES_MAX: usize = 8 << 20;
 
 pub use basalt_tier::limits::HIT_SET_COUNT_MAX;
 /// The longest time that a variable can be set to.
@@ -124,13 +126,16 @@ const _: () = assert!(CHANGES_KEPT * (2 * CHANGE_REPLY_BYTES_MAX + 64) + ETCD_PA
 const _: () = assert!(MAP_PART_BYTES + 4096 <= basalt_net::limits::MESSAGE_BYTES_MAX as usize);
 const _: () = assert!(ETCD_ATTEMPT_MAX.as_millis() * 3 <= ETCD_REQUEST_MAX.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
-// The largest map that can be decided can also be sent.
+// The largest map that can be decided can also be sent and stored.
 const _: () = {
     let groups = PG_COUNT_MAX as usize * (size_of::<Archived<PlacementGroup>>() + 4 * POOL_SIZE_MAX as usize);
     let osd = size_of::<Archived<Osd>>() + HOST_NAME_BYTES_MAX + 2 * ADDRESS_BYTES_MAX;
     let pool = size_of::<Archived<Pool>>()
         + POOL_NAME_BYTES_MAX
         + APPLICATIONS_PER_POOL_MAX * (APPLICATION_NAME_BYTES_MAX + 8);
-    assert!(groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + 4096 <= MAP_BYTES_MAX);
+    assert!(
+        groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + CRUSH_BYTES_MAX + 4096
+            <= MAP_BYTES_MAX
+    );
 };
 const _: () = assert!(PG_NUM_MAX as u64 <= PG_COUNT_MAX);

@@ -6,6 +6,7 @@
 
 mod encoding;
 mod flags;
+pub mod follower;
 mod fullness;
 mod incremental;
 mod osd;
@@ -76,6 +77,11 @@ impl Map {
 
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// The same map as the next epoch: what a change begins from.
+    pub fn successor(&self) -> Map {
+        Map { epoch: self.epoch + 1, ..self.clone() }
     }
 
     pub fn osd(&self, id: u32) -> Option<&Osd> {

@@ -2,9 +2,11 @@
 
 use crate::osd::Osd;
 use crate::{FSID, KEY};
+use basalt_cluster::map::follower::whole_map;
+use basalt_cluster::monitor::core::Increment;
 use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
-use basalt_net::message::monitor::{MonitorReply, MonitorRequest, OsdBoot};
+use basalt_net::message::monitor::{MapNews, MonitorReply, MonitorRequest, OsdBoot};
 use basalt_net::{Credentials, EntityName, Key, Service, SessionSender, session};
 use basalt_ring::Ring;
 use std::cell::{Cell, RefCell};
@@ -143,9 +145,17 @@ impl Monitor {
             match action {
                 Action::Persist(_) => {}
                 Action::Reply { session, reply } => self.send(session, reply),
-                Action::Publish { sessions, epoch, map } => {
+                Action::Publish { sessions, epoch, map, increments } => {
+                    let increments = increments.iter().map(|increment| {
+                        let Increment { epoch, bytes } = increment;
+                        MapNews::Increment { epoch: *epoch, increment: bytes.to_vec() }
+                    });
+                    let increments: Vec<MapNews> = increments.collect();
+                    let news = if increments.is_empty() { whole_map(epoch, &map) } else { increments };
                     for session in sessions {
-                        self.send(session, MonitorReply::Map { epoch, map: map.to_vec() });
+                        for news in &news {
+                            self.send(session, MonitorReply::Map(news.clone()));
+                        }
                     }
                 }
             }

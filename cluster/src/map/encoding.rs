@@ -109,6 +109,10 @@ impl Map {
         if let Some(osd) = self.osds.iter().find(|osd| osd.id >= limits::OSD_COUNT_MAX) {
             return Err(format!("osd.{} is beyond the last id, {}", osd.id, limits::OSD_COUNT_MAX - 1));
         }
+        if self.crush.len() > limits::CRUSH_BYTES_MAX {
+            let most = limits::CRUSH_BYTES_MAX;
+            return Err(format!("its CRUSH map has {} bytes, and at most {most} are taken", self.crush.len()));
+        }
         self.full_ratios.check()?;
         self.settings.check()?;
         for osd in &self.osds {

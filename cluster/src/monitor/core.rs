@@ -7,11 +7,11 @@ use super::command;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
 use crate::limits;
-use crate::map::{Map, MapError, MapFlags, Osd, PgId, PlacementGroup};
+use crate::map::{Incremental, Map, MapError, MapFlags, Osd, PgId, PlacementGroup};
 use crate::placement;
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +43,15 @@ pub enum Action {
     Persist(Batch),
     /// Tag 0 answers a request that has no tag and was refused.
     Reply { session: SessionId, reply: MonitorReply },
-    /// The map of `epoch` to all of these.
-    Publish { sessions: Vec<SessionId>, epoch: u32, map: Arc<Vec<u8>> },
+    /// The map of `epoch` to all of these. If there are increments, they lead to it from what each of these was sent last.
+    Publish { sessions: Vec<SessionId>, epoch: u32, map: Arc<Vec<u8>>, increments: Vec<Increment> },
+}
+
+/// What makes the map of `epoch` of the one before, as bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Increment {
+    pub epoch: u32,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// Why a core can't start from what is stored.
@@ -72,6 +79,8 @@ pub struct MonitorCore {
     booted: BTreeMap<u32, SessionId>,
     /// The epoch that each subscriber has been sent.
     subscribers: BTreeMap<SessionId, u32>,
+    /// The newest ones, the oldest first.
+    increments: VecDeque<Increment>,
     changes: Changes,
     pub(super) started: Duration,
     ticked: Duration,
@@ -113,6 +122,7 @@ impl MonitorCore {
             heard,
             booted: BTreeMap::new(),
             subscribers: BTreeMap::new(),
+            increments: VecDeque::new(),
             changes,
             started: now.monotonic,
             ticked: now.monotonic,
@@ -153,7 +163,28 @@ impl MonitorCore {
             return Vec::new();
         }
         // Also to a peer that claims a newer map: it belongs to a monitor whose store was lost, and must see that.
-        vec![Action::Publish { sessions: vec![session], epoch, map: self.encoded.clone() }]
+        let increments = self.increments_from(have_epoch);
+        vec![Action::Publish { sessions: vec![session], epoch, map: self.encoded.clone(), increments }]
+    }
+
+    /// What leads from a map to the newest; none if that is too old.
+    fn increments_from(&self, epoch: u32) -> Vec<Increment> {
+        match self.increments.front() {
+            Some(oldest) if (oldest.epoch - 1..self.map.epoch).contains(&epoch) => {
+                self.increments.iter().filter(|increment| increment.epoch > epoch).cloned().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn keep_increment(&mut self, increment: Increment) {
+        self.increments.push_back(increment);
+        let bytes = |increments: &VecDeque<Increment>| -> usize {
+            increments.iter().map(|increment| increment.bytes.len()).sum()
+        };
+        while self.increments.len() > limits::INCREMENTS_KEPT || bytes(&self.increments) > self.encoded.len() / 2 {
+            self.increments.pop_front();
+        }
     }
 
     fn boot(&mut self, now: Now, session: SessionId, boot: OsdBoot) -> Vec<Action> {
@@ -361,7 +392,10 @@ impl MonitorCore {
             "the monitor was about to decide a map that nobody could read: {contradiction:?}"
         );
         self.encoded = Arc::new(map.encode());
+        let increment = Incremental::between(&self.map, &map, &self.encoded).encode();
+        let increment = Increment { epoch: map.epoch, bytes: Arc::new(increment) };
         self.map = map;
+        self.keep_increment(increment.clone());
         let epoch = self.map.epoch;
         let batch = Batch {
             map: Some((epoch, self.encoded.clone())),
@@ -372,7 +406,9 @@ impl MonitorCore {
         if !self.subscribers.is_empty() {
             self.subscribers.values_mut().for_each(|sent| *sent = epoch);
             let sessions = self.subscribers.keys().copied().collect();
-            actions.push(Action::Publish { sessions, epoch, map: self.encoded.clone() });
+            // All of them were sent the map before, or had it.
+            let increments = vec![increment];
+            actions.push(Action::Publish { sessions, epoch, map: self.encoded.clone(), increments });
         }
         actions
     }

@@ -21,10 +21,9 @@ use crate::Config;
 use crate::config::MonitorStoreSettings;
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
-use basalt_net::message::monitor::MonitorReply;
 use basalt_net::waiting_room::WaitingRoom;
 use basalt_net::{Credentials, EntityName, Fsid};
-use outbox::Outbox;
+use outbox::{Outbox, Publication};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -324,10 +323,10 @@ async fn lead<S: MonitorStore>(
                         outbox.push_reply(&reply);
                     }
                 }
-                Action::Publish { sessions, epoch, map } => {
-                    let map = outbox::archive(&MonitorReply::Map { epoch, map: map.to_vec() });
+                Action::Publish { sessions, epoch, map, increments } => {
+                    let publication = Publication::new(epoch, map, increments);
                     let outboxes = sessions.into_iter().filter_map(|session| hub.outbox(session));
-                    outboxes.for_each(|outbox| outbox.put_map(map.clone()));
+                    outboxes.for_each(|outbox| outbox.put_map(&publication));
                 }
             }
         }

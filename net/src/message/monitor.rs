@@ -18,13 +18,32 @@ pub enum MonitorRequest {
     Change { tag: u64, id: u128, command: AdminCommand },
 }
 
+/// What subscribers are sent.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[rkyv(derive(Debug))]
-pub enum MonitorReply {
-    Map {
+pub enum MapNews {
+    Whole {
         epoch: u32,
         map: Vec<u8>,
     },
+    /// Of a map that is too large for one message: `total` bytes, these from `offset` on. They come in order; offset 0 begins anew.
+    Part {
+        epoch: u32,
+        offset: u64,
+        total: u64,
+        bytes: Vec<u8>,
+    },
+    /// What makes map `epoch` of the one before.
+    Increment {
+        epoch: u32,
+        increment: Vec<u8>,
+    },
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum MonitorReply {
+    Map(MapNews),
     Command {
         tag: u64,
         reply: CommandReply,
