@@ -25,6 +25,7 @@ pub struct Prepared {
     version: Option<(u64, u64)>,
     log: Vec<(u32, u32, u64, Vec<u8>)>,
     trims: Vec<(u32, u32, u64)>,
+    forgotten: Vec<(u32, u32, u64)>,
     _locks: Vec<KeyGuard<ObjectKey>>,
 }
 
@@ -157,7 +158,16 @@ impl Prepared {
         staged: Vec<Staged>,
         locks: Vec<KeyGuard<ObjectKey>>,
     ) -> Prepared {
-        Prepared { inner, placement, staged, version: None, log: Vec::new(), trims: Vec::new(), _locks: locks }
+        Prepared {
+            inner,
+            placement,
+            staged,
+            version: None,
+            log: Vec::new(),
+            trims: Vec::new(),
+            forgotten: Vec::new(),
+            _locks: locks,
+        }
     }
 
     /// The version and mtime that every changed object gets. Without it the version counts up and the time is now.
@@ -174,6 +184,11 @@ impl Prepared {
     /// Removes log entries with versions below `below`, some at a time.
     pub fn trim_log(&mut self, pool: u32, pg: u32, below: u64) {
         self.trims.push((pool, pg, below));
+    }
+
+    /// Removes one entry of a placement group's log, if it is there.
+    pub fn forget_log(&mut self, pool: u32, pg: u32, version: u64) {
+        self.forgotten.push((pool, pg, version));
     }
 
     /// Orders the transaction among all others and starts its writes; the objects are unlocked. Transactions become durable in the order
@@ -193,6 +208,7 @@ impl Prepared {
         self.staged.iter().map(Staged::log_bytes).sum::<usize>()
             + log
             + self.trims.len() * TRIM_ENTRIES_MAX * 32
+            + self.forgotten.len() * 32
             + removed * 2 * REMOVE_BYTES_MAX
     }
 
@@ -231,6 +247,12 @@ impl Prepared {
             );
         }
         assert!(runs.next().is_none(), "blocks were allocated that nothing uses");
+        for (pool, pg, version) in &self.forgotten {
+            let key = key::log(*pool, *pg, *version);
+            if change.state.tree.get(&key).unwrap_or_else(|_| unreachable!("reached before")).is_some() {
+                change.delete(key);
+            }
+        }
         for (pool, pg, version, entry) in &self.log {
             change.put(key::log(*pool, *pg, *version), entry.clone());
         }
@@ -277,6 +299,9 @@ impl Prepared {
                     crate::remove::entries(state, &key::omap(id, &[]), usize::MAX)?;
                 }
             }
+        }
+        for (pool, pg, version) in &self.forgotten {
+            state.tree.reach(&key::log(*pool, *pg, *version))?;
         }
         for (pool, pg, version, _) in &self.log {
             state.tree.reach(&key::log(*pool, *pg, *version))?;

@@ -703,7 +703,13 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Pairs under `prefix` with keys after `after` that start with `prefix` and `within`; the keys come without `prefix`. And whether there are
 /// more than `max`.
-fn pairs(state: &State, prefix: &[u8], after: &[u8], within: &[u8], max: usize) -> Result<(Pairs, bool), Missing> {
+pub(crate) fn pairs(
+    state: &State,
+    prefix: &[u8],
+    after: &[u8],
+    within: &[u8],
+    max: usize,
+) -> Result<(Pairs, bool), Missing> {
     let low = [prefix, within].concat();
     let end = key::prefix_end(&low);
     let from = if after >= low.as_slice() { after } else { low.as_slice() };

@@ -8,9 +8,9 @@ use crate::object::{ObjectId, ObjectInfo, ObjectKey};
 use crate::prepared::Prepared;
 use crate::read::display;
 use crate::staged::{Staged, Step, choose_home, stage};
-use crate::store::{Inner, Placement};
+use crate::store::{Inner, Placement, pairs};
 use basalt_ring::Slice;
-use basalt_ring::local::KeyGuard;
+use basalt_ring::local::{KeyGuard, join_all};
 use std::rc::Rc;
 
 /// Changes being gathered, with their objects locked. Reads through it see the state before it. Dropping it changes nothing.
@@ -23,14 +23,14 @@ pub struct Transaction {
 
 impl Transaction {
     pub(crate) async fn begin(inner: Rc<Inner>, objects: &[ObjectKey]) -> Transaction {
-        // In one order for all, so that two transactions never wait for each other.
         let mut objects = objects.to_vec();
         objects.sort_unstable();
         objects.dedup();
-        let mut locks = Vec::with_capacity(objects.len());
-        for object in &objects {
-            locks.push(inner.locks.lock(object.clone()).await);
-        }
+        // All queued for in one step, so that of two transactions the later one always waits for the earlier, never both for each other.
+        let locks = match objects.as_slice() {
+            [object] => vec![inner.locks.lock(object.clone()).await],
+            objects => join_all(objects.iter().map(|object| inner.locks.lock(object.clone())).collect()).await,
+        };
         Transaction { inner, objects, locks, steps: Vec::new() }
     }
 
@@ -77,6 +77,13 @@ impl Transaction {
         let Some(record) = self.inner.record(object).await? else { return Ok(None) };
         let key = key::xattr(record.id, name);
         self.inner.index(|state| state.tree.get(&key)).await
+    }
+
+    /// The xattrs before this transaction, by name.
+    pub async fn list_xattrs(&mut self, object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let Some(record) = self.inner.record(object).await? else { return Ok(Vec::new()) };
+        let prefix = key::xattr(record.id, &[]);
+        Ok(self.inner.index(|state| pairs(state, &prefix, &prefix, &[], usize::MAX)).await?.0)
     }
 
     pub fn touch(&mut self, object: &ObjectKey) {

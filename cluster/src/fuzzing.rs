@@ -3,6 +3,7 @@
 //! Whatever is taken must be the same after it was written and read again; nothing may panic. `seeds` are well-formed inputs to begin from.
 
 use crate::config::Config;
+use crate::crush::{self, CrushMap, Step, Workspace};
 use crate::map::{CacheMode, Map, MapFlags, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings};
 use crate::pool_settings::{self, Surroundings, VARIABLES};
 use crate::quantity;
@@ -15,6 +16,8 @@ pub const TARGETS: &[Target] = &[
     ("cluster_map", cluster_map, cluster_map_seeds),
     ("cluster_config", cluster_config, cluster_config_seeds),
     ("pool_settings", pool_settings, pool_settings_seeds),
+    ("crush_text", crush_text, crush_text_seeds),
+    ("crush_map", crush_map, crush_map_seeds),
 ];
 
 const HEADER_BYTES: usize = 16;
@@ -76,6 +79,7 @@ fn cluster_map_seeds() -> Vec<Vec<u8>> {
         public_address: "127.0.0.1:6800".into(),
         cluster_address: "127.0.1.1:6801".into(),
         store_id: [3; 16],
+        life: 9,
         base_bytes: 1 << 40,
         hot_bytes: 0,
         rotational: true,
@@ -188,4 +192,140 @@ fn pool_settings_seeds() -> Vec<Vec<u8>> {
         b"cache_mode proxy\ncache_mode writeback\ncache_target_dirty_ratio .3\ncache_min_flush_age 500ms\n".to_vec(),
         b"max_bytes 1.5Gi\nmax_objects 3M\nsize 3\nmin_size 2\nhit_set_count 8\n".to_vec(),
     ]
+}
+
+/// A CRUSH map in text. Whoever takes it prints, stores and carries it out.
+pub fn crush_text(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match crush::text::compile(text) {
+        Ok(map) => use_crush_map(&map),
+        Err(error) => assert!(error.line > 0 && error.column > 0 && !error.message.is_empty()),
+    }
+}
+
+/// A CRUSH map as bytes; its header is put right.
+pub fn crush_map(bytes: &[u8]) {
+    let mut whole = Vec::new();
+    CrushMap::new_default().encode(&mut whole);
+    whole.truncate(12);
+    whole.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    whole.extend_from_slice(bytes);
+    if let Ok(map) = CrushMap::decode(&whole) {
+        let mut again = Vec::new();
+        map.encode(&mut again);
+        assert_eq!(again, whole, "a map has one encoding");
+        use_crush_map(&map);
+    }
+}
+
+fn use_crush_map(map: &CrushMap) {
+    assert_eq!(map.check(), Ok(()));
+    let mut bytes = Vec::new();
+    map.encode(&mut bytes);
+    assert_eq!(CrushMap::decode(&bytes).as_ref(), Ok(map));
+    // What is printed is read, and from then on nothing changes.
+    match crush::text::compile(&map.to_string()) {
+        Ok(read) => match crush::text::compile(&read.to_string()) {
+            Ok(again) => assert_eq!(again.to_string(), read.to_string()),
+            Err(error) => panic!("what was printed of what was printed is not read: {error}\n{read}"),
+        },
+        Err(error) => panic!("what was printed is not read: {error}\n{map}"),
+    }
+    let _problems = map.validate();
+    let _dump = map.dump();
+    assert!(map.tree(true).count() >= map.roots(true).len());
+    // Hundreds of tries are allowed to whoever may change the map, but would make a fuzzer slow.
+    let is_patient = |(name, value): (&str, u32)| name.ends_with("_tries") && value > 60;
+    let tunables = map.tunables().named().into_iter().map(|(name, value, _)| (name, value));
+    let mut settings = tunables.chain(map.rules().flat_map(|(_, rule)| rule.steps.iter().filter_map(Step::setting)));
+    if settings.any(is_patient) {
+        return;
+    }
+    let reweights = vec![0x1_0000; map.device_count().min(64) as usize];
+    let (mapper, mut workspace, mut out) = (map.mapper_of_pool(0), Workspace::new(), Vec::new());
+    for (rule, _) in map.rules().take(4) {
+        for x in 0..4 {
+            mapper.do_rule(rule, x, 4, &reweights, &mut workspace, &mut out);
+            assert!(out.len() <= 4);
+        }
+    }
+}
+
+const CRUSH_TEXT: &str = "tunable choose_total_tries 50
+tunable chooseleaf_descend_once 1
+device 0 osd.0 class hdd
+device 1 osd.1 class ssd
+device 2 osd.2
+type 0 osd
+type 1 host
+type 10 root
+host a {
+\tid -2\t\t# do not change unnecessarily
+\tid -5 class ssd
+\talg straw2
+\thash 0\t# rjenkins1
+\titem osd.0 weight 1.000
+\titem osd.1 weight 0.500
+}
+host b {
+\tid -3
+\talg straw
+\titem osd.2 weight 2.000
+}
+host c {
+\tid -4
+\talg uniform
+\titem osd.2 weight 2.000 pos 0
+}
+root default {
+\tid -1
+\talg list
+\titem a weight 1.500
+\titem b weight 2.000
+\titem c
+}
+rule r {
+\tid 0
+\ttype replicated
+\tmin_size 1
+\tmax_size 10
+\tstep take default class ssd
+\tstep chooseleaf firstn 0 type host
+\tstep emit
+}
+rule e {
+\tid 3
+\ttype erasure
+\tmin_size 3
+\tmax_size 20
+\tstep set_chooseleaf_tries 5
+\tstep take default
+\tstep choose indep -1 type host
+\tstep choose indep 1 type osd
+\tstep emit
+}
+choose_args 0 {
+  {
+    bucket_id -2
+    weight_set [
+      [ 1.000 2.000 ]
+    ]
+    ids [ 7 8 ]
+  }
+}
+";
+
+fn crush_text_seeds() -> Vec<Vec<u8>> {
+    vec![CRUSH_TEXT.into(), CrushMap::new_default().to_string().into()]
+}
+
+fn crush_map_seeds() -> Vec<Vec<u8>> {
+    let mut maps = vec![CrushMap::new_default()];
+    maps.extend(crush::text::compile(CRUSH_TEXT));
+    let encoded = |map: &CrushMap| {
+        let mut bytes = Vec::new();
+        map.encode(&mut bytes);
+        bytes.split_off(HEADER_BYTES)
+    };
+    maps.iter().map(encoded).collect()
 }

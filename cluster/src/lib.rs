@@ -10,8 +10,10 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 pub mod config;
+pub mod crush;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+pub mod in_sync_set;
 pub mod limits;
 pub mod map;
 pub mod monitor;

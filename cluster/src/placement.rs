@@ -1,40 +1,96 @@
-//! Placement group → OSDs, for a group that is made now: highest random weight over the OSDs that are in.
-//!
-//! Each OSD draws a number from the group's id and its own; the draws, stretched by the OSDs' weights, are ordered, and the highest win.
-//! It needs no table, and an OSD that comes or goes moves only its own share. The monitor computes it and the map records it.
+//! Placement group → OSDs, by the map's CRUSH map: where a group belongs, whether those OSDs are up or not. The monitor brings its
+//! in-sync set there, and its primary fills those that are missing.
 
-use crate::map::{Osd, PgId};
+use crate::crush::{CrushMap, ITEM_NONE, Location, Mapper, Workspace, hash, weight_from};
+use crate::map::{Map, Osd, Pool};
+use std::cell::RefCell;
 
-/// Up to `size` distinct OSDs of those that exist and are in with a weight, the primary first.
-pub fn choose(pg: PgId, osds: &[Osd], size: u32) -> Vec<u32> {
-    let mut drawn: Vec<(f64, u32)> = osds
-        .iter()
-        .filter(|osd| osd.exists && osd.is_in && osd.weight * osd.reweight > 0.0)
-        .map(|osd| (draw(pg, osd), osd.id))
-        .collect();
-    let higher_first =
-        |(draw_a, id_a): &(f64, u32), (draw_b, id_b): &(f64, u32)| draw_b.total_cmp(draw_a).then(id_a.cmp(id_b));
-    let size = size as usize;
-    if size < drawn.len() {
-        drawn.select_nth_unstable_by(size, higher_first);
-        drawn.truncate(size);
+/// Computes where groups belong, by one map.
+pub struct Placer {
+    crush: CrushMap,
+    mapper: Mapper,
+    /// By OSD, 16.16; 0: it is out.
+    reweights: Vec<u32>,
+    scratch: RefCell<(Workspace, Vec<i32>)>,
+}
+
+impl Placer {
+    pub fn new(map: &Map) -> Placer {
+        let crush = map.crush_map();
+        let mapper = crush.mapper();
+        Placer { crush, mapper, reweights: reweights(map), scratch: RefCell::default() }
     }
-    drawn.sort_unstable_by(higher_first);
-    drawn.into_iter().map(|(_, id)| id).collect()
+
+    /// Whether a placer of the one map computes what one of the other does.
+    pub fn is_same_for(one: &Map, other: &Map) -> bool {
+        let derived = |map: &Map| -> Vec<(u32, String, u64)> {
+            map.osds.iter().map(|osd| (osd.id, osd.host.clone(), osd.weight.to_bits())).collect()
+        };
+        one.crush == other.crush
+            && reweights(one) == reweights(other)
+            && (!one.crush.is_empty() || derived(one) == derived(other))
+    }
+
+    /// The OSDs that a group belongs on, the first to lead it.
+    pub fn choose(&self, pool: &Pool, seed: u32) -> Vec<u32> {
+        let x = hash::placement_seed(pool.id, seed, pool.pgp_num);
+        let mut scratch = self.scratch.borrow_mut();
+        let (workspace, chosen) = &mut *scratch;
+        let size = pool.size as usize;
+        if self.crush.choose_args_of(i64::from(pool.id)).is_some() {
+            let mapper = self.crush.mapper_of_pool(i64::from(pool.id));
+            mapper.do_rule(pool.crush_rule, x, size, &self.reweights, workspace, chosen);
+        } else {
+            self.mapper.do_rule(pool.crush_rule, x, size, &self.reweights, workspace, chosen);
+        }
+        chosen.iter().filter(|item| **item != ITEM_NONE).filter_map(|item| u32::try_from(*item).ok()).collect()
+    }
 }
 
-/// `ln(u) / weight` for a uniform `u` in (0, 1]: the OSD's chance of the highest draw is then proportional to its weight.
-fn draw(pg: PgId, osd: &Osd) -> f64 {
-    let group = u64::from(pg.pool) << 32 | u64::from(pg.seed);
-    let random = splitmix(splitmix(group).wrapping_add(u64::from(osd.id)));
-    let uniform = ((random >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
-    uniform.ln() / (osd.weight * osd.reweight)
+fn reweights(map: &Map) -> Vec<u32> {
+    let count = map.osds.last().map_or(0, |osd| osd.id as usize + 1);
+    let mut reweights = vec![0; count];
+    for osd in map.osds.iter().filter(|osd| osd.exists && osd.is_in) {
+        if let Some(place) = reweights.get_mut(osd.id as usize) {
+            *place = (osd.reweight * 65536.0) as u32;
+        }
+    }
+    reweights
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that scatters neighbouring inputs.
-fn splitmix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+impl Map {
+    /// The CRUSH map; of a map from before there was one, with every OSD in its host under `default`.
+    pub fn crush_map(&self) -> CrushMap {
+        if !self.crush.is_empty()
+            && let Ok(crush) = CrushMap::decode(&self.crush)
+        {
+            return crush;
+        }
+        let mut crush = CrushMap::new_default();
+        for osd in self.osds.iter().filter(|osd| osd.exists) {
+            if let Err(error) = place_osd(&mut crush, osd) {
+                tracing::warn!(osd = osd.id, error, "has no place in the CRUSH map");
+            }
+        }
+        crush
+    }
+
+    pub fn set_crush_map(&mut self, crush: &CrushMap) {
+        self.crush.clear();
+        crush.encode(&mut self.crush);
+    }
+}
+
+/// Puts an OSD into its host's bucket under `default`, with the class that its device has.
+pub fn place_osd(crush: &mut CrushMap, osd: &Osd) -> Result<(), String> {
+    let host: String =
+        osd.host.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let words = ["root=default".to_owned(), format!("host={host}")];
+    let location = Location::parse(crush, words.iter().map(String::as_str)).map_err(|error| error.to_string())?;
+    let weight = weight_from(osd.weight, crate::crush::limits::DEVICE_WEIGHT_MAX).map_err(|error| error.to_string())?;
+    crush.create_or_move_device(osd.id, weight, &location).map_err(|error| error.to_string())?;
+    if crush.device_class(osd.id as i32).is_none() {
+        crush.set_device_class(osd.id, osd.class()).map_err(|error| error.to_string())?;
+    }
+    Ok(())
 }

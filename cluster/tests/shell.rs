@@ -166,6 +166,7 @@ impl Peer {
 fn boot(osd: u32) -> MonitorRequest {
     MonitorRequest::Boot(OsdBoot {
         osd,
+        life: 1,
         store_id: [9; 16],
         host: "h".into(),
         public_address: "127.0.0.1:6800".into(),

@@ -107,7 +107,12 @@ impl FromStr for EntityName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Service {
     Monitor,
+    /// For clients, on the public network.
     Osd(u32),
+    /// For other OSDs, on the cluster network.
+    Peer(u32),
+    /// For other OSDs, on the public network: nothing but signs of life.
+    Heartbeat(u32),
 }
 
 impl fmt::Display for Service {
@@ -115,6 +120,8 @@ impl fmt::Display for Service {
         match self {
             Service::Monitor => f.write_str("a monitor"),
             Service::Osd(id) => write!(f, "osd.{id}"),
+            Service::Peer(id) => write!(f, "osd.{id} as a peer"),
+            Service::Heartbeat(id) => write!(f, "osd.{id} for heartbeats"),
         }
     }
 }

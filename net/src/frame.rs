@@ -50,6 +50,8 @@ impl FrameKind {
     pub const OSD_COMMAND_REPLY: FrameKind = FrameKind(21);
     pub const MONITOR_REQUEST: FrameKind = FrameKind(32);
     pub const MONITOR_REPLY: FrameKind = FrameKind(33);
+    pub const PEER_REQUEST: FrameKind = FrameKind(48);
+    pub const PEER_REPLY: FrameKind = FrameKind(49);
 }
 
 /// A header whose checksum is right and whose lengths are allowed.

@@ -120,7 +120,9 @@ fn is_proven(key: &Key, label: Label, transcript: &[u8], proof: &[u8; PROOF_BYTE
 fn expected_name(service: Service, name: &EntityName) -> bool {
     match service {
         Service::Monitor => name.kind() == "mon",
-        Service::Osd(id) => name.osd_id() == Some(id) && *name == EntityName::osd(id),
+        Service::Osd(id) | Service::Peer(id) | Service::Heartbeat(id) => {
+            name.osd_id() == Some(id) && *name == EntityName::osd(id)
+        }
     }
 }
 

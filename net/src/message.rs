@@ -2,6 +2,7 @@
 
 pub mod monitor;
 pub mod object;
+pub mod peer;
 
 use crate::frame::FrameKind;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
@@ -39,6 +40,12 @@ impl Message for object::OsdCommandRequest {
 }
 impl Message for object::OsdCommandReply {
     const KIND: FrameKind = FrameKind::OSD_COMMAND_REPLY;
+}
+impl Message for peer::PeerRequest {
+    const KIND: FrameKind = FrameKind::PEER_REQUEST;
+}
+impl Message for peer::PeerReply {
+    const KIND: FrameKind = FrameKind::PEER_REPLY;
 }
 impl Message for monitor::MonitorRequest {
     const KIND: FrameKind = FrameKind::MONITOR_REQUEST;

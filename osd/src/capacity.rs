@@ -37,6 +37,11 @@ impl Capacity {
         self.check_quota(pool, summary)
     }
 
+    /// Nothing is taken any more but what frees space.
+    pub fn is_full(&self) -> bool {
+        self.fullness() >= Fullness::Full
+    }
+
     /// By the ratios of the map.
     pub fn fullness(&self) -> Fullness {
         self.ratios().judge(self.promised_bytes(), self.store.usage().base_total)

@@ -6,7 +6,7 @@ mod handshake;
 mod listener;
 mod monitor_session;
 
-use crate::core_loop::{News, Order};
+use crate::core_loop::{Network, News, Order};
 use crate::host_config::HostConfig;
 use crate::host_status::HostStatus;
 use crate::limits;
@@ -31,7 +31,9 @@ pub struct Core {
 pub struct ControlThread {
     pub config: Arc<HostConfig>,
     pub listener: std::net::TcpListener,
+    pub cluster_listener: std::net::TcpListener,
     pub public_address: SocketAddr,
+    pub cluster_address: SocketAddr,
     pub cores: Vec<Core>,
     /// Bounded by the orders given: each brings a known number of news.
     pub news: mpsc::UnboundedReceiver<News>,
@@ -44,6 +46,7 @@ pub struct ControlThread {
 struct Hub {
     config: Arc<HostConfig>,
     public_address: SocketAddr,
+    cluster_address: SocketAddr,
     cores: Vec<Core>,
     status: Arc<HostStatus>,
     link: RefCell<MonitorLink>,
@@ -82,7 +85,7 @@ impl Hub {
     fn hear(&self, news: News) {
         match news {
             News::Opened(opened) => {
-                let boot = monitor_link::boot(&self.config, self.public_address, opened);
+                let boot = monitor_link::boot(&self.config, self.public_address, self.cluster_address, opened);
                 self.status.opened(opened.osd);
                 let request = self.link.borrow_mut().opened(boot);
                 self.tell_monitor(request);
@@ -98,6 +101,7 @@ impl Hub {
                     self.tell_monitor(request);
                 }
             }
+            News::Request(request) => self.tell_monitor(request),
             News::Stopped { osd, result } => {
                 self.link.borrow_mut().closed(osd);
                 self.status.stopped(osd, result.err().map(|error| error.to_string()));
@@ -129,16 +133,30 @@ impl ControlThread {
     }
 
     async fn serve(self) {
-        let ControlThread { config, listener, public_address, cores, mut news, status, mut stop } = self;
+        let ControlThread {
+            config,
+            listener,
+            cluster_listener,
+            public_address,
+            cluster_address,
+            cores,
+            mut news,
+            status,
+            mut stop,
+        } = self;
         let hub = Rc::new(Hub {
             config,
             public_address,
+            cluster_address,
             cores,
             status,
             link: RefCell::default(),
             requests: RefCell::default(),
         });
-        let listener = listener::start(hub.clone(), listener);
+        let listeners = [
+            listener::start(hub.clone(), listener, Network::Public),
+            listener::start(hub.clone(), cluster_listener, Network::Cluster),
+        ];
         let monitor = tokio_uring::spawn(monitor_session::keep(hub.clone(), stop.clone()));
         let mut ticks = tokio::time::interval(limits::REPORT_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -155,7 +173,7 @@ impl ControlThread {
                 _ = ticks.tick() => hub.tick(),
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
-                    listener.close();
+                    listeners.iter().for_each(listener::Closer::close);
                 }
             }
             if stopping {
@@ -164,7 +182,7 @@ impl ControlThread {
                 }
             }
         }
-        listener.close();
+        listeners.iter().for_each(listener::Closer::close);
         hub.requests.borrow_mut().take();
         monitor.abort();
     }

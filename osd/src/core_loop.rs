@@ -2,12 +2,12 @@
 
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::memory::{self, Governor};
-use crate::osd::{Osd, OsdOptions};
-use crate::{Error, session_server};
+use crate::osd::{Identity, Osd, OsdOptions};
+use crate::{Error, peer, session_server};
 use basalt_blockstore::{Devices, OpenOptions, Store};
 use basalt_cluster::Map;
 use basalt_cluster::config::BaseModel;
-use basalt_net::message::monitor::OsdReport;
+use basalt_net::message::monitor::{MonitorRequest, OsdReport};
 use basalt_net::{Authenticated, Credentials, Service, Session, session};
 use basalt_ring::local::join_all;
 use basalt_ring::{Device, DeviceOptions, Listener, Ring, RotatingModel, mailbox};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 /// To a core.
 pub enum Order {
-    /// An authenticated socket for one of the core's OSDs.
+    /// An authenticated socket for one of the core's OSDs, from a client or another OSD.
     Session {
         osd: u32,
         socket: OwnedFd,
@@ -45,6 +45,8 @@ pub enum News {
         epoch: u32,
     },
     Report(OsdReport),
+    /// What an OSD has to tell the monitor of itself.
+    Request(MonitorRequest),
     Stopped {
         osd: u32,
         result: Result<(), Error>,
@@ -56,6 +58,8 @@ pub enum News {
 pub struct Opened {
     pub osd: u32,
     pub store_id: [u8; 16],
+    /// Drawn at each start.
+    pub life: u64,
     pub base_bytes: u64,
     pub hot_bytes: u64,
     pub rotational: bool,
@@ -86,18 +90,47 @@ impl Osds {
 
     /// Serves a session in a task of its own.
     pub fn serve(&self, session: Session) {
-        let Service::Osd(id) = session.service() else { return };
+        let (Service::Osd(id) | Service::Peer(id) | Service::Heartbeat(id)) = session.service() else { return };
         let Some(osd) = self.get(id) else {
             session.sender().close(&format!("osd.{id} is not here"));
             return;
         };
         let ring = osd.ring().clone();
-        ring.spawn(async move { session_server::serve(&osd, session).await });
+        match session.service() {
+            Service::Peer(_) => drop(ring.spawn(async move { peer::server::serve(&osd, session).await })),
+            Service::Heartbeat(_) => drop(ring.spawn(async move { peer::server::listen(&osd, session).await })),
+            _ => drop(ring.spawn(async move { session_server::serve(&osd, session).await })),
+        }
+    }
+}
+
+/// Which of a host's addresses is meant, and so who may come there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Public,
+    Cluster,
+}
+
+impl Network {
+    /// The OSD that a session is for, if it is at the right address.
+    pub fn serves(self, service: Service) -> Option<u32> {
+        match (self, service) {
+            (Network::Public, Service::Osd(id) | Service::Heartbeat(id)) | (Network::Cluster, Service::Peer(id)) => {
+                Some(id)
+            }
+            _ => None,
+        }
     }
 }
 
 /// Accepts sessions on this ring itself, for ever: how simulated hosts are reached. Real ones have a control thread for it.
-pub async fn serve_listener(ring: &Ring, listener: Listener, credentials: Credentials, osds: Osds) -> std::io::Error {
+pub async fn serve_listener(
+    ring: &Ring,
+    listener: Listener,
+    network: Network,
+    credentials: Credentials,
+    osds: Osds,
+) -> std::io::Error {
     loop {
         let socket = match listener.accept().await {
             Ok(socket) => socket,
@@ -105,7 +138,7 @@ pub async fn serve_listener(ring: &Ring, listener: Listener, credentials: Creden
         };
         let (task_ring, credentials, osds) = (ring.clone(), credentials.clone(), osds.clone());
         ring.spawn(async move {
-            let lives_here = |service| matches!(service, Service::Osd(id) if osds.get(id).is_some());
+            let lives_here = |service| network.serves(service).is_some_and(|id| osds.get(id).is_some());
             match session::accept(&task_ring, socket, &credentials, lives_here).await {
                 Ok(session) => osds.serve(session),
                 Err(error) => tracing::info!(%error, "session refused"),
@@ -135,6 +168,14 @@ pub async fn run(
                             let (ring, osd, osds) = (task_ring.clone(), osd.clone(), config.osds.len() as u64);
                             task_ring.spawn(async move {
                                 memory::govern(&ring, osd.store(), governor, osds, || osd.is_stopping()).await;
+                            });
+                        }
+                        if let Some(mut requests) = osd.for_monitor() {
+                            let tell = tell.clone();
+                            task_ring.spawn(async move {
+                                while let Some(request) = requests.receive().await {
+                                    tell(News::Request(request));
+                                }
                             });
                         }
                         osds.add(osd);
@@ -186,6 +227,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
     let opened = Opened {
         osd: devices.id,
         store_id: [0; 16],
+        life: ring.random_u64(),
         base_bytes: base.info().size,
         hot_bytes: hot.as_ref().map_or(0, |hot| hot.info().size),
         rotational: base.info().rotational || devices.base_model == BaseModel::Hdd,
@@ -204,7 +246,8 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         .map_err(|source| Error::Store { osd: devices.id, source })?;
     describe(devices.id, &base, hot.as_ref());
     let opened = Opened { store_id: store.store_id(), ..opened };
-    let options = OsdOptions { max_object_size: config.max_object_size, scrub: config.scrub };
+    let identity = Identity { fsid: config.fsid, key: config.key.clone() };
+    let options = OsdOptions { identity, max_object_size: config.max_object_size, scrub: config.scrub };
     Ok((Osd::start(ring, store, options), opened))
 }
 

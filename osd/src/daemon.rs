@@ -30,6 +30,9 @@ impl Host {
         let failed = |source| Error::Listen { address: config.public_address, source };
         let listener = TcpListener::bind(config.public_address).map_err(failed)?;
         let public_address = listener.local_addr().map_err(failed)?;
+        let failed = |source| Error::Listen { address: config.cluster_address, source };
+        let cluster_listener = TcpListener::bind(config.cluster_address).map_err(failed)?;
+        let cluster_address = cluster_listener.local_addr().map_err(failed)?;
         let status = Arc::new(HostStatus::new(config.osds.iter().map(|osd| osd.id)));
         let (stop, stopped) = watch::channel(false);
         let (news_sender, news) = mpsc::unbounded_channel::<News>();
@@ -57,7 +60,17 @@ impl Host {
             })?;
         }
         drop(news_sender);
-        let control = ControlThread { config, listener, public_address, cores, news, status, stop: stopped };
+        let control = ControlThread {
+            config,
+            listener,
+            cluster_listener,
+            public_address,
+            cluster_address,
+            cores,
+            news,
+            status,
+            stop: stopped,
+        };
         host.spawn("osd-control".into(), move || control.run())?;
         Ok(host)
     }

@@ -40,11 +40,69 @@ pub const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the last replies of a session may take to leave when the OSD stops.
 pub const SESSION_FAREWELL_MAX: Duration = Duration::from_secs(5);
 
+/// How often a new primary looks whether it may go on.
+pub const FENCE_LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// How long a member that refused something is left alone.
+pub const SYNC_RETRY: Duration = Duration::from_millis(100);
+/// How long what groups ask of the monitor is gathered.
+pub const JOIN_GATHER: Duration = Duration::from_millis(50);
+/// Groups that one report says more of than that they are served.
+pub const GROUP_REPORTS_MAX: usize = 4096;
+/// How often the monitor is asked again to take a member in.
+pub const JOIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Groups that one OSD brings up to date at a time by their logs.
+pub const RECOVERY_GROUPS_MAX: u64 = 16;
+/// Bytes a second of recovery that nobody waits for: to begin with, and the bounds.
+pub const RECOVERY_RATE_FIRST: f64 = 32e6;
+pub const RECOVERY_RATE_MIN: f64 = 2e6;
+pub const RECOVERY_RATE_MAX: f64 = 4e9;
+pub const RECOVERY_RATE_GROWTH: f64 = 1.25;
+pub const RECOVERY_RATE_IDLE_GROWTH: f64 = 2.0;
+/// What an object costs besides its bytes.
+pub const RECOVERY_OBJECT_COST: u64 = 16 << 10;
+/// How often the effect on clients is looked at, by how many latencies at least and at most.
+pub const RECOVERY_WINDOW: Duration = Duration::from_millis(500);
+pub const LATENCIES_MIN: usize = 20;
+pub const LATENCIES_MAX: usize = 65_536;
+/// How much of the slowdown that is allowed is aimed at.
+pub const RECOVERY_SLOWDOWN_AIM: f64 = 0.5;
+/// Data that is on its way to members for recovery.
+pub const RECOVERY_BYTES_MAX: u64 = 64 << 20;
+/// Data of one message that brings an object to another OSD, and omap pairs of one, about.
+pub const PUSH_PART_BYTES: u64 = 8 << 20;
+pub const PUSH_OMAP_BYTES: usize = 1 << 20;
+/// Zeros are looked for in steps of so many bytes.
+pub const ZERO_RUN_BYTES: usize = 4096;
+/// Data that is read at once for a checksum over an object.
+pub const DIGEST_STEP_BYTES: u64 = 1 << 20;
+/// Entries of the log, or objects, that are asked for or sent at once.
+pub const LOG_PUSH_STEP: usize = 256;
+pub const COMPARE_STEP: usize = 512;
+
+/// How long a member's answer to a heartbeat lets a primary serve reads, and how long the member itself counts it: clocks may differ in
+/// pace by a tenth.
+pub const LEASE: Duration = Duration::from_secs(2);
+pub const LEASE_GRANTED: Duration = Duration::from_millis(2_200);
+/// Up to so many OSDs in a cluster hear each other all; of more, those that share groups do, and so many besides.
+pub const PEERS_ALL_MAX: usize = 32;
+pub const PEERS_BESIDES: usize = 4;
+pub const PEER_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+pub const PEER_RETRY_MIN: Duration = Duration::from_millis(50);
+pub const PEER_RETRY_MAX: Duration = Duration::from_secs(1);
+/// A peer that is silent so long is connected to anew.
+pub const PEER_SILENCE_MAX: Duration = Duration::from_secs(4);
+pub const HEARTBEAT_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
+/// How long a request waits for its group to be served, before its client is told to ask again.
+pub const GROUP_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// How long a request waits for a map that its client already has.
 pub const MAP_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a request waits while the cluster is paused; the client asks again.
 pub const PAUSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Changed ranges and omap keys that an entry of the log lists.
+pub const LOGGED_RANGES_MAX: usize = 16;
+pub const LOGGED_OMAP_KEY_BYTES_MAX: usize = 1024;
 /// Log entries of a placement group that are kept in any case, so that a replica that was away can catch up.
 pub const LOG_ENTRIES_KEPT: usize = 3000;
 /// Entries trimmed at once: as many as the store takes out in one transaction.
@@ -114,6 +172,8 @@ pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
 /// Short: once another monitor leads, nothing else stands between a host and its next map.
 pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for requests that are being worked on.
+/// How long it waits for members of groups to confirm what is under way.
+pub const STOP_COMMIT_WAIT_MAX: Duration = Duration::from_secs(3);
 pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const OSDS_PER_HOST_MAX: usize = 256;
 
@@ -126,7 +186,12 @@ const _: () = {
     assert!(size_of::<ArchivedOperationResult>() < RECORDED_RESULT_OVERHEAD);
     // The archive aligns its parts, and the entry has a header.
     assert!(
-        OBJECT_NAME_BYTES_MAX + 2 * RECORDED_RESULT_BYTES_MAX + 128 <= basalt_blockstore::limits::LOG_ENTRY_BYTES_MAX
+        OBJECT_NAME_BYTES_MAX
+            + 2 * RECORDED_RESULT_BYTES_MAX
+            + 16 * LOGGED_RANGES_MAX
+            + LOGGED_OMAP_KEY_BYTES_MAX
+            + 128
+            <= basalt_blockstore::limits::LOG_ENTRY_BYTES_MAX
     );
     assert!(OBJECT_NAME_BYTES_MAX <= basalt_blockstore::limits::NAME_BYTES_MAX);
     assert!(READ_BYTES_MAX <= SESSION_READ_BYTES_MAX && SESSION_READ_BYTES_MAX <= OSD_PAYLOAD_BYTES_MAX);

@@ -12,15 +12,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// How an OSD that is up introduces itself. Where the cluster address leaves the port open it is the public one's.
-pub fn boot(config: &HostConfig, public_address: SocketAddr, opened: Opened) -> OsdBoot {
-    let mut cluster_address = config.cluster_address;
-    if cluster_address.port() == 0 {
-        cluster_address.set_port(public_address.port());
-    }
+/// How an OSD that is up introduces itself.
+pub fn boot(config: &HostConfig, public_address: SocketAddr, cluster_address: SocketAddr, opened: Opened) -> OsdBoot {
     OsdBoot {
         osd: opened.osd,
         store_id: opened.store_id,
+        life: opened.life,
         host: config.host.clone(),
         public_address: public_address.to_string(),
         cluster_address: cluster_address.to_string(),
@@ -141,6 +138,7 @@ mod tests {
         OsdBoot {
             osd,
             store_id: [1; 16],
+            life: 3,
             host: "host".into(),
             public_address: "127.0.0.1:1".into(),
             cluster_address: "127.0.0.1:2".into(),

@@ -7,8 +7,9 @@
 
 use crate::limits;
 use crate::osd::Osd;
+use crate::pg::summary;
 use basalt_blockstore::{ObjectKey, Placement, Result};
-use basalt_cluster::Map;
+use basalt_cluster::{Map, PgId};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ impl Removal {
             self.logs.extend(gone.flat_map(|pool| (0..pool.pg_num).map(|pg| (pool.id, pg))));
         }
         if let Some((pool, pg)) = self.logs.pop_front() {
-            remove_log(osd, pool, pg).await?;
+            forget_group(osd, pool, pg).await?;
             return Ok(true);
         }
         let gone = |pool: u32| pool != limits::OWN_POOL && pool <= map.pool_id_max && map.pool(pool).is_none();
@@ -60,7 +61,7 @@ impl Removal {
         };
         let (names, more) = osd.store().list(pool, pg, &[], &[], limits::REMOVAL_STEP_OBJECTS).await?;
         if !more {
-            remove_log(osd, pool, pg).await?;
+            forget_group(osd, pool, pg).await?;
             osd.counters().forget_pool(pool);
         }
         remove_objects(osd, pool, pg, names).await?;
@@ -81,12 +82,9 @@ async fn remove_objects(osd: &Osd, pool: u32, pg: u32, names: Vec<Vec<u8>>) -> R
     commit.durable().await
 }
 
-/// The store trims some entries at a time.
-async fn remove_log(osd: &Osd, pool: u32, pg: u32) -> Result<()> {
-    while !osd.store().read_log(pool, pg, 0, 1).await?.is_empty() {
-        let mut prepared = osd.store().begin(&[]).await.prepare(Placement::Base).await?;
-        prepared.trim_log(pool, pg, u64::MAX);
-        prepared.submit().await?.durable().await?;
-    }
-    Ok(())
+/// What is kept of a group beside its objects.
+async fn forget_group(osd: &Osd, pool: u32, pg: u32) -> Result<()> {
+    let id = PgId { pool, seed: pg };
+    summary::remove_log(osd.store(), id).await?;
+    summary::remove_record(osd.store(), id).await
 }

@@ -1,7 +1,7 @@
 //! A whole host on one ring, without a control thread: listener, monitor session and OSDs. How the simulator runs hosts; the OSDs,
 //! the sessions, the handshake and what is said to the monitor are those of [`daemon`](crate::daemon).
 
-use crate::core_loop::{self, Osds};
+use crate::core_loop::{self, Network, Osds};
 use crate::host_config::HostConfig;
 use crate::monitor_link::{self, LinkError, MonitorLink};
 use crate::osd::Osd;
@@ -29,24 +29,43 @@ impl RingHost {
         let failed = |source| crate::Error::Listen { address: config.public_address, source };
         let listener = ring.listen(config.public_address).await.map_err(failed)?;
         let public_address = listener.local_address();
+        let failed = |source| crate::Error::Listen { address: config.cluster_address, source };
+        let cluster_listener = ring.listen(config.cluster_address).await.map_err(failed)?;
+        let cluster_address = cluster_listener.local_address();
+        let outbox = Outbox::default();
         let osds = Osds::default();
         let mut link = MonitorLink::default();
         for devices in &config.osds {
             let (osd, opened) = core_loop::open(ring, &config, devices).await?;
+            if let Some(mut requests) = osd.for_monitor() {
+                let outbox = outbox.clone();
+                ring.spawn(async move {
+                    while let Some(request) = requests.receive().await {
+                        let sender = outbox.borrow().clone();
+                        if let Some(sender) = sender {
+                            // What a session that ends does not take is said again.
+                            let _ = sender.send(&request, Vec::new()).await;
+                        }
+                    }
+                });
+            }
             osds.add(osd);
-            link.opened(monitor_link::boot(&config, public_address, opened));
+            link.opened(monitor_link::boot(&config, public_address, cluster_address, opened));
         }
         let name = EntityName::osd(config.osds.first().map_or(0, |osd| osd.id));
         let credentials = Credentials { fsid: config.fsid, key: config.key.clone(), name };
-        let accepting = {
+        let accepting = |listener, network| {
             let (ring, credentials, osds) = (ring.clone(), credentials.clone(), osds.clone());
             async move {
-                let error = core_loop::serve_listener(&ring, listener, credentials, osds).await;
+                let error = core_loop::serve_listener(&ring, listener, network, credentials, osds).await;
                 tracing::error!(%error, "no more sessions are accepted");
             }
         };
-        let informing = keep_informed(ring.clone(), config, credentials, Rc::new(RefCell::new(link)), osds.clone());
-        let tasks = vec![ring.spawn(accepting), ring.spawn(informing)];
+        let clients = ring.spawn(accepting(listener, Network::Public));
+        let peers = ring.spawn(accepting(cluster_listener, Network::Cluster));
+        let informing =
+            keep_informed(ring.clone(), config, credentials, Rc::new(RefCell::new(link)), osds.clone(), outbox);
+        let tasks = vec![clients, peers, ring.spawn(informing)];
         Ok(RingHost { osds, public_address, tasks })
     }
 
@@ -70,12 +89,16 @@ impl RingHost {
     }
 }
 
+/// The session with the monitor, while there is one.
+type Outbox = Rc<RefCell<Option<SessionSender>>>;
+
 async fn keep_informed(
     ring: Ring,
     config: Arc<HostConfig>,
     credentials: Credentials,
     link: Rc<RefCell<MonitorLink>>,
     osds: Osds,
+    outbox: Outbox,
 ) {
     if config.monitors.is_empty() {
         return;
@@ -86,7 +109,9 @@ async fn keep_informed(
         let attempt = match session::connect(&ring, address, &credentials, Service::Monitor).await {
             Ok(session) => {
                 let reporting = ring.spawn(report(ring.clone(), session.sender(), link.clone(), osds.clone()));
+                *outbox.borrow_mut() = Some(session.sender());
                 let end = listen(session, &config, &link, &osds).await;
+                outbox.borrow_mut().take();
                 reporting.abort();
                 match end {
                     End::NotLeading { leader } => Attempt::SentOn { leader: leader.parse().ok() },

@@ -117,22 +117,32 @@ impl Server {
             Ok(summary) => summary,
             Err(refusal) => return self.refuse(&request, refusal).await,
         };
-        let claim = Claim { epoch: request.epoch, pg, name: Some(&request.name), writes: summary.writes };
-        if let Err(refusal) = osd.admit(&claim).await {
-            return self.refuse(&request, refusal).await;
-        }
+        let began = osd.ring().now();
+        let claim = Claim { epoch: request.epoch, pg, name: Some(&request.name) };
+        let leadership = match osd.admit(&claim).await {
+            Ok(()) => osd.serving(pg).await,
+            Err(refusal) => Err(refusal),
+        };
+        let leadership = match leadership {
+            Ok(leadership) => leadership,
+            Err(refusal) => return self.refuse(&request, refusal).await,
+        };
         let key = ObjectKey { pool: request.pool, pg: request.pg, name: request.name.clone() };
         if summary.writes {
-            match write::write(osd, &osd.pg(pg), &key, &request, &summary, payload).await {
+            match write::write(osd, &leadership, &key, &request, &summary, payload).await {
                 Ok(applied) => {
+                    osd.recovery().client(osd.ring().now().since(began));
                     osd.counters().write(key.pool, summary.written_bytes);
                     self.answer_write(request.request, &applied).await;
                 }
                 Err(refusal) => self.refuse(&request, refusal).await,
             }
         } else {
-            match read::read(osd, &key, &request, &self.credits).await {
-                Ok(read) => self.answer_read(request.request, &key, read).await,
+            match read::read(osd, &leadership, &key, &request, &self.credits).await {
+                Ok(read) => {
+                    osd.recovery().client(osd.ring().now().since(began));
+                    self.answer_read(request.request, &key, read).await
+                }
                 Err(refusal) => self.refuse(&request, refusal).await,
             }
         }
@@ -212,9 +222,12 @@ impl Server {
 
     async fn list(&self, request: ListRequest) {
         let pg = PgId { pool: request.pool, seed: request.pg };
-        let claim = Claim { epoch: request.epoch, pg, name: None, writes: false };
+        let claim = Claim { epoch: request.epoch, pg, name: None };
         let listed = match self.osd.admit(&claim).await {
-            Ok(()) => read::list(&self.osd, &request).await,
+            Ok(()) => match self.osd.serving(pg).await {
+                Ok(leadership) => read::list(&self.osd, &leadership, &request).await,
+                Err(refusal) => Err(refusal),
+            },
             Err(refusal) => Err(refusal),
         };
         let (errno, message, names, more) = match listed {

@@ -135,6 +135,8 @@ smoke! {
     no_bytes_of_a_map_panic: "cluster_map",
     no_text_of_a_configuration_panics: "cluster_config",
     no_text_of_a_pools_settings_panics: "pool_settings",
+    no_text_of_a_crush_map_panics: "crush_text",
+    no_bytes_of_a_crush_map_panic: "crush_map",
     no_text_of_a_job_file_panics: "job_file",
 }
 

@@ -32,7 +32,9 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         Command::Osd(command) => osd(&client, &mut output, command).await,
         Command::Pg(Pg::Stat) => say(&client, &mut output, AdminCommand::PgStat).await,
         Command::Pg(Pg::Dump) => show(&client, &mut output, AdminCommand::PgDump, plain::pg::dump).await,
-        Command::Obj(_) | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),
+        Command::Obj(_) | Command::Crush(_) | Command::Bench { .. } => {
+            Err(Failure::invalid("this is no command for the monitor"))
+        }
     })?;
     output.finish()?;
     Ok(ExitCode::SUCCESS)

@@ -67,6 +67,9 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
+    /// Crush maps in files, with no cluster: compile, decompile, try out.
+    #[command(subcommand)]
+    Crush(Crush),
     /// Load in fio's language, on a pool or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
@@ -380,4 +383,71 @@ pub enum Tier {
 pub enum Pg {
     Stat,
     Dump,
+}
+
+/// A map is read in either form: as text, or as `compile` wrote it; `-` is stdin.
+#[derive(Subcommand, Debug)]
+pub enum Crush {
+    /// Checks a map and says what is in it and what is odd about it.
+    Compile {
+        file: PathBuf,
+        /// Writes the map in its encoded form; `-`: to stdout.
+        #[arg(short = 'o', long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+    /// The map as text, or as `osd crush dump` has it where JSON is wanted.
+    Decompile {
+        file: PathBuf,
+        /// Writes the text to a file; `-`: to stdout.
+        #[arg(short = 'o', long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+    /// Where a rule puts many inputs, a line each; with other --show options, what they come to.
+    Test(CrushTest),
+    /// Where an object of a pool goes, with every OSD up and in.
+    MapObject(MapObject),
+}
+
+#[derive(Args, Debug)]
+pub struct CrushTest {
+    pub file: PathBuf,
+    /// Its number or name.
+    #[arg(long)]
+    pub rule: String,
+    /// How many OSDs are asked for.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub num_rep: u32,
+    #[arg(long, default_value_t = 0)]
+    pub min_x: u32,
+    #[arg(long, default_value_t = 1023)]
+    pub max_x: u32,
+    /// The share of what falls to a device that it takes, 0 to 1. For several devices, several times.
+    #[arg(long, num_args = 2, value_names = ["DEV", "W"], action = clap::ArgAction::Append, allow_negative_numbers = true)]
+    pub weight: Vec<String>,
+    #[arg(long)]
+    pub show_mappings: bool,
+    /// How many mappings have how many OSDs.
+    #[arg(long)]
+    pub show_statistics: bool,
+    /// How often each device is chosen.
+    #[arg(long)]
+    pub show_utilization: bool,
+    /// Mappings that are too short or have holes.
+    #[arg(long)]
+    pub show_bad_mappings: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct MapObject {
+    pub file: PathBuf,
+    #[arg(long)]
+    pub pool_id: u32,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pg_num: u32,
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub size: u32,
+    /// Its number or name.
+    #[arg(long)]
+    pub rule: String,
+    pub name: OsString,
 }

@@ -4,6 +4,7 @@ mod administration;
 mod arguments;
 mod bench;
 mod connection;
+mod crush;
 mod deep_scrub;
 mod drain;
 mod iostat;
@@ -36,6 +37,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Obj(command) => obj::run(&global, command),
         Command::Bench { words } => bench::run(&global, words),
+        Command::Crush(command) => crush::run(&global, command),
         command => administration::run(&global, command),
     }
 }

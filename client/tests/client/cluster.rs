@@ -58,6 +58,7 @@ impl Cluster {
     pub fn boot(&self, osd: u32, address: SocketAddr) {
         let boot = OsdBoot {
             osd,
+            life: 1,
             store_id: [osd as u8; 16],
             host: format!("host{osd}"),
             public_address: address.to_string(),

@@ -22,6 +22,8 @@ pub struct Osd {
     pub cluster_address: String,
     /// Identifies the store behind the id, so that another disk under the same number is noticed.
     pub store_id: [u8; 16],
+    /// Drawn at each start of its process. 0 in maps from before there were lives.
+    pub life: u64,
     pub base_bytes: u64,
     /// 0: no hot slice.
     pub hot_bytes: u64,

@@ -27,7 +27,7 @@ impl Default for ClusterSettings {
         ClusterSettings {
             mon_osd_down_out_interval_ms: 600_000,
             mon_osd_min_down_reporters: 2,
-            osd_heartbeat_interval_ms: 1_000,
+            osd_heartbeat_interval_ms: 500,
             osd_heartbeat_grace_ms: 6_000,
             osd_recovery_max_active: 8,
             osd_max_backfills: 2,

@@ -118,6 +118,7 @@ impl From<OsdVersion2> for Osd {
             public_address,
             cluster_address,
             store_id,
+            life: 0,
             base_bytes,
             hot_bytes,
             rotational,

@@ -139,6 +139,17 @@ impl Reports {
         self.by_osd.remove(&osd);
     }
 
+    /// A report that is not older than `age_max`.
+    pub fn fresh(&self, now: Duration, osd: u32, age_max: Duration) -> Option<&OsdReport> {
+        let figures = self.by_osd.get(&osd)?;
+        (now.saturating_sub(figures.arrived) <= age_max).then_some(&figures.report)
+    }
+
+    /// Nobody could report while the monitor itself stood still.
+    pub fn excuse(&mut self, away: Duration, now: Duration) {
+        self.by_osd.values_mut().for_each(|figures| figures.arrived = (figures.arrived + away).min(now));
+    }
+
     pub fn of_osd(&self, osd: u32) -> Option<&OsdReport> {
         self.by_osd.get(&osd).map(|figures| &figures.report)
     }

@@ -277,19 +277,25 @@ fn what_is_wrong_with_osds_is_in_the_health() {
 
 #[test]
 fn a_pool_with_more_copies_than_in_sync_members_says_so() {
-    let mut harness = Harness::with_osds(3, 0);
-    harness.create_pool("two", 8, 2);
+    let mut harness = Harness::with_osds(6, 0);
     harness.create_pool("three", 4, 3);
-    let status = harness.json(AdminCommand::Status);
-    assert_eq!(
-        status["pgmap"]["pgs_by_state"],
-        json!([
-            { "state_name": "active+undersized+degraded", "count": 8 },
-            { "state_name": "undersized+degraded+peered", "count": 4 },
-        ])
-    );
+    let states = |harness: &mut Harness, reporting: &[u32]| {
+        for _ in 0..25 {
+            for osd in reporting {
+                harness.request(session_of(*osd), MonitorRequest::Report(report(*osd)));
+            }
+            harness.tick_for(1);
+        }
+        harness.json(AdminCommand::Status)
+    };
+    let status = states(&mut harness, &[0, 1, 2, 3]);
+    let expected = json!([{ "state_name": "active+undersized+degraded", "count": 4 }]);
+    assert_eq!(status["pgmap"]["pgs_by_state"], expected);
+    let status = states(&mut harness, &[0, 1]);
+    let expected = json!([{ "state_name": "undersized+degraded+peered", "count": 4 }]);
+    assert_eq!(status["pgmap"]["pgs_by_state"], expected);
     let checks = &status["health"]["checks"];
-    assert_eq!(checks["PG_DEGRADED"]["summary"]["count"], 12);
+    assert_eq!(checks["PG_DEGRADED"]["summary"]["count"], 4);
     assert_eq!(checks["PG_AVAILABILITY"]["summary"]["count"], 4);
 }
 

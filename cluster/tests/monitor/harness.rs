@@ -115,6 +115,7 @@ pub fn boot(osd: u32) -> OsdBoot {
     OsdBoot {
         osd,
         store_id: [osd as u8 + 1; 16],
+        life: u64::from(osd),
         host: format!("h{}", osd / 2),
         public_address: format!("127.0.0.1:{}", 6800 + osd),
         cluster_address: format!("127.0.1.1:{}", 6800 + osd),
@@ -137,7 +138,6 @@ pub fn report(osd: u32) -> OsdReport {
         log_bytes: 0,
         fault: String::new(),
         checksum_errors: 0,
-        scrub: ScrubReport::default(),
-        pools: vec![],
+        ..OsdReport::default()
     }
 }

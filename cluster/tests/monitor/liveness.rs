@@ -2,7 +2,6 @@
 
 use super::harness::{ADMIN, Harness, boot, report, session_of};
 use basalt_cluster::monitor::core::{Action, Event, SessionId};
-use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::*;
 use std::time::Duration;
 
@@ -94,28 +93,25 @@ fn a_boot_said_twice_is_decided_once() {
     let epoch = harness.map().epoch();
     assert!(harness.request(session_of(0), MonitorRequest::Boot(boot(0))).is_empty());
     assert_eq!(harness.map().epoch(), epoch);
-    // On another session it is another process, which has lost all that the one before had in memory.
-    harness.request(SessionId(50), MonitorRequest::Boot(boot(0)));
+    // A new session alone says nothing: the one before was cut.
+    assert!(harness.request(SessionId(50), MonitorRequest::Boot(boot(0))).is_empty());
+    assert_eq!(harness.map().epoch(), epoch);
+    // Another process has lost all that the one before had in memory.
+    harness.request(SessionId(51), MonitorRequest::Boot(OsdBoot { life: 77, ..boot(0) }));
     assert_eq!(harness.map().osd(0).unwrap().up_since_epoch, epoch + 1);
     harness.request(SessionId(50), MonitorRequest::Boot(OsdBoot { public_address: "127.0.0.1:9".into(), ..boot(0) }));
     assert_eq!(harness.map().osd(0).unwrap().public_address, "127.0.0.1:9");
 }
 
 #[test]
-fn of_a_pool_with_fewer_copies_the_primarys_stays() {
+fn of_a_pool_with_fewer_copies_those_that_crush_wants_stay() {
     let mut harness = Harness::with_osds(3, 0);
     harness.create_pool("data", 4, 3);
-    let mut map = harness.map().clone();
-    for group in &mut map.pool_mut(1).unwrap().pgs {
-        group.in_sync = vec![0, 1, 2];
-        group.primary = Some(2);
-    }
-    let newest_map = Some((map.epoch(), map.encode()));
-    let mut harness = Harness::restored(Stored { newest_map, ..harness.stored });
+    let wanted: Vec<Vec<u32>> = harness.map().pgs().map(|(_, _, group)| group.in_sync[..2].to_vec()).collect();
     let set = AdminCommand::PoolSet { name: "data".into(), variable: "size".into(), value: "2".into() };
     assert_eq!(harness.command(set).message, "set pool 1 size to 2");
-    for (pg, _, group) in harness.map().pgs() {
-        assert_eq!((group.primary, &group.in_sync[..]), (Some(2), &[2, 0][..]), "{pg}");
+    for ((pg, _, group), wanted) in harness.map().pgs().zip(wanted) {
+        assert_eq!((group.primary, &group.in_sync), (Some(wanted[0]), &wanted), "{pg}");
     }
 }
 

@@ -190,6 +190,7 @@ fn nested_messages_survive_the_wire() {
         checksum_errors: 1,
         scrub: ScrubReport { findings: vec!["one".into(); 2], ..ScrubReport::default() },
         pools: vec![PoolReport { pool: 1, ..PoolReport::default() }; 3],
+        ..OsdReport::default()
     };
     for message in [
         MonitorRequest::Report(report),

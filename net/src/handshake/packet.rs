@@ -8,7 +8,7 @@
 //! |      8 |     2 | length of the body                                             |
 //! |     10 |       | body                                                           |
 //!
-//! Hello: fsid 16, nonce 32, service 1 (0 monitor, 1 OSD), OSD id 4, name's length 1, name.
+//! Hello: fsid 16, nonce 32, service 1 (0 monitor, 1 OSD, 2 OSD as a peer, 3 OSD for heartbeats), OSD id 4, name's length 1, name.
 //! Challenge: fsid 16, nonce 32, name's length 1, name, proof 32. Proof, Welcome: proof 32.
 //! Reject: code 1 (see [`RejectCode`]), fsid 16, reason's length 2, reason in UTF-8.
 //! This header stays as it is in every version, so that any two versions can tell each other that they differ.
@@ -89,6 +89,8 @@ impl Hello {
         let (service, id) = match self.service {
             Service::Monitor => (0, 0),
             Service::Osd(id) => (1, id),
+            Service::Peer(id) => (2, id),
+            Service::Heartbeat(id) => (3, id),
         };
         let mut body = Vec::new();
         body.extend(self.fsid.0);
@@ -106,6 +108,8 @@ impl Hello {
         let service = match (fields.take()?, u32::from_le_bytes(fields.take()?)) {
             ([0], 0) => Service::Monitor,
             ([1], id) => Service::Osd(id),
+            ([2], id) => Service::Peer(id),
+            ([3], id) => Service::Heartbeat(id),
             _ => return Err(HandshakeError::Malformed("an unknown service is asked for")),
         };
         let name = fields.take_name()?;

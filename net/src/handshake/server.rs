@@ -77,7 +77,7 @@ impl ServerHandshake {
         self.transcript.extend(body);
         let name = match hello.service {
             Service::Monitor => self.credentials.name.clone(),
-            Service::Osd(id) => EntityName::osd(id),
+            Service::Osd(id) | Service::Peer(id) | Service::Heartbeat(id) => EntityName::osd(id),
         };
         let mut send = Challenge::encode_unproven(self.credentials.fsid, self.nonce, &name);
         self.transcript.extend(&send);

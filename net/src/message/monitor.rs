@@ -12,6 +12,8 @@ pub enum MonitorRequest {
     Boot(OsdBoot),
     /// Stats of one OSD, sent about once a second; also its heartbeat for now.
     Report(OsdReport),
+    /// The primary of placement groups asks for changes of their in-sync sets.
+    Groups(GroupChanges),
     /// A command of an administrator, answered by `MonitorReply::Command` with the same `tag`.
     Command { tag: u64, command: AdminCommand },
     /// A command that changes something, under an id for good: sent again, with a session to whichever monitor, it is carried out once.
@@ -59,6 +61,8 @@ pub enum MonitorReply {
 pub struct OsdBoot {
     pub osd: u32,
     pub store_id: [u8; 16],
+    /// Drawn at each start of the process: by it a new session is told from a new start.
+    pub life: u64,
     pub host: String,
     pub public_address: String,
     pub cluster_address: String,
@@ -85,7 +89,80 @@ pub struct OsdReport {
     pub fault: String,
     pub checksum_errors: u64,
     pub scrub: ScrubReport,
+    pub silent_peers: Vec<PeerSilence>,
+    /// Peers that answered on the cluster network lately.
+    pub heard_peers: Vec<u32>,
+    /// It misses most of its peers on the cluster network: the fault is rather its own.
+    pub is_isolated: bool,
+    /// Those that are not just active and clean.
+    pub groups: Vec<GroupReport>,
+    /// How many groups it is the primary of and serves.
+    pub groups_active: u32,
+    /// Sent to other OSDs for recovery and backfill since the start.
+    pub recovered_bytes: u64,
+    pub recovered_objects: u64,
     pub pools: Vec<PoolReport>,
+}
+
+/// Which peers an OSD does not hear from; those it hears from are left out.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[rkyv(derive(Debug))]
+pub struct PeerSilence {
+    pub osd: u32,
+    /// Since when the peer was up, by the reporter's map: a report about an earlier life says nothing of this one.
+    pub up_since_epoch: u32,
+    /// How long it has been silent on each network, in milliseconds; 0: it is not.
+    pub cluster_ms: u64,
+    pub public_ms: u64,
+    /// Nobody listens at its cluster address: the process is gone.
+    pub is_refused: bool,
+}
+
+/// What a primary asks of the monitor for its placement groups.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[rkyv(derive(Debug))]
+pub struct GroupChanges {
+    pub primary: u32,
+    pub joins: Vec<GroupJoin>,
+}
+
+/// A member that has all that was written may join the in-sync set.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub struct GroupJoin {
+    pub pool: u32,
+    pub pg: u32,
+    pub reign: u32,
+    pub osd: u32,
+    /// The life of the OSD that was filled; another one may have lost it.
+    pub up_since_epoch: u32,
+}
+
+/// What a primary says of a placement group that is not just active and clean.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[rkyv(derive(Debug))]
+pub struct GroupReport {
+    pub pool: u32,
+    pub pg: u32,
+    pub reign: u32,
+    pub is_active: bool,
+    /// What it waits for, in words; empty if for nothing.
+    pub waits_for: String,
+    /// OSDs that are on their way into the in-sync set.
+    pub recovering: Vec<MemberProgress>,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[rkyv(derive(Debug))]
+pub struct MemberProgress {
+    pub osd: u32,
+    /// All of its objects are compared, and not those of the log alone.
+    pub is_backfill: bool,
+    pub objects_done: u64,
+    pub objects_total: u64,
+    pub bytes_done: u64,
+    /// It waits for its turn, or is held back by a flag.
+    pub is_waiting: bool,
 }
 
 /// What an OSD's last pass over its store found, and how far the one under way is.

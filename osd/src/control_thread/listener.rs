@@ -1,12 +1,12 @@
 //! Accepts connections, lets their peers prove who they are, and hands the sockets to the cores that serve them.
 
 use super::{Hub, handshake};
-use crate::core_loop::Order;
+use crate::core_loop::{Network, Order};
 use crate::limits;
 use basalt_net::handshake::ServerHandshake;
 use basalt_net::limits::HANDSHAKE_TIMEOUT;
 use basalt_net::waiting_room::WaitingRoom;
-use basalt_net::{Authenticated, Credentials, EntityName, Service};
+use basalt_net::{Authenticated, Credentials, EntityName};
 use basalt_ring::uring;
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -31,14 +31,14 @@ impl Closer {
     }
 }
 
-pub fn start(hub: Rc<Hub>, listener: StdListener) -> Closer {
+pub fn start(hub: Rc<Hub>, listener: StdListener, network: Network) -> Closer {
     let is_closed = Rc::new(Cell::new(false));
     let socket = listener.try_clone().map(|listener| StdStream::from(OwnedFd::from(listener)));
-    tokio_uring::spawn(accept(hub, TcpListener::from_std(listener), is_closed.clone()));
+    tokio_uring::spawn(accept(hub, TcpListener::from_std(listener), network, is_closed.clone()));
     Closer { socket: socket.ok(), is_closed }
 }
 
-async fn accept(hub: Rc<Hub>, listener: TcpListener, is_closed: Rc<Cell<bool>>) {
+async fn accept(hub: Rc<Hub>, listener: TcpListener, network: Network, is_closed: Rc<Cell<bool>>) {
     let handshakes = WaitingRoom::new(limits::HANDSHAKES_MAX);
     while !is_closed.get() {
         match listener.accept().await {
@@ -46,7 +46,7 @@ async fn accept(hub: Rc<Hub>, listener: TcpListener, is_closed: Rc<Cell<bool>>) 
                 let (hub, guest) = (hub.clone(), handshakes.enter());
                 tokio_uring::spawn(async move {
                     let admitted = tokio::select! {
-                        admitted = admit(&hub, &stream, address) => admitted,
+                        admitted = admit(&hub, &stream, network, address) => admitted,
                         () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".into()),
                     };
                     if let Err(reason) = admitted {
@@ -64,14 +64,16 @@ async fn accept(hub: Rc<Hub>, listener: TcpListener, is_closed: Rc<Cell<bool>>) 
     }
 }
 
-async fn admit(hub: &Hub, stream: &TcpStream, address: SocketAddr) -> Result<(), String> {
+async fn admit(hub: &Hub, stream: &TcpStream, network: Network, address: SocketAddr) -> Result<(), String> {
     // Replies are gathered by the session; holding them back in the kernel would only delay them.
     let _ = stream.set_nodelay(true);
-    let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(hub, stream)).await {
+    let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(hub, stream, network)).await {
         Ok(authenticated) => authenticated?,
         Err(_) => return Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}")),
     };
-    let Service::Osd(osd) = authenticated.service else { return Err("it is no monitor that it reached".into()) };
+    let Some(osd) = network.serves(authenticated.service) else {
+        return Err(format!("{} is not served on the {network:?} network", authenticated.service));
+    };
     let core = hub.core_of(osd).ok_or_else(|| format!("osd.{osd} is not on this host"))?;
     let socket =
         uring::duplicate(stream.as_raw_fd()).map_err(|error| format!("its socket can't be handed on: {error}"))?;
@@ -80,11 +82,11 @@ async fn admit(hub: &Hub, stream: &TcpStream, address: SocketAddr) -> Result<(),
     handed.map_err(|_| format!("the core of osd.{osd} takes no more sessions"))
 }
 
-async fn authenticate(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, String> {
+async fn authenticate(hub: &Hub, stream: &TcpStream, network: Network) -> Result<Authenticated, String> {
     let name = hub.config.osds.first().map_or(0, |osd| osd.id);
     let credentials = Credentials { fsid: hub.config.fsid, key: hub.config.key.clone(), name: EntityName::osd(name) };
     let mut machine = ServerHandshake::new(credentials, handshake::nonce()?);
     let first = machine.start();
-    let lives_here = |service| matches!(service, Service::Osd(osd) if hub.serves(osd));
+    let lives_here = |service| network.serves(service).is_some_and(|osd| hub.serves(osd));
     handshake::run(stream, first, |bytes| machine.receive(bytes, lives_here)).await
 }

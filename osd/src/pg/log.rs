@@ -23,23 +23,27 @@ impl LogWindow {
         self.entries.len()
     }
 
-    /// Takes out what need not be kept, a batch at most, and returns the first version to keep, if that removes anything. An entry whose
-    /// client may still ask again holds itself and what is behind it, up to a bound.
-    pub fn trim(&mut self, requests: &RequestTable) -> Option<u64> {
-        if self.entries.len() < limits::LOG_ENTRIES_KEPT + limits::LOG_TRIM_BATCH {
+    /// Takes out what need not be kept, a batch at most. Returns the first version to keep and the last that goes, if any goes. An entry
+    /// whose client may still ask again holds itself and what is behind it, up to a bound; what is not committed always stays.
+    pub fn trim(&mut self, requests: &RequestTable, kept: usize, committed: u64) -> Option<(u64, u64)> {
+        if self.entries.len() < kept + limits::LOG_TRIM_BATCH {
             return None;
         }
-        let mut trimmed = 0;
-        while trimmed < limits::LOG_TRIM_BATCH {
-            let Some((_, request)) = self.entries.front() else { break };
-            if self.entries.len() <= limits::LOG_ENTRIES_MAX && !requests.is_completed(*request) {
+        let mut last = None;
+        for _ in 0..limits::LOG_TRIM_BATCH {
+            let Some((version, request)) = self.entries.front().copied().filter(|_| self.entries.len() > 1) else {
+                break;
+            };
+            let may_be_resent = self.entries.len() <= limits::LOG_ENTRIES_MAX && !requests.is_completed(request);
+            if may_be_resent || version > committed {
                 break;
             }
-            requests.trimmed(*request);
+            requests.trimmed(request);
             self.entries.pop_front();
-            trimmed += 1;
+            last = Some(version);
         }
-        if trimmed > 0 { self.entries.front().map(|(version, _)| *version) } else { None }
+        let first = self.entries.front().map(|(version, _)| *version)?;
+        last.map(|last| (first, last))
     }
 }
 
@@ -54,7 +58,7 @@ mod tests {
         window.push(version, request);
         table.logged(request);
         ticket.applied(Applied { version, results: Vec::new(), data: Vec::new() });
-        window.trim(table)
+        window.trim(table, limits::LOG_ENTRIES_KEPT, u64::MAX).map(|(first, _)| first)
     }
 
     #[test]

@@ -1,8 +1,31 @@
 //! Whether a request belongs here, judged by this OSD's map alone.
 
 use crate::limits;
+use crate::osd::Osd;
 use crate::refusal::Refusal;
 use basalt_cluster::{Map, MapFlags, PgId};
+use basalt_net::message::peer::Reign;
+
+/// The reign that this OSD's map has, if it is the one that `peer` claims to be the primary of. Waits for a map that knows of it.
+pub async fn reign_of(osd: &Osd, peer: u32, claimed: Reign) -> Result<u32, Refusal> {
+    let id = PgId { pool: claimed.pool, seed: claimed.pg };
+    let began = osd.ring().now();
+    loop {
+        let changed = osd.map_change();
+        let known = osd.map().and_then(|map| map.pg(id).map(|group| (group.reign, group.primary)));
+        let (reign, primary) = known.unwrap_or((0, None));
+        if reign == claimed.reign && primary == Some(peer) {
+            return Ok(reign);
+        }
+        let waited = osd.ring().now().since(began);
+        let rest = limits::MAP_WAIT_MAX.checked_sub(waited).filter(|rest| !rest.is_zero());
+        let Some(rest) = rest.filter(|_| reign < claimed.reign) else {
+            let message = format!("{id} is in reign {reign} by epoch {}, not in reign {}", osd.epoch(), claimed.reign);
+            return Err(Refusal::new(libc::ESTALE, message));
+        };
+        let _ = osd.ring().timeout(rest, changed).await;
+    }
+}
 
 /// What a request says of where it belongs.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +35,6 @@ pub struct Claim<'a> {
     pub pg: PgId,
     /// `None` for requests about the whole group.
     pub name: Option<&'a [u8]>,
-    pub writes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,30 +94,6 @@ pub fn judge(map: &Map, osd: u32, claim: &Claim<'_>) -> Verdict {
     if map.flags.contains(MapFlags::PAUSE) {
         return Verdict::Paused;
     }
-    if claim.writes {
-        // A write that only the primary commits must not be acknowledged for a group that promises more copies.
-        if group.in_sync.len() > 1 {
-            return refuse(
-                libc::EOPNOTSUPP,
-                format!(
-                    "placement group {} has {} members, and only groups of one take writes; set the pool's size to 1",
-                    claim.pg,
-                    group.in_sync.len()
-                ),
-            );
-        }
-        if (group.in_sync.len() as u64) < u64::from(pool.min_size) {
-            return refuse(
-                libc::EAGAIN,
-                format!(
-                    "placement group {} has {} members of the {} that a write needs",
-                    claim.pg,
-                    group.in_sync.len(),
-                    pool.min_size
-                ),
-            );
-        }
-    }
     Verdict::Here
 }
 
@@ -140,7 +138,7 @@ mod tests {
         let map = map();
         let name = b"object".as_slice();
         let right = map.pg_of(1, name).unwrap();
-        let claim = Claim { epoch: 1, pg: right, name: Some(name), writes: true };
+        let claim = Claim { epoch: 1, pg: right, name: Some(name) };
         assert_eq!(judge(&map, 3, &claim), Verdict::Here);
         assert_eq!(errno(&map, 2, &claim), libc::ESTALE);
         for seed in (0..6).filter(|seed| *seed != right.seed) {
@@ -156,7 +154,7 @@ mod tests {
         let name = b"object".as_slice();
         let right = map.pg_of(1, name).unwrap();
         map.pools[0].pgs[right.seed as usize].changed_epoch = 1;
-        let claim = Claim { epoch: 0, pg: right, name: Some(name), writes: false };
+        let claim = Claim { epoch: 0, pg: right, name: Some(name) };
         assert_eq!(errno(&map, 3, &claim), libc::ESTALE);
     }
 
@@ -166,22 +164,11 @@ mod tests {
         let long = vec![b'x'; limits::OBJECT_NAME_BYTES_MAX + 1];
         for (name, expected) in [(b"".as_slice(), libc::EINVAL), (&long, libc::ENAMETOOLONG)] {
             let pg = map.pg_of(1, name).unwrap();
-            assert_eq!(errno(&map, 3, &Claim { epoch: 1, pg, name: Some(name), writes: false }), expected);
+            assert_eq!(errno(&map, 3, &Claim { epoch: 1, pg, name: Some(name) }), expected);
         }
         let longest = &long[1..];
         let pg = map.pg_of(1, longest).unwrap();
-        assert_eq!(judge(&map, 3, &Claim { epoch: 1, pg, name: Some(longest), writes: false }), Verdict::Here);
-    }
-
-    #[test]
-    fn writes_are_not_taken_by_one_where_several_copies_are_promised() {
-        let mut map = map();
-        let name = b"object".as_slice();
-        let right = map.pg_of(1, name).unwrap();
-        map.pools[0].pgs[right.seed as usize].in_sync = vec![3, 4];
-        let claim = Claim { epoch: 1, pg: right, name: Some(name), writes: true };
-        assert_eq!(errno(&map, 3, &claim), libc::EOPNOTSUPP);
-        assert_eq!(judge(&map, 3, &Claim { writes: false, ..claim }), Verdict::Here);
+        assert_eq!(judge(&map, 3, &Claim { epoch: 1, pg, name: Some(longest) }), Verdict::Here);
     }
 
     #[test]
@@ -189,6 +176,6 @@ mod tests {
         let mut map = map();
         map.flags = MapFlags::PAUSE;
         let pg = map.pg_of(1, b"object").unwrap();
-        assert_eq!(judge(&map, 3, &Claim { epoch: 1, pg, name: Some(b"object"), writes: false }), Verdict::Paused);
+        assert_eq!(judge(&map, 3, &Claim { epoch: 1, pg, name: Some(b"object") }), Verdict::Paused);
     }
 }

@@ -1,6 +1,7 @@
 //! Requests that change nothing, and the reading parts of those that do.
 
 use super::guard;
+use super::leadership::Leadership;
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
@@ -33,10 +34,24 @@ pub struct ReadAccess {
 /// Guards and reads of one vector on one state of the object.
 pub async fn read(
     osd: &Osd,
+    leadership: &Leadership,
     key: &ObjectKey,
     request: &ObjectRequest,
     credits: &SessionCredits,
 ) -> Result<Read, Refusal> {
+    // Of an object that is not there, nobody knows by which write: it may be the last one.
+    let newest = leadership.newest();
+    let seen = judge(osd, key, request, credits).await;
+    let version = match &seen {
+        Ok(read) if read.version > 0 => read.version,
+        _ => newest,
+    };
+    // What is told is committed, and was the truth while it was read.
+    osd.confirm_read(leadership, version).await?;
+    seen
+}
+
+async fn judge(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: &SessionCredits) -> Result<Read, Refusal> {
     // Several operations must see one state: while the object is locked nobody changes it, and what is in flight they wait for.
     let lock =
         if request.operations.len() > 1 { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
@@ -227,7 +242,9 @@ pub fn no_such_xattr(name: &[u8]) -> Refusal {
 }
 
 /// A page of the names in a placement group.
-pub async fn list(osd: &Osd, request: &ListRequest) -> Result<(Vec<Vec<u8>>, bool), Refusal> {
+pub async fn list(osd: &Osd, leadership: &Leadership, request: &ListRequest) -> Result<(Vec<Vec<u8>>, bool), Refusal> {
     let max = (request.max as usize).clamp(1, limits::LIST_NAMES_MAX);
-    Ok(osd.store().list(request.pool, request.pg, &request.after, &request.prefix, max).await?)
+    let page = osd.store().list(request.pool, request.pg, &request.after, &request.prefix, max).await?;
+    osd.confirm_read(leadership, leadership.newest()).await?;
+    Ok(page)
 }

@@ -1,29 +1,31 @@
 //! A write, from its arrival to its answer.
 
+use super::changes::Changes;
+use super::guard;
+use super::leadership::{Leadership, Phase, writes_of};
 use super::log_entry::LogEntry;
 use super::read::{Reader, no_such_xattr};
 use super::request_id::{Applied, Claim, Ticket};
-use super::{Pg, guard};
 use crate::limits;
 use crate::operation_vector::{self, Kind, Summary};
 use crate::osd::Osd;
 use crate::refusal::Refusal;
 use basalt_blockstore::{ObjectKey, Transaction};
 use basalt_net::message::object::{ObjectRequest, Operation, OperationResult};
+use basalt_net::message::peer::ReplicaWrite;
 use basalt_ring::Slice;
 use std::rc::Rc;
 
 /// Applies a request once, whatever the number of its copies, and returns when it is durable.
 pub async fn write(
     osd: &Osd,
-    pg: &Pg,
+    leadership: &Leadership,
     key: &ObjectKey,
     request: &ObjectRequest,
     summary: &Summary,
     payload: Option<Slice>,
 ) -> Result<Rc<Applied>, Refusal> {
-    pg.load(osd.store()).await?;
-    let ticket = match first_of_its_copies(pg, request).await {
+    let ticket = match first_of_its_copies(leadership, request).await {
         Ok(ticket) => ticket,
         Err(answer) => {
             osd.counters().duplicate();
@@ -31,16 +33,25 @@ pub async fn write(
         }
     };
     osd.capacity().check_write(key.pool, summary)?;
+    if !summary.only_frees
+        && let Some(full) = leadership.full_member(osd)
+    {
+        return Err(Refusal::new(
+            libc::ENOSPC,
+            format!("osd.{full}, which keeps a copy, is full; delete objects or add OSDs"),
+        ));
+    }
     let cloned = summary.placed_bytes - summary.written_bytes;
     let _cloning = if cloned > 0 { Some(osd.cloning().acquire(cloned).await) } else { None };
     let keys = keys(key, summary);
-    match apply(osd, pg, key, &keys, request, summary, payload).await {
+    match apply(osd, leadership, key, &keys, request, summary, payload).await {
         Ok(applied) => Ok(ticket.applied(applied)),
         Err(refusal) => {
-            // The refusal tells of the objects' state, which may not be durable yet: after a crash it must still be true.
+            // The refusal tells of the objects' state, which may not be committed yet: after a crash it must still be true.
             for key in &keys {
                 osd.store().stat(key).await?;
             }
+            osd.confirm_read(leadership, leadership.newest()).await?;
             Err(refusal)
         }
     }
@@ -48,7 +59,7 @@ pub async fn write(
 
 async fn apply(
     osd: &Osd,
-    pg: &Pg,
+    leadership: &Leadership,
     key: &ObjectKey,
     keys: &[ObjectKey],
     request: &ObjectRequest,
@@ -58,31 +69,64 @@ async fn apply(
     let mut transaction = osd.store().begin(keys).await;
     let read = judge_and_read(osd, &mut transaction, key, request, summary).await?;
     let placement = osd.tier().place(&mut transaction, key, summary).await?;
+    let appends = request.operations.iter().any(|operation| matches!(operation, Operation::Append { .. }));
+    let size = if appends { transaction.stat(key).await?.map_or(0, |info| info.size) } else { 0 };
+    let changes = Changes::of(&request.operations, size);
+    let replicated = if leadership.has_members() { payload.clone() } else { None };
     let exists = stage(&mut transaction, key, &request.operations, payload).await?;
     let mut prepared = transaction.prepare(placement).await?;
 
-    // From here to the end of `submit` nobody else of this group gets in between, so its log is in the order of its versions.
-    let order = pg.order.acquire(1).await;
-    let version = pg.next_version();
-    prepared.set_version(version, osd.ring().unix_time().0);
-    let entry =
-        LogEntry { request: request.request, name: key.name.clone(), exists, results: read.results, data: read.data };
-    prepared.put_log(key.pool, key.pg, version, entry.encode());
-    if let Some(below) = pg.note_logged(version, &entry) {
+    // From here to the end of `ordered` nobody else of this group gets in between, so its log is in the order of its versions, here
+    // and on every member.
+    let order = leadership.order.acquire(1).await;
+    if leadership.phase() == Phase::Ended {
+        return Err(Refusal::new(libc::ESTALE, format!("{} has another primary now; ask it", leadership.pg())));
+    }
+    let version = leadership.next_version()?;
+    let mtime_ns = osd.ring().unix_time().0;
+    prepared.set_version(version, mtime_ns);
+    let entry = LogEntry {
+        request: request.request,
+        name: key.name.clone(),
+        exists,
+        previous: leadership.newest(),
+        committed: leadership.committed(),
+        changes,
+        results: read.results,
+        data: read.data,
+    };
+    let encoded = entry.encode();
+    prepared.put_log(key.pool, key.pg, version, encoded.clone());
+    let trim_below = leadership.trim();
+    if let Some(below) = trim_below {
         prepared.trim_log(key.pool, key.pg, below);
     }
     let commit = prepared.submit().await?;
+    let write = || ReplicaWrite {
+        name: key.name.clone(),
+        version,
+        mtime_ns,
+        operations: writes_of(&request.operations),
+        entry: encoded,
+        trim_below: trim_below.unwrap_or(0),
+    };
+    leadership.ordered(osd, version, &entry, write, replicated);
     drop(order);
 
     osd.tier().written(key.pool, summary, placement, commit.hot_changes());
     commit.durable().await?;
+    leadership.durable(version);
+    leadership.wait_committed(version).await?;
     Ok(Applied { version: if exists { version } else { 0 }, results: entry.results, data: entry.data })
 }
 
 /// The right to apply the request, or the answer that it has already.
-async fn first_of_its_copies(pg: &Pg, request: &ObjectRequest) -> Result<Ticket, Result<Rc<Applied>, Refusal>> {
+async fn first_of_its_copies(
+    leadership: &Leadership,
+    request: &ObjectRequest,
+) -> Result<Ticket, Result<Rc<Applied>, Refusal>> {
     loop {
-        match pg.requests().claim(request.request, request.completed_up_to) {
+        match leadership.requests().claim(request.request, request.completed_up_to) {
             Claim::New(ticket) => return Ok(ticket),
             Claim::Running(event) => event.wait().await,
             Claim::Applied(applied) => return Err(Ok(applied)),
@@ -95,7 +139,7 @@ async fn first_of_its_copies(pg: &Pg, request: &ObjectRequest) -> Result<Ticket,
 }
 
 /// All objects that the request touches.
-fn keys(key: &ObjectKey, summary: &Summary) -> Vec<ObjectKey> {
+pub fn keys(key: &ObjectKey, summary: &Summary) -> Vec<ObjectKey> {
     let sources = summary.sources.iter().filter(|name| **name != key.name);
     std::iter::once(key.clone())
         .chain(sources.map(|name| ObjectKey { pool: key.pool, pg: key.pg, name: name.clone() }))
@@ -177,7 +221,7 @@ fn too_much_to_record() -> Refusal {
 }
 
 /// Puts the writes into the transaction, in order. Returns whether the object exists after them.
-async fn stage(
+pub async fn stage(
     transaction: &mut Transaction,
     key: &ObjectKey,
     operations: &[Operation],

@@ -3,7 +3,6 @@
 use super::{Answer, Outcome, View};
 use crate::limits;
 use crate::map::{CacheMode, Map, Pool, PoolFlags, Quota, TierSettings};
-use crate::monitor::core::assign_unplaced;
 use crate::pool_settings::{self, Refusal};
 use crate::quantity::{format_bytes, format_count};
 use serde_json::{Map as Object, Value, json};
@@ -52,7 +51,6 @@ impl View<'_> {
             changed_epoch: epoch,
             pgs: vec![Default::default(); pg_num as usize],
         });
-        assign_unplaced(&mut map);
         Answer::decided(format!("pool '{name}' created"), map)
     }
 
@@ -103,15 +101,7 @@ impl View<'_> {
     pub(super) fn pool_set(&self, name: &str, variable: &str, value: &str) -> Outcome {
         let pool = self.pool(name)?;
         let around = self.surroundings(Some(pool.id));
-        let map = self.with_pool(pool.id, |changed| {
-            pool_settings::set(changed, &around, variable, value)?;
-            // Of a pool with fewer copies than it had, the primary's is among those that stay.
-            for group in &mut changed.pgs {
-                group.in_sync.sort_by_key(|id| Some(*id) != group.primary);
-                group.in_sync.truncate(changed.size as usize);
-            }
-            Ok(())
-        })?;
+        let map = self.with_pool(pool.id, |changed| pool_settings::set(changed, &around, variable, value))?;
         Answer::decided(format!("set pool {} {variable} to {value}", pool.id), map)
     }
 

@@ -1,0 +1,436 @@
+//! Brings a member of a group to the state that its primary has, and keeps it there.
+//!
+//! Two logs are compared as sets of versions, above what both surely have. Of each object that differs, what changed is sent as it is
+//! now, together with the entries of the log that belong to it, in one transaction: so whatever happens on the way, each object of the
+//! member is as its own log says. A member whose log does not reach back far enough is filled instead: all objects are compared by
+//! their versions, in the order of names. Either way what clients write meanwhile goes to the member as well.
+
+use super::changes::Changes;
+use super::leadership::{Leadership, Phase};
+use super::member::{Lack, Member, Reach, State};
+use super::object_state::{self, StateReader, gather};
+use super::summary;
+use crate::limits;
+use crate::osd::Osd;
+use crate::peer::{Answered, PeerLink};
+use crate::refusal::Refusal;
+use basalt_blockstore::ObjectKey;
+use basalt_cluster::MapFlags;
+use basalt_net::message::monitor::GroupJoin;
+use basalt_net::message::peer::{Answer, MemberStatus, ObjectState, PeerRequest, Push, Question};
+use basalt_ring::local::{Permit, once, select};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::rc::Rc;
+
+/// One session with one member.
+struct Sync {
+    osd: Rc<Osd>,
+    leadership: Rc<Leadership>,
+    member: Rc<Member>,
+    link: Rc<PeerLink>,
+    session: u64,
+    /// Pushes that are not confirmed.
+    under_way: Rc<Cell<usize>>,
+}
+
+/// For as long as the member is one.
+pub async fn keep_in_sync(osd: Rc<Osd>, leadership: Rc<Leadership>, member: Rc<Member>) {
+    while is_member(&osd, &leadership, &member) {
+        let change = leadership.change();
+        let member_change = member.changed.wait();
+        let Some(link) = osd.peers().link(member.osd) else {
+            osd.pause(limits::PEER_RETRY_MIN).await;
+            continue;
+        };
+        let link_change = link.changed();
+        let session = link.session().filter(|_| link.up_since_epoch() == member.up_since_epoch);
+        let Some(session) = session else {
+            select(pin!(link_change), select(pin!(change), pin!(member_change))).await;
+            continue;
+        };
+        let (osd_again, leadership_again, member_again) = (osd.clone(), leadership.clone(), member.clone());
+        let sync = Sync {
+            osd: osd_again,
+            leadership: leadership_again,
+            member: member_again,
+            link,
+            session,
+            under_way: Rc::new(Cell::new(0)),
+        };
+        let outcome = sync.run_until_over().await;
+        member.lose();
+        if let Err(refusal) = outcome {
+            if refusal.errno == libc::ESTALE || refusal.errno == libc::ENOTCONN {
+                tracing::debug!(osd = osd.id(), pg = %leadership.pg(), member = member.osd, "not in sync: {refusal}");
+            } else {
+                tracing::warn!(osd = osd.id(), pg = %leadership.pg(), member = member.osd, "not in sync: {refusal}");
+            }
+            leadership.note_change();
+            osd.pause(limits::SYNC_RETRY).await;
+        }
+    }
+    member.lose();
+}
+
+fn is_member(osd: &Osd, leadership: &Leadership, member: &Rc<Member>) -> bool {
+    let is_known = leadership.member(member.osd).is_some_and(|known| Rc::ptr_eq(&known, member));
+    is_known && leadership.phase() != Phase::Ended && !osd.is_stopping()
+}
+
+fn unexpected(answer: &Answer) -> Refusal {
+    Refusal::new(libc::EPROTO, format!("another answer came than was asked for: {answer:?}"))
+}
+
+impl Sync {
+    fn is_over(&self) -> bool {
+        self.link.session() != Some(self.session) || !is_member(&self.osd, &self.leadership, &self.member)
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answered, Refusal> {
+        self.link.ask(self.session, self.leadership.reign(), question).await
+    }
+
+    /// Until the session ends, or the member is none any more, or refuses what it is told.
+    async fn run_until_over(&self) -> Result<(), Refusal> {
+        self.catch_up().await?;
+        self.member.set_live();
+        self.leadership.advance();
+        self.leadership.note_change();
+        loop {
+            let link_change = self.link.changed();
+            let member_change = self.member.changed.wait();
+            if self.is_over() || self.member.state.get() == State::Away {
+                return Ok(());
+            }
+            self.join_if_ready();
+            let look = self.osd.ring().sleep(limits::JOIN_INTERVAL);
+            select(pin!(look), select(pin!(link_change), pin!(member_change))).await;
+        }
+    }
+
+    /// Asks the monitor to take a member in that has everything. From before it is asked, writes wait for the member: the monitor may
+    /// count on it at any moment from then on.
+    fn join_if_ready(&self) {
+        let pg = self.leadership.pg();
+        let in_set =
+            self.osd.map().is_some_and(|map| map.pg(pg).is_some_and(|group| group.in_sync.contains(&self.member.osd)));
+        if in_set || self.leadership.phase() == Phase::Peering {
+            return;
+        }
+        self.member.require(self.leadership.newest());
+        if !self.member.has_all_from_before() {
+            // What others have confirmed alone, it confirms first.
+            return;
+        }
+        self.osd.ask_to_join(GroupJoin {
+            pool: pg.pool,
+            pg: pg.seed,
+            reign: self.leadership.reign().reign,
+            osd: self.member.osd,
+            up_since_epoch: self.member.up_since_epoch,
+        });
+    }
+
+    async fn catch_up(&self) -> Result<(), Refusal> {
+        let is_required = self.member.is_required.get();
+        let _turn = if is_required { None } else { Some(self.osd.recovery().group(&self.member).await) };
+        let mut status = self.status().await?;
+        let reaches_back =
+            |status: &MemberStatus| status.is_complete && status.committed >= self.leadership.before_oldest.get();
+        let mut _slot = None;
+        if !reaches_back(&status) && !is_required {
+            // Nothing is noted for it while it waits for its turn.
+            _slot = Some(self.osd.recovery().backfill(&self.member).await);
+            self.may_fill().await?;
+            status = self.status().await?;
+        }
+        self.member.begin_sync(self.session);
+        let reaches_back = reaches_back(&status);
+        match (reaches_back, is_required) {
+            (true, _) => self.catch_up_from_log(&status).await?,
+            (false, false) => self.fill().await?,
+            (false, true) => {
+                return Err(Refusal::new(
+                    libc::EIO,
+                    format!(
+                        "osd.{} is in the in-sync set, but its copy is {} and its log ends before this OSD's begins",
+                        self.member.osd,
+                        if status.is_complete { "old" } else { "half filled" }
+                    ),
+                ));
+            }
+        }
+        if !is_required || !status.is_complete {
+            self.ask(Question::Settle { committed: self.leadership.committed() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn status(&self) -> Result<MemberStatus, Refusal> {
+        match self.ask(Question::Status).await?.answer {
+            Answer::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn catch_up_from_log(&self, status: &MemberStatus) -> Result<(), Refusal> {
+        self.member.progress.is_backfill.set(false);
+        let theirs = self.their_log(status.committed).await?;
+        let ours = self.our_log(status.committed).await?;
+        for (version, bytes) in ours.iter().filter(|(version, _)| !theirs.contains_key(version)) {
+            let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
+            self.member.lacks(&entry.name, |lack| {
+                lack.changes.merge(&entry.changes);
+                lack.entries.insert(*version, bytes.clone());
+            });
+        }
+        for (version, bytes) in theirs.iter().filter(|(version, _)| !ours.contains_key(version)) {
+            let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
+            self.member.lacks(&entry.name, |lack| {
+                lack.changes.merge(&entry.changes);
+                lack.forget.insert(*version);
+            });
+        }
+        *self.member.reach.borrow_mut() = Reach::All;
+        self.member.settle_pending(|version| version <= status.committed || theirs.contains_key(&version));
+        self.leadership.advance();
+        self.member.progress.objects_done.set(0);
+        self.member.progress.objects_total.set(self.member.lacking() as u64);
+        self.push_all().await
+    }
+
+    async fn their_log(&self, above: u64) -> Result<BTreeMap<u64, Vec<u8>>, Refusal> {
+        let mut log = BTreeMap::new();
+        let mut above = above;
+        loop {
+            let answer = self.ask(Question::Log { above, max: limits::LOG_READ_STEP as u32 }).await?.answer;
+            let Answer::Log { entries, more } = answer else { return Err(unexpected(&answer)) };
+            let Some((last, _)) = entries.last() else { return Ok(log) };
+            above = *last;
+            log.extend(entries);
+            if !more {
+                return Ok(log);
+            }
+        }
+    }
+
+    async fn our_log(&self, above: u64) -> Result<BTreeMap<u64, Vec<u8>>, Refusal> {
+        let pg = self.leadership.pg();
+        let mut log = BTreeMap::new();
+        let mut from = above.saturating_add(1);
+        loop {
+            let step = self.osd.store().read_log(pg.pool, pg.seed, from, limits::LOG_READ_STEP).await?;
+            let Some((last, _)) = step.last() else { return Ok(log) };
+            from = last.saturating_add(1);
+            log.extend(step);
+        }
+    }
+
+    /// Sends what the member lacks until it lacks nothing.
+    async fn push_all(&self) -> Result<(), Refusal> {
+        loop {
+            if self.is_over() || self.member.state.get() == State::Away {
+                return Err(Refusal::new(libc::ENOTCONN, "the session ended"));
+            }
+            match self.member.next_lacking() {
+                Some(name) => self.push_object(name).await?,
+                None if self.under_way.get() == 0 => return Ok(()),
+                None => {
+                    let change = self.member.changed.wait();
+                    let link_change = self.link.changed();
+                    if self.under_way.get() > 0 {
+                        select(pin!(change), pin!(link_change)).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn push_object(&self, name: Vec<u8>) -> Result<(), Refusal> {
+        let pg = self.leadership.pg();
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name };
+        let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
+        let size = self.osd.store().stat(&key).await?.map_or(0, |info| info.size);
+        let mut permit = Some(self.admit(lack.changes.bytes(size)).await);
+        let lock = self.osd.store().begin(std::slice::from_ref(&key)).await;
+        // From here to the end nobody writes to the object; then what is written goes to the member as it comes.
+        let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
+        let mut reader = StateReader::new(&self.osd, &key, &lack.changes).await?;
+        while let Some((part, is_last)) = reader.next().await? {
+            let mut push =
+                Push { name: key.name.clone(), number: 0, state: part.state, entries: Vec::new(), forget: Vec::new() };
+            let bytes: u64 = part.payload.iter().map(|slice| slice.len() as u64).sum();
+            let payload =
+                if part.payload.is_empty() { Vec::new() } else { vec![gather(self.osd.ring(), &part.payload)] };
+            let versions: Vec<u64> = if is_last { lack.entries.keys().copied().collect() } else { Vec::new() };
+            if is_last {
+                self.member.take_lack(&key.name);
+                push.forget = lack.forget.iter().copied().collect();
+                push.entries = lack.entries.clone().into_iter().collect();
+            }
+            let held = if is_last { permit.take() } else { None };
+            self.send_push(push, payload, versions, bytes, held)?;
+        }
+        drop(lock);
+        let progress = &self.member.progress;
+        progress.objects_done.set(progress.objects_done.get() + 1);
+        Ok(())
+    }
+
+    /// Recovery of what is not needed at once yields to clients.
+    async fn admit(&self, bytes: u64) -> Permit {
+        let pace = (!self.member.is_required.get()).then_some(bytes);
+        self.osd.recovery().object(pace, bytes).await
+    }
+
+    fn send_push(
+        &self,
+        mut push: Push,
+        payload: Vec<basalt_ring::Slice>,
+        versions: Vec<u64>,
+        bytes: u64,
+        permit: Option<Permit>,
+    ) -> Result<(), Refusal> {
+        let (done, ended) = once();
+        push.number = self.member.pushed(done);
+        let request = PeerRequest::Push { reign: self.leadership.reign(), push };
+        let sent = self.link.send(self.session, request, payload);
+        sent.map_err(|_| Refusal::new(libc::ENOTCONN, "the session ended"))?;
+        self.under_way.set(self.under_way.get() + 1);
+        let (osd, member, leadership) = (self.osd.clone(), self.member.clone(), self.leadership.clone());
+        let under_way = self.under_way.clone();
+        self.osd.ring().spawn(async move {
+            if let Some(Ok(())) = ended.await {
+                member.confirm(versions);
+                leadership.advance();
+                osd.recovery().sent(bytes);
+                member.progress.bytes_done.set(member.progress.bytes_done.get() + bytes);
+            }
+            drop(permit);
+            under_way.set(under_way.get() - 1);
+            member.changed.notify_all();
+        });
+        Ok(())
+    }
+
+    /// Compares all objects and copies those that differ.
+    async fn fill(&self) -> Result<(), Refusal> {
+        let pg = self.leadership.pg();
+        let progress = &self.member.progress;
+        progress.is_backfill.set(true);
+        progress.objects_done.set(0);
+        progress.objects_total.set(self.osd.objects_of(pg));
+        self.member.begin_fill();
+        tracing::info!(osd = self.osd.id(), pg = %pg, member = self.member.osd, "backfill begins");
+        self.ask(Question::BeginFill).await?;
+        let mut done = Vec::new();
+        loop {
+            let max = limits::COMPARE_STEP;
+            let theirs = self.ask(Question::Objects { after: done.clone(), max: max as u32 }).await?.answer;
+            let Answer::Objects { objects: theirs, more: they_have_more } = theirs else {
+                return Err(unexpected(&theirs));
+            };
+            let (ours, we_have_more) = object_state::versions(self.osd.store(), pg, &done, max).await?;
+            let last = |page: &[(Vec<u8>, u64)], more: bool| {
+                if more { page.last().map(|(name, _)| name.clone()) } else { None }
+            };
+            let window = match (last(&ours, we_have_more), last(&theirs, they_have_more)) {
+                (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+                (one, other) => one.or(other),
+            };
+            *self.member.reach.borrow_mut() = Reach::Filling { done: done.clone(), window: window.clone() };
+            self.compare(&done, window.as_deref(), theirs).await?;
+            self.push_all().await?;
+            match window {
+                Some(end) => {
+                    let fresh = Reach::Filling { done: end.clone(), window: Some(end.clone()) };
+                    *self.member.reach.borrow_mut() = fresh;
+                    done = end;
+                }
+                None => break,
+            }
+            // A flag that is set meanwhile holds it here.
+            self.may_fill().await?;
+        }
+        self.complete_log().await?;
+        tracing::info!(osd = self.osd.id(), pg = %pg, member = self.member.osd, "backfill ends");
+        Ok(())
+    }
+
+    /// Waits while a flag holds backfill back.
+    async fn may_fill(&self) -> Result<(), Refusal> {
+        loop {
+            let change = self.osd.map_change();
+            let link_change = self.link.changed();
+            let is_held = self
+                .osd
+                .map()
+                .is_some_and(|map| map.flags.contains(MapFlags::NOBACKFILL) || map.flags.contains(MapFlags::NORECOVER));
+            if self.is_over() {
+                return Err(Refusal::new(libc::ENOTCONN, "the session ended"));
+            }
+            self.member.progress.is_waiting.set(is_held);
+            if !is_held {
+                return Ok(());
+            }
+            select(pin!(change), pin!(link_change)).await;
+        }
+    }
+
+    /// Finds what differs of the objects after `done` up to the window's end. What is written to them meanwhile is noted by itself.
+    async fn compare(&self, done: &[u8], window: Option<&[u8]>, theirs: Vec<(Vec<u8>, u64)>) -> Result<(), Refusal> {
+        let pg = self.leadership.pg();
+        let is_inside = |name: &[u8]| window.is_none_or(|end| name <= end);
+        let mut theirs: BTreeMap<Vec<u8>, u64> = theirs.into_iter().filter(|(name, _)| is_inside(name)).collect();
+        let everything = |lack: &mut Lack| lack.changes.merge(&Changes::everything());
+        let mut after = done.to_vec();
+        let progress = &self.member.progress;
+        loop {
+            let (ours, more) = object_state::versions(self.osd.store(), pg, &after, limits::COMPARE_STEP).await?;
+            let reached = ours.last().map(|(name, _)| name.clone());
+            for (name, version) in ours.into_iter().filter(|(name, _)| is_inside(name)) {
+                if theirs.remove(&name) == Some(version) {
+                    progress.objects_done.set(progress.objects_done.get() + 1);
+                } else {
+                    self.member.lacks(&name, everything);
+                }
+            }
+            match reached.filter(|name| more && is_inside(name)) {
+                Some(name) => after = name,
+                None => break,
+            }
+        }
+        for name in theirs.into_keys() {
+            self.member.lacks(&name, everything);
+        }
+        Ok(())
+    }
+
+    /// The objects are all there; now the log of how they came to be.
+    async fn complete_log(&self) -> Result<(), Refusal> {
+        *self.member.reach.borrow_mut() = Reach::Collecting;
+        let theirs: BTreeSet<u64> = self.their_log(0).await?.into_keys().collect();
+        let newest = self.leadership.newest();
+        let ours = self.our_log(0).await?;
+        let lacking: Vec<(u64, Vec<u8>)> =
+            ours.into_iter().filter(|(version, _)| *version <= newest && !theirs.contains(version)).collect();
+        let kept: BTreeSet<u64> = self.member.kept_versions();
+        let lacking: Vec<(u64, Vec<u8>)> = lacking.into_iter().filter(|(version, _)| !kept.contains(version)).collect();
+        for step in lacking.chunks(limits::LOG_PUSH_STEP) {
+            let push = Push {
+                name: Vec::new(),
+                number: 0,
+                state: ObjectState::default(),
+                entries: step.to_vec(),
+                forget: Vec::new(),
+            };
+            let versions = step.iter().map(|(version, _)| *version).collect();
+            self.send_push(push, Vec::new(), versions, 0, None)?;
+        }
+        *self.member.reach.borrow_mut() = Reach::All;
+        self.member.settle_pending(|_| false);
+        self.push_all().await
+    }
+}
