@@ -36,14 +36,15 @@ fn osd(id: u32) -> Osd {
         is_up: true,
         is_in: true,
         auto_out: false,
-        weight: 16.0,
+        // A bucket of a CRUSH map weighs less than 65,536, in TiB by custom.
+        weight: 4.0,
         reweight: 1.0,
         host: format!("host-{:04}", id / OSDS_PER_HOST),
         public_address: format!("10.0.{a}.{b}:6800"),
         cluster_address: format!("10.1.{a}.{b}:6800"),
         store_id: [a ^ b; 16],
         life: 1,
-        base_bytes: 16 << 40,
+        base_bytes: 4 << 40,
         hot_bytes: 1 << 40,
         rotational: true,
         up_since_epoch: 1,
@@ -146,6 +147,7 @@ fn main() {
             changed += 1;
         }
     }
+    assert!(changed > 0, "osd.{gone} has a place, and is a member of some groups");
     let newest_encoded = newest.encode();
     let (increment, between_time) = timed(|| Incremental::between(&map, &newest, &newest_encoded).encode());
     let (applied, apply_time) = timed(|| Incremental::decode(&increment).and_then(|increment| increment.apply(&map)));
