@@ -1,8 +1,8 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale map-scale write-amplification crash-enumeration lost-writes bit-flips fuzz \
-	fuzz-corpus clean-data
+.PHONY: help quickstart test bench yardstick scale map-scale write-amplification crush-speed crash-enumeration \
+	lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -18,6 +18,7 @@ help:
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
 	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
+	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
@@ -48,6 +49,10 @@ map-scale:
 write-amplification:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_write_amplification
 	@target/release/store_write_amplification --dir data/write-amplification $(WRITE_AMPLIFICATION)
+
+crush-speed:
+	$(CARGO) build --release --quiet -p basalt-benches --bin crush_speed
+	@target/release/crush_speed $(CRUSH_SPEED)
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

@@ -1,16 +1,13 @@
 //! One item of one bucket: the innermost choice, by each algorithm.
 
 use super::bucket::Algorithm;
-use super::hash::{hash_3, hash_3_each, hash_4};
+use super::hash::{BLOCK, filled, hash_3, hash_3_each, hash_4};
 use super::logarithm::shortfall;
-use super::prepared::{Mapper, PreparedBucket, filled};
+use super::prepared::{Mapper, PreparedBucket};
 use super::workspace::Workspace;
 
 /// A rounded draw is within this share of the exact one, with a good margin: three roundings to 24 bits.
 const ROUNDING: f32 = 1.0 / (1 << 19) as f32;
-
-/// Items that are hashed together.
-const BLOCK: usize = 64;
 
 impl Mapper {
     /// The item of a bucket for input `x` and try `r`; `position` picks the weight set. `None` of a bucket without items.
@@ -61,24 +58,26 @@ impl Mapper {
         let hashed = self.hashed.get(hashed_at..hashed_at + filled).unwrap_or_default();
         let inverses = self.inverses.get(inverses_at..inverses_at + filled).unwrap_or_default();
 
-        let mut least = f32::INFINITY;
-        let mut second = f32::INFINITY;
-        let mut least_at = 0;
+        // A draw's bits order as the draw does, since none is negative; with the place below them, the first of those alike is least.
+        let (mut least, mut second) = (u64::MAX, u64::MAX);
         let mut at = 0;
         let mut hashes = [0; BLOCK];
         for (hashed, inverses) in hashed.chunks(BLOCK).zip(inverses.chunks(BLOCK)) {
             hash_3_each(x, hashed, r, &mut hashes);
             for (hash, inverse) in hashes.iter().zip(inverses) {
                 let shortfall = self.shortfalls.get(*hash as usize).copied().unwrap_or(f32::INFINITY);
-                let draw = shortfall * inverse;
-                let worse = if draw < least { least } else { draw };
-                second = if worse < second { worse } else { second };
-                least_at = if draw < least { at } else { least_at };
-                least = if draw < least { draw } else { least };
+                let draw = u64::from((shortfall * inverse).to_bits()) << 32 | at;
+                second = second.min(least.max(draw));
+                least = least.min(draw);
                 at += 1;
             }
         }
-        if second <= nearly(least) { self.choose_straw2_exactly(bucket, x, r, set) } else { least_at }
+        let draw = |key: u64| f32::from_bits((key >> 32) as u32);
+        if draw(second) <= nearly(draw(least)) {
+            self.choose_straw2_exactly(bucket, x, r, set)
+        } else {
+            least as u32 as usize
+        }
     }
 
     /// As Ceph computes it, item by item.

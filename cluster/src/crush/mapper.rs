@@ -231,7 +231,7 @@ impl Run<'_> {
             if room == 0 {
                 break;
             }
-            let item = self.firstn_one(search, top, chosen, found, leaves.as_deref_mut(), replica, room);
+            let item = self.firstn_one(Search { room, ..search }, top, chosen, found, leaves.as_deref_mut(), replica);
             if let (Some(item), Some(place)) = (item, chosen.get_mut(found)) {
                 *place = item;
                 found += 1;
@@ -249,7 +249,6 @@ impl Run<'_> {
         found: usize,
         mut leaves: Option<&mut [i32]>,
         replica: usize,
-        room: usize,
     ) -> Option<i32> {
         let mut failures = 0u32;
         loop {
@@ -288,7 +287,7 @@ impl Run<'_> {
                     Descent::Found(item) => {
                         let is_taken = chosen.get(..found).unwrap_or_default().contains(&item);
                         let is_rejected = !is_taken
-                            && (!self.has_leaf(search, item, found, leaves.as_deref_mut(), r, room)
+                            && (!self.has_leaf(search, item, found, leaves.as_deref_mut(), r)
                                 || (search.type_id == 0 && self.is_out(item)));
                         if !is_taken && !is_rejected {
                             return Some(item);
@@ -315,22 +314,14 @@ impl Run<'_> {
 
     /// Whether a device below the item was found, if one is wanted.
     #[inline]
-    fn has_leaf(
-        &mut self,
-        search: Search,
-        item: i32,
-        found: usize,
-        leaves: Option<&mut [i32]>,
-        r: u32,
-        room: usize,
-    ) -> bool {
+    fn has_leaf(&mut self, search: Search, item: i32, found: usize, leaves: Option<&mut [i32]>, r: u32) -> bool {
         let (Some(leaf_tries), Some(leaves)) = (search.leaf_tries, leaves) else { return true };
         match self.mapper.bucket(item) {
             Some(bucket) => {
                 let below = Search {
                     type_id: 0,
                     count: if self.effort.stable { 1 } else { found + 1 },
-                    room,
+                    room: search.room,
                     tries: leaf_tries,
                     leaf_tries: None,
                     parent_r: match self.effort.vary_r {

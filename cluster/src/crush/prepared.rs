@@ -1,14 +1,12 @@
 //! A map as the mapper reads it: flat arrays, everything that can be computed once computed, nothing to look up by name.
 
 use super::bucket::{Algorithm, Bucket};
+use super::hash::filled;
 use super::logarithm::{SHORTFALLS, Shortfalls};
 use super::map::{ChooseArg, ChooseArgs, CrushMap};
 use super::rule::Step;
 use super::straw;
 use super::tunables::Tunables;
-
-/// Items are hashed so many at a time; each bucket's stretch of the arrays is filled up to a multiple.
-const LANES: usize = 4;
 
 /// Computes mappings of one map. Made once for each map and each set of choose_args, and shared freely: what a mapping needs for itself
 /// is in its [`super::Workspace`].
@@ -150,12 +148,6 @@ impl Mapper {
 pub(super) fn slot_of(id: i32) -> usize {
     // A device's id becomes a slot that no map has.
     (-1i32).wrapping_sub(id) as u32 as usize
-}
-
-/// How many places so many items take where they are hashed.
-#[inline]
-pub(super) fn filled(count: usize) -> usize {
-    count.next_multiple_of(LANES)
 }
 
 /// The weights below each node of a tree bucket. Node `2i + 1` is item `i`; the root is the half of their count, a power of two.

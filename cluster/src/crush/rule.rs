@@ -78,6 +78,14 @@ pub struct Choose {
 }
 
 impl Step {
+    /// What a `take` step begins at.
+    pub fn taken(&self) -> Option<i32> {
+        match self {
+            Step::Take(item) => Some(*item),
+            _ => None,
+        }
+    }
+
     /// A `set_…` step's name and number.
     pub fn setting(&self) -> Option<(&'static str, u32)> {
         Some(match *self {

@@ -257,7 +257,7 @@ impl Plain<'_> {
                 let mut inside = bucket;
                 loop {
                     let size = inside.items.len() as u32;
-                    let stride = if inside.algorithm == Algorithm::Uniform && size % numrep_u == 0 {
+                    let stride = if inside.algorithm == Algorithm::Uniform && size.is_multiple_of(numrep_u) {
                         numrep_u + 1
                     } else {
                         numrep_u
@@ -351,10 +351,10 @@ impl Plain<'_> {
                     leaves.filter_map(|leaf| weights.get(leaf / 2)).map(|weight| u64::from(*weight)).sum()
                 };
                 let mut node = weights.len().next_power_of_two();
-                while node % 2 == 0 {
+                while node.is_multiple_of(2) {
                     let half = 1 << (node.trailing_zeros() - 1);
                     let draw = u64::from(hash::hash_4(self.x, node as u32, r, bucket.id as u32));
-                    let point = (u128::from(draw) * u128::from(weight_of(node)) >> 32) as u64;
+                    let point = ((u128::from(draw) * u128::from(weight_of(node))) >> 32) as u64;
                     node = if point < weight_of(node - half) { node - half } else { node + half };
                 }
                 return ids.get(node / 2).copied();

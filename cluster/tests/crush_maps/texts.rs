@@ -2,6 +2,15 @@ use crate::random_map::random_map;
 use basalt_cluster::crush::{Tunables, text};
 use proptest::prelude::*;
 
+/// crushtool leaves it out, and does not read its own text then.
+#[test]
+fn a_device_that_only_a_rule_names_is_printed() {
+    let rule = "rule r {\nid 0\ntype replicated\nmin_size 1\nmax_size 1\nstep take osd.1\nstep emit\n}\n";
+    let printed = text::compile(&format!("{HEAD}device 2 osd.2\n{rule}")).unwrap().to_string();
+    assert!(printed.contains("# devices\ndevice 1 osd.1\n\n"), "{printed}");
+    assert_eq!(text::compile(&printed).unwrap().to_string(), printed);
+}
+
 proptest! {
     #[test]
     fn a_map_is_the_same_after_it_was_printed(seed in any::<u64>()) {

@@ -16,8 +16,10 @@ impl fmt::Display for CrushMap {
             }
         }
         out.write_str("\n# devices\n")?;
-        // Devices beyond the last one in a bucket are passed over.
-        for (id, device) in self.devices.range(..self.device_count()) {
+        // Devices beyond the last one in a bucket are passed over, as there; but for those that a rule takes, or the text would not be read.
+        let count = self.device_count();
+        let taken: BTreeSet<i32> = self.rules.values().flat_map(|rule| &rule.steps).filter_map(Step::taken).collect();
+        for (id, device) in self.devices.iter().filter(|(id, _)| **id < count || taken.contains(id)) {
             write!(out, "device {id} {}", device.name)?;
             match self.device_class(*id) {
                 Some(class) => writeln!(out, " class {class}")?,
