@@ -169,7 +169,8 @@ pub const MONITOR_REQUESTS_MAX: usize = 1024;
 pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
 pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
 pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
-pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Short: once another monitor leads, nothing else stands between a host and its next map.
+pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for requests that are being worked on.
 /// How long it waits for members of groups to confirm what is under way.
 pub const STOP_COMMIT_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -14,7 +14,8 @@ use crate::mkfs;
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
+    BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT, OsdDevice,
+    OsdSection,
 };
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
@@ -115,7 +116,11 @@ impl Folder {
             fsid,
             key_file,
             monitors: vec![any_port],
-            monitor: Some(MonitorSection { name: "a".into(), listen: any_port, data: self.dir.join("mon") }),
+            monitor: Some(MonitorSection {
+                name: "a".into(),
+                listen: any_port,
+                store: MonitorStoreSettings::Embedded { data: self.dir.join("mon") },
+            }),
             osd: Some(OsdSection {
                 host,
                 public_address: any_port,
