@@ -11,6 +11,8 @@ pub const OPERATIONS_MAX: usize = 1024;
 pub const RESULT_BYTES_MAX: usize = 4 << 20;
 /// Read data of one reply.
 pub const READ_BYTES_MAX: u64 = basalt_net::limits::PAYLOAD_BYTES_MAX as u64;
+/// How often a read looks again that meets a write, before it locks the object.
+pub const UNLOCKED_READS_MAX: u32 = 3;
 /// Names in one page of a listing.
 pub const LIST_NAMES_MAX: usize = 1024;
 /// Pairs fetched from the store at once while a page of an omap listing fills.

@@ -3,7 +3,7 @@
 use basalt_cluster::Map;
 use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
-use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, Service, Session, SessionSender, session};
 use basalt_ring::{Listener, Ring};
 use std::cell::{Cell, RefCell};
@@ -113,9 +113,15 @@ impl Monitor {
                 Action::Persist(_) => self.persist(action),
                 Action::Reply { session: ADMINISTRATOR, reply } => told.push(reply),
                 Action::Reply { session, reply } => self.send(session, reply),
-                Action::Publish { sessions, epoch, map } => {
+                Action::Publish { sessions, epoch, map, increments } => {
                     for session in sessions {
-                        self.send(session, MonitorReply::Map { epoch, map: map.to_vec() });
+                        if increments.is_empty() {
+                            self.send(session, MonitorReply::Map(MapNews::Whole { epoch, map: map.to_vec() }));
+                        }
+                        for increment in &increments {
+                            let (epoch, bytes) = (increment.epoch, increment.bytes.to_vec());
+                            self.send(session, MonitorReply::Map(MapNews::Increment { epoch, increment: bytes }));
+                        }
                     }
                 }
             }
