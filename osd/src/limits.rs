@@ -13,6 +13,9 @@ pub const RESULT_BYTES_MAX: usize = 4 << 20;
 pub const READ_BYTES_MAX: u64 = basalt_net::limits::PAYLOAD_BYTES_MAX as u64;
 /// How often a read looks again that meets a write, before it locks the object.
 pub const UNLOCKED_READS_MAX: u32 = 3;
+/// How often one request has damage put right from other copies before it gives up.
+pub const MENDS_MAX: u32 = 8;
+pub const REPAIR_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Names in one page of a listing.
 pub const LIST_NAMES_MAX: usize = 1024;
 /// Pairs fetched from the store at once while a page of an omap listing fills.

@@ -2,6 +2,7 @@
 
 pub mod monitor;
 pub mod nemesis;
+pub mod seed;
 pub mod verdict;
 pub mod workload;
 
@@ -144,8 +145,7 @@ impl Cluster {
             ring.sleep(Duration::from_millis(10)).await;
         }
         let ClusterOptions { pg_num, size, .. } = self.options;
-        let create =
-            AdminCommand::PoolCreate { name: POOL.into(), pg_num: Some(pg_num), rule: None, size: Some(size) };
+        let create = AdminCommand::PoolCreate { name: POOL.into(), pg_num: Some(pg_num), rule: None, size: Some(size) };
         let reply = self.monitor().command(create).await;
         assert_eq!(reply.errno, 0, "{}", reply.message);
     }
@@ -211,6 +211,16 @@ impl Cluster {
                 Err(error) => panic!("host {} does not start: {error}", starting.id),
             }
         });
+    }
+
+    /// Whether every group has another member that is up and has all of it.
+    pub fn may_wipe(&self, host: &SimulatedHost) -> bool {
+        let map = self.map();
+        map.pgs().all(|(_, _, group)| {
+            let others = group.in_sync.iter().filter(|id| **id != host.id);
+            let mut alive = others.filter(|id| map.osd(**id).is_some_and(|osd| osd.is_up));
+            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running()))
+        })
     }
 
     pub fn osd(&self, id: u32) -> Option<Rc<Osd>> {

@@ -14,9 +14,14 @@ pub enum Operation {
     /// All blocks anew.
     WriteFull(Vec<u32>),
     /// One block; blocks before it that are missing are zeros.
-    Write { block: usize, value: u32 },
+    Write {
+        block: usize,
+        value: u32,
+    },
     Append(u32),
-    Truncate { blocks: usize },
+    Truncate {
+        blocks: usize,
+    },
     Remove,
 }
 
@@ -76,8 +81,12 @@ pub fn check(events: &[Event]) -> Result<(), String> {
     events.sort_by_key(|event| event.began);
     let mut seen: HashSet<(u128, State)> = HashSet::new();
     let mut stack: Vec<(u128, State)> = vec![(0, None)];
-    let wanted: u128 =
-        events.iter().enumerate().filter(|(_, event)| event.outcome != Outcome::Unknown).map(|(index, _)| 1 << index).sum();
+    let wanted: u128 = events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| event.outcome != Outcome::Unknown)
+        .map(|(index, _)| 1 << index)
+        .sum();
     let mut furthest = (0, 0_u128, None);
     while let Some((done, state)) = stack.pop() {
         if done & wanted == wanted {

@@ -2,6 +2,7 @@
 
 use super::guard;
 use super::leadership::Leadership;
+use super::repair;
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
@@ -52,25 +53,49 @@ pub async fn read(
 
 /// What the operations see, of one state of the object: while it is written to at the same time, they are looked at again, and at last
 /// with the object locked, so that nobody changes it.
-async fn judge(
-    osd: &Osd,
-    key: &ObjectKey,
-    request: &ObjectRequest,
-    credits: &SessionCredits,
-) -> Result<Read, Refusal> {
-    for _ in 0..limits::UNLOCKED_READS_MAX {
-        if request.operations.len() > 1 {
-            break;
-        }
-        if let Some(outcome) = look(osd, key, request, credits).await? {
-            return outcome;
+async fn judge(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: &SessionCredits) -> Result<Read, Refusal> {
+    let mut mended = 0;
+    let mut round = if request.operations.len() > 1 { limits::UNLOCKED_READS_MAX } else { 0 };
+    loop {
+        let is_locked = round >= limits::UNLOCKED_READS_MAX;
+        let lock = if is_locked { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
+        round += 1;
+        let outcome = look(osd, key, request, credits).await?;
+        drop(lock);
+        match outcome {
+            Some(Err(refusal)) if refusal.damage.is_some() && mended < limits::MENDS_MAX => {
+                // What the client asked for is damaged here: it gets it all the same, if anyone has it.
+                mended += 1;
+                for range in damaged_ranges(&request.operations, &refusal) {
+                    if !repair::mend(osd, key, range).await {
+                        return Err(refusal);
+                    }
+                }
+            }
+            Some(outcome) => return outcome,
+            None if is_locked => return Err(Refusal::new(libc::EAGAIN, "the object changed although it was locked")),
+            None => {}
         }
     }
-    let _lock = osd.store().begin(std::slice::from_ref(key)).await;
-    match look(osd, key, request, credits).await? {
-        Some(outcome) => outcome,
-        None => Err(Refusal::new(libc::EAGAIN, "the object changed although it was locked")),
+}
+
+/// Where to look for damage: in what is read, and in the block that was found.
+fn damaged_ranges(operations: &[Operation], refusal: &Refusal) -> Vec<std::ops::Range<u64>> {
+    let found = refusal.damage.map(|offset| offset..offset + 1);
+    let read = operations.iter().filter_map(|operation| match operation {
+        Operation::Read { offset, length } => Some(*offset..offset.saturating_add(*length)),
+        _ => None,
+    });
+    let holding = read.filter(|range| {
+        found
+            .as_ref()
+            .is_some_and(|found| found.start / 4096 <= range.end / 4096 && range.start / 4096 <= found.start / 4096)
+    });
+    let mut ranges: Vec<std::ops::Range<u64>> = holding.collect();
+    if ranges.is_empty() {
+        ranges.extend(found);
     }
+    ranges
 }
 
 /// `None`: the object changed meanwhile.

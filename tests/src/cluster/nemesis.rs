@@ -22,7 +22,7 @@ pub async fn run(cluster: &Rc<Cluster>, options: NemesisOptions) {
         ring.sleep(random.duration(options.pause_max)).await;
         let fault = random.duration(options.fault_max);
         let host = cluster.hosts[random.below(cluster.hosts.len() as u64) as usize].clone();
-        match random.below(16) {
+        match random.below(18) {
             0..4 => {
                 host.kill(random.below(2) == 0);
                 ring.sleep(fault).await;
@@ -102,7 +102,18 @@ pub async fn run(cluster: &Rc<Cluster>, options: NemesisOptions) {
                 ring.sleep(fault).await;
                 host.disks.iter().for_each(|disk| disk.release());
             }
-            14 => {
+            14 | 15 => {
+                // A new disk in place of the old one, as far as others have all that it had.
+                if cluster.may_wipe(&host) {
+                    host.kill(true);
+                    ring.sleep(random.duration(Duration::from_secs(1))).await;
+                    if cluster.may_wipe(&host) {
+                        host.wipe().await;
+                    }
+                    cluster.start_host(&host);
+                }
+            }
+            16 => {
                 let second = 1_000_000_000_i64;
                 host.shift_wall_clock((random.below(200) as i64 - 100) * second);
             }

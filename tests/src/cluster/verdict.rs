@@ -48,7 +48,8 @@ fn unclean(cluster: &Cluster) -> Option<String> {
 fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
     let primary = map.pg(pg).and_then(|group| group.primary);
     let report = primary.and_then(|primary| cluster.osd(primary)).map(|osd| osd.report());
-    let group = report.and_then(|report| report.groups.into_iter().find(|group| (group.pool, group.pg) == (pg.pool, pg.seed)));
+    let group =
+        report.and_then(|report| report.groups.into_iter().find(|group| (group.pool, group.pg) == (pg.pool, pg.seed)));
     format!("{group:?}")
 }
 
@@ -84,7 +85,8 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
                 None => first = Some((*member, copy)),
                 Some((other, seen)) if *seen != copy => {
                     let shown = |copy: &Option<(u64, Vec<u8>)>| {
-                        copy.as_ref().map(|(version, bytes)| (*version >> 40, *version & 0xff_ffff, workload::values(bytes)))
+                        copy.as_ref()
+                            .map(|(version, bytes)| (*version >> 40, *version & 0xff_ffff, workload::values(bytes)))
                     };
                     return Err(format!(
                         "{name} in {pg} differs: osd.{other} has {:?}, osd.{member} has {:?}",

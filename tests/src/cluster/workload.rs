@@ -74,7 +74,9 @@ struct Worker {
 impl Worker {
     async fn step(&mut self, step: u32) {
         let ring = self.pool.ring().clone();
-        ring.sleep(self.random.duration(self.options.pause_max)).await;
+        // In bursts, so that requests meet each other.
+        let pause_max = if self.random.below(4) == 0 { 3 * self.options.pause_max } else { Duration::from_millis(5) };
+        ring.sleep(self.random.duration(pause_max)).await;
         let name = format!("object-{}", self.random.below(u64::from(self.options.objects)));
         let value = 1 + self.number * 10_000 + step;
         let operation = match self.random.below(20) {
