@@ -286,7 +286,16 @@ pub(crate) fn only_looks(command: &AdminCommand) -> bool {
         | AdminCommand::PoolStats { .. }
         | AdminCommand::TierStatus { .. }
         | AdminCommand::PgStat
-        | AdminCommand::PgDump => true,
+        | AdminCommand::PgDump
+        | AdminCommand::OsdOkToStop { .. }
+        | AdminCommand::OsdSafeToDestroy { .. }
+        | AdminCommand::OsdDfTree
+        | AdminCommand::Crush(_)
+        | AdminCommand::PgLs { .. }
+        | AdminCommand::PgQuery { .. }
+        | AdminCommand::ConfigGet { .. }
+        | AdminCommand::ConfigDump => true,
+        AdminCommand::Change { mode, .. } => mode.dry_run,
         AdminCommand::PoolApplication { action, .. } => action == "get",
         // What is added to the list of commands later is taken for a change.
         _ => false,

@@ -37,13 +37,19 @@ fn read_map(whole: &[u8]) {
     let again = Map::decode(&map.encode());
     // Compared as text, in which what is not a number equals itself.
     assert!(again.is_ok_and(|again| format!("{again:?}") == format!("{map:?}")));
+    let around = surroundings();
     for pool in &map.pools {
         assert!(map.place(pool.id, b"some object").is_some_and(|placement| placement.pg.pool == pool.id));
         for variable in VARIABLES {
-            assert!(pool_settings::get(pool, variable).is_ok(), "{variable}");
+            assert!(pool_settings::get(pool, &around, variable).is_ok(), "{variable}");
         }
         let _judged = pool.tier.policy().validate();
     }
+}
+
+fn surroundings() -> Surroundings {
+    let rules = vec![(0, "replicated_rule".into())];
+    Surroundings { osds_existing: 3, has_hot_slices: true, dirty_bytes: 1 << 20, rules }
 }
 
 fn pool(id: u32, cache_mode: CacheMode) -> Pool {
@@ -145,7 +151,7 @@ base = "osd.1/base"
 pub fn pool_settings(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut pool = pool(1, CacheMode::Writeback);
-    let around = Surroundings { osds_existing: 3, has_hot_slices: true, dirty_bytes: 1 << 20 };
+    let around = surroundings();
     for line in text.lines().take(64) {
         let (variable, value) = line.split_once(' ').unwrap_or(("size", line));
         amounts(value);
@@ -159,7 +165,7 @@ pub fn pool_settings(bytes: &[u8]) {
             Ok(()) => assert_eq!(pool.tier.policy().validate(), Ok(()), "{line}"),
             Err(_) => assert_eq!(pool, before, "{line}"),
         }
-        let shown = pool_settings::get(&pool, variable).map(|value| pool_settings::as_text(&value));
+        let shown = pool_settings::get(&pool, &around, variable).map(|value| pool_settings::as_text(&value));
         let set_again = shown.is_ok_and(|shown| {
             let mut again = pool.clone();
             pool_settings::set(&mut again, &around, variable, &shown).is_ok() && again != pool

@@ -41,6 +41,9 @@ pub const OSD_IN_RATIO_MIN: f64 = 0.75;
 pub const RATE_STALE_AFTER: Duration = Duration::from_secs(5);
 /// Two reports closer than this make no new rate: the quotient would be noise.
 pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
+/// The time to finish of recovery is told by what was done in the last so much time, and not before it has gone on for so long.
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
+pub const PROGRESS_SPAN_MIN: Duration = Duration::from_secs(5);
 /// The core gets a tick this often.
 pub const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -114,12 +117,15 @@ pub const HEALTH_DETAIL_MAX: usize = 50;
 pub const REPORTED_CHARS_MAX: usize = 512;
 /// Of one command's string arguments.
 pub const ARGUMENT_BYTES_MAX: usize = 4096;
+/// Arguments of one command: every OSD may be named.
+pub const ARGUMENTS_MAX: usize = OSD_COUNT_MAX as usize + 16;
 /// Less would never be through with a device.
 pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
+const _: () = assert!(PROGRESS_SPAN_MIN.as_millis() * 2 <= PROGRESS_WINDOW.as_millis());
 const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());
 const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());

@@ -8,6 +8,7 @@ pub mod election;
 pub mod election_etcd;
 mod health;
 mod pg_state;
+mod progress;
 mod reports;
 pub mod rotation;
 pub mod shell;

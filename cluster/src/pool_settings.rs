@@ -30,16 +30,31 @@ impl Refusal {
 }
 
 /// What a change of a pool is judged against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Surroundings {
     pub osds_existing: u32,
     pub has_hot_slices: bool,
     /// Dirty bytes of this pool, by the newest reports of all OSDs.
     pub dirty_bytes: u64,
+    /// The placement rules of the CRUSH map, by number.
+    pub rules: Vec<(u32, String)>,
 }
 
-/// The only placement rule until rules are part of the map.
-pub const RULE_NAME: &str = "replicated_rule";
+impl Surroundings {
+    pub fn rule_id(&self, name: &str) -> Result<u32, Refusal> {
+        let found = self.rules.iter().find(|(_, known)| known == name).map(|(id, _)| *id);
+        found.ok_or_else(|| {
+            let known: Vec<&str> = self.rules.iter().map(|(_, known)| known.as_str()).collect();
+            let (name, known) = (name.escape_debug(), known.join(", "));
+            Refusal::new(libc::ENOENT, format!("crush rule {name} does not exist: there are {known}"))
+        })
+    }
+
+    /// A rule's name, or its number where it has none.
+    fn rule_name(&self, id: u32) -> String {
+        self.rules.iter().find(|(known, _)| *known == id).map_or_else(|| id.to_string(), |(_, name)| name.clone())
+    }
+}
 
 /// Every variable, in the order that `get NAME all` prints: Ceph's, then this project's own.
 pub const VARIABLES: [&str; 34] = [
@@ -84,14 +99,14 @@ fn unknown_variable(variable: &str) -> Refusal {
 }
 
 /// A variable's value; times in seconds.
-pub fn get(pool: &Pool, variable: &str) -> Result<Value, Refusal> {
+pub fn get(pool: &Pool, around: &Surroundings, variable: &str) -> Result<Value, Refusal> {
     let tier = &pool.tier;
     Ok(match variable {
         "size" => json!(pool.size),
         "min_size" => json!(pool.min_size),
         "pg_num" => json!(pool.pg_num),
         "pgp_num" => json!(pool.pgp_num),
-        "crush_rule" => json!(RULE_NAME),
+        "crush_rule" => json!(around.rule_name(pool.crush_rule)),
         "hashpspool" => json!(true),
         "nodelete" => json!(pool.flags.nodelete),
         "nopgchange" => json!(pool.flags.nopgchange),
@@ -144,9 +159,18 @@ pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) 
     match variable {
         "size" => return set_size(pool, around, value),
         "min_size" => return set_min_size(pool, value),
-        "pg_num" | "pgp_num" => return unchanged_pg_num(pool, variable, value),
-        "crush_rule" if value == RULE_NAME => {}
-        "crush_rule" => return Err(Refusal::new(libc::ENOENT, format!("crush rule {value} does not exist"))),
+        "pg_num" => return unchanged_pg_num(pool, variable, value),
+        "pgp_num" => {
+            let within = u32::try_from(integer(value)?).ok().filter(|count| (1..=pool.pg_num).contains(count));
+            let refused =
+                || Refusal::invalid(format!("pgp_num must be between 1 and pg_num, which is set to {}", pool.pg_num));
+            pool.pgp_num = within.ok_or_else(refused)?;
+            return Ok(());
+        }
+        "crush_rule" => {
+            pool.crush_rule = around.rule_id(value)?;
+            return Ok(());
+        }
         "nodelete" => flags.nodelete = boolean(value)?,
         "nopgchange" => flags.nopgchange = boolean(value)?,
         "nosizechange" => flags.nosizechange = boolean(value)?,

@@ -23,10 +23,13 @@ fn pool() -> Pool {
     }
 }
 
-const AROUND: Surroundings = Surroundings { osds_existing: 4, has_hot_slices: true, dirty_bytes: 0 };
+fn around() -> Surroundings {
+    let rules = vec![(0, "replicated_rule".to_owned()), (3, "on_ssds".to_owned())];
+    Surroundings { osds_existing: 4, has_hot_slices: true, dirty_bytes: 0, rules }
+}
 
 fn set(pool: &mut Pool, variable: &str, value: &str) -> Result<(), Refusal> {
-    pool_settings::set(pool, &AROUND, variable, value)
+    pool_settings::set(pool, &around(), variable, value)
 }
 
 #[track_caller]
@@ -54,7 +57,7 @@ fn values_out_of_range_are_refused_in_cephs_words() {
     refused("cache_mode", "fast", libc::EINVAL, "writeback");
     refused("nosuch", "1", libc::EINVAL, "nosuch not in size|min_size|");
     refused("target_max_bytes", "1Q", libc::EINVAL, "error parsing integer value '1Q'");
-    refused("crush_rule", "other", libc::ENOENT, "crush rule other does not exist");
+    refused("crush_rule", "other", libc::ENOENT, "crush rule other does not exist: there are replicated_rule, on_ssds");
 }
 
 #[test]
@@ -97,7 +100,7 @@ fn a_pool_that_forbids_it_keeps_its_size() {
 
 #[test]
 fn a_tier_with_dirty_data_leaves_writeback_only_by_draining() {
-    let dirty = Surroundings { dirty_bytes: 4096, ..AROUND };
+    let dirty = Surroundings { dirty_bytes: 4096, ..around() };
     let mut pool = pool();
     for wrong in ["none", "readonly"] {
         let refusal = pool_settings::set(&mut pool, &dirty, "cache_mode", wrong).unwrap_err();
@@ -113,7 +116,7 @@ fn a_tier_with_dirty_data_leaves_writeback_only_by_draining() {
 
 #[test]
 fn a_cluster_without_hot_slices_has_no_tier_to_turn_on() {
-    let bare = Surroundings { has_hot_slices: false, ..AROUND };
+    let bare = Surroundings { has_hot_slices: false, ..around() };
     let mut pool = pool();
     pool_settings::set(&mut pool, &bare, "cache_mode", "none").unwrap();
     let refusal = pool_settings::set(&mut pool, &bare, "cache_mode", "writeback").unwrap_err();
@@ -131,7 +134,7 @@ fn suffixes_are_iec_for_bytes_and_si_for_objects() {
         ("hit_set_period", "14400", "14400"),
     ] {
         set(&mut pool, variable, value).unwrap();
-        assert_eq!(pool_settings::as_text(&pool_settings::get(&pool, variable).unwrap()), expected);
+        assert_eq!(pool_settings::as_text(&pool_settings::get(&pool, &around(), variable).unwrap()), expected);
     }
 }
 
@@ -139,7 +142,7 @@ proptest! {
     #[test]
     fn every_variable_can_be_set_to_what_it_is(index in 0..VARIABLES.len()) {
         let mut same = pool();
-        let value = pool_settings::as_text(&pool_settings::get(&same, VARIABLES[index]).unwrap());
+        let value = pool_settings::as_text(&pool_settings::get(&same, &around(), VARIABLES[index]).unwrap());
         set(&mut same, VARIABLES[index], &value).unwrap();
         prop_assert_eq!(same, pool());
     }
@@ -160,7 +163,7 @@ proptest! {
         }
         let tier = pool.tier;
         prop_assert_eq!(tier.policy().validate(), Ok(()));
-        prop_assert!(pool.min_size >= 1 && pool.min_size <= pool.size && pool.size <= AROUND.osds_existing);
+        prop_assert!(pool.min_size >= 1 && pool.min_size <= pool.size && pool.size <= around().osds_existing);
         prop_assert!(tier.cache_target_dirty_ratio <= tier.cache_target_dirty_high_ratio);
         prop_assert!(tier.cache_target_dirty_high_ratio <= tier.cache_target_full_ratio);
         prop_assert!((0.0..=1.0).contains(&tier.cache_target_full_ratio) && tier.cache_target_dirty_ratio >= 0.0);

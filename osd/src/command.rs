@@ -1,6 +1,7 @@
 //! What an administrator asks of one OSD directly.
 
 use crate::osd::Osd;
+use basalt_cluster::PgId;
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
 
 pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
@@ -11,6 +12,7 @@ pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
             osd.scrubber().request();
             (0, String::new(), serde_json::Value::Null)
         }
+        OsdCommand::ScrubGroup { pool, pg, repair } => scrub_group(osd, PgId { pool: *pool, seed: *pg }, *repair),
         OsdCommand::StoreStatus => (0, String::new(), store_status(osd)),
     };
     OsdCommandReply { request: request.request, errno, message, json: json.to_string() }
@@ -30,6 +32,17 @@ fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {
             (0, String::new(), status.unwrap_or(serde_json::Value::Null))
         }
     }
+}
+
+/// A scrub reads the whole store, and repairs what it can in any case: so all groups of this OSD are looked over.
+fn scrub_group(osd: &Osd, pg: PgId, _repair: bool) -> (i32, String, serde_json::Value) {
+    let holds = osd.map().is_some_and(|map| map.pg(pg).is_some_and(|group| group.in_sync.contains(&osd.id())));
+    if !holds {
+        let message = format!("osd.{} is not in the in-sync set of {pg} in epoch {}", osd.id(), osd.epoch());
+        return (libc::ENOENT, message, serde_json::Value::Null);
+    }
+    osd.scrubber().request();
+    (0, String::new(), serde_json::Value::Null)
 }
 
 fn store_status(osd: &Osd) -> serde_json::Value {

@@ -1,12 +1,12 @@
 //! Commands that the monitor answers: asked in its words, shown in Ceph's.
 
-use crate::arguments::{Application, Command, Global, Osd, Pg, Pool, Tier};
+use crate::arguments::{Application, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier};
 use crate::connection::with_client;
-use crate::{deep_scrub, drain, iostat, plain};
+use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
-use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine, MapChange, OsdChange};
 use basalt_net::message::object::OsdCommand;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStringExt;
@@ -30,8 +30,11 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         Command::Versions => show(&client, &mut output, AdminCommand::Versions, plain::pretty).await,
         Command::Iostat(arguments) => iostat::run(&client, &mut output, &arguments).await,
         Command::Osd(command) => osd(&client, &mut output, command).await,
-        Command::Pg(Pg::Stat) => say(&client, &mut output, AdminCommand::PgStat).await,
-        Command::Pg(Pg::Dump) => show(&client, &mut output, AdminCommand::PgDump, plain::pg::dump).await,
+        Command::Pg(command) => pg::run(&client, &mut output, command).await,
+        Command::Config(Config::Dump) => {
+            show(&client, &mut output, AdminCommand::ConfigDump, plain::config::dump).await
+        }
+        Command::Config(command) => say(&client, &mut output, config(command)?).await,
         Command::Obj(_) | Command::Crush(_) | Command::Bench { .. } => {
             Err(Failure::invalid("this is no command for the monitor"))
         }
@@ -43,7 +46,31 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
 async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
     match command {
         Osd::Tree => show(client, output, AdminCommand::OsdTree, plain::osd::tree).await,
-        Osd::Df => show(client, output, AdminCommand::OsdDf, plain::osd::df).await,
+        Osd::Df { tree: None } => show(client, output, AdminCommand::OsdDf, |df| plain::osd::df(df, false)).await,
+        Osd::Df { tree: Some(_) } => show(client, output, AdminCommand::OsdDfTree, |df| plain::osd::df(df, true)).await,
+        Osd::In(osds) => change_osds(client, output, osds, OsdChange::In).await,
+        Osd::Out(osds) => change_osds(client, output, osds, OsdChange::Out).await,
+        Osd::Down(osds) => change_osds(client, output, osds, OsdChange::Down).await,
+        Osd::Destroy(osds) => change_osds(client, output, osds, OsdChange::Destroy).await,
+        Osd::Purge(osds) => change_osds(client, output, osds, OsdChange::Purge).await,
+        Osd::Reweight { osd, weight, mode } => {
+            let osds = Osds { osds: vec![OsdChoice::One(osd)], mode };
+            change_osds(client, output, osds, OsdChange::Reweight { weight }).await
+        }
+        Osd::OkToStop(Osds { osds, .. }) => {
+            let osds = chosen(client, &osds).await?;
+            say(client, output, AdminCommand::OsdOkToStop { osds }).await
+        }
+        Osd::SafeToDestroy(Osds { osds, .. }) => {
+            let osds = chosen(client, &osds).await?;
+            say(client, output, AdminCommand::OsdSafeToDestroy { osds }).await
+        }
+        Osd::Crush(command) => osd_crush::run(client, output, command).await,
+        Osd::Getcrushmap { output: to } => osd_crush::get_map(client, output, to.as_deref()).await,
+        Osd::Setcrushmap { file, input, mode } => {
+            let file = file.or(input).ok_or_else(|| Failure::invalid("no file is given"))?;
+            osd_crush::set_map(client, output, &file, mode).await
+        }
         Osd::Stat => say(client, output, AdminCommand::OsdStat).await,
         Osd::Ls => say(client, output, AdminCommand::OsdLs).await,
         Osd::Map { pool, name } => say(client, output, AdminCommand::OsdMap { pool, name: name.into_vec() }).await,
@@ -65,6 +92,51 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
     }
 }
 
+async fn change_osds(client: &Client, output: &mut Output, osds: Osds, what: OsdChange) -> Result<()> {
+    let Osds { osds, mode } = osds;
+    let osds = chosen(client, &osds).await?;
+    say(client, output, change(MapChange::Osds { osds, what }, mode)).await
+}
+
+fn change(change: MapChange, mode: Mode) -> AdminCommand {
+    AdminCommand::Change { change, mode: mode.into() }
+}
+
+async fn chosen(client: &Client, choices: &[OsdChoice]) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for choice in choices {
+        match choice {
+            OsdChoice::One(id) => ids.push(*id),
+            OsdChoice::All => ids.extend(osds(client).await?),
+        }
+    }
+    Ok(ids)
+}
+
+/// A word before the name says whose setting it is with Ceph; here all are the whole cluster's.
+fn config(command: Config) -> Result<AdminCommand> {
+    let (words, count) = match &command {
+        Config::Set { words } => (words, 2),
+        Config::Get { words } => (words, 1),
+        Config::Dump => return Ok(AdminCommand::ConfigDump),
+    };
+    let mut words = words.clone();
+    if words.len() > count {
+        let who = words.remove(0);
+        if !["global", "mon", "osd"].contains(&who.as_str()) {
+            return Err(Failure::invalid(format!(
+                "'{who}' has no settings of its own: they are those of the whole cluster, so leave it out or say global"
+            )));
+        }
+    }
+    let mut words = words.into_iter();
+    let name = words.next().unwrap_or_default();
+    Ok(match words.next() {
+        Some(value) => AdminCommand::ConfigSet { name, value },
+        None => AdminCommand::ConfigGet { name },
+    })
+}
+
 fn set_full_ratio(line: FullLine, ratio: f64) -> AdminCommand {
     AdminCommand::OsdSetFullRatio { line, ratio }
 }
@@ -79,7 +151,7 @@ fn pool(command: Pool) -> Result<AdminCommand> {
         }
         Pool::Ls { detail } => AdminCommand::PoolLs { detail: detail.is_some() },
         Pool::Get { name, variable } => AdminCommand::PoolGet { name, variable },
-        Pool::Set { name, variable, value } => AdminCommand::PoolSet { name, variable, value },
+        Pool::Set { name, variable, value, mode } => change(MapChange::PoolSet { name, variable, value }, mode),
         Pool::Rm { name, again, sure } => AdminCommand::PoolRm { name, again: again.unwrap_or_default(), sure },
         Pool::Rename { name, to } => AdminCommand::PoolRename { name, to },
         Pool::SetQuota { name, variable, value } => AdminCommand::PoolSetQuota { name, variable, value },
@@ -124,7 +196,7 @@ pub async fn tell(client: &Client, osd: u32, command: OsdCommand) -> Result<Valu
 }
 
 /// For answers that are tables to people.
-async fn show(
+pub async fn show(
     client: &Client,
     output: &mut Output,
     command: AdminCommand,
@@ -136,7 +208,7 @@ async fn show(
 
 /// For answers that the monitor words itself. Without a document of their own they are one with the message, so that scripts always
 /// get a document.
-async fn say(client: &Client, output: &mut Output, command: AdminCommand) -> Result<()> {
+pub async fn say(client: &Client, output: &mut Output, command: AdminCommand) -> Result<()> {
     let answer = ask(client, command).await?;
     let document = match answer.document {
         Value::Null => json!({ "message": answer.message }),

@@ -1,7 +1,10 @@
 //! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
 
+pub mod osd_crush;
+
 use basalt_cli::output::Format;
 use basalt_cluster::quantity;
+use basalt_net::message::monitor::ChangeMode;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -67,6 +70,9 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
+    /// How soon the cluster reacts, and how hard it recovers.
+    #[command(subcommand)]
+    Config(Config),
     /// Crush maps in files, with no cluster: compile, decompile, try out.
     #[command(subcommand)]
     Crush(Crush),
@@ -81,6 +87,37 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB_FILE | --OPTION=VALUE")]
         words: Vec<OsString>,
     },
+}
+
+/// Of a change that may move data.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Mode {
+    /// Says how many placement groups and bytes would move, and changes nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Does what is risky all the same.
+    #[arg(long = "yes-i-really-mean-it")]
+    pub sure: bool,
+}
+
+impl From<Mode> for ChangeMode {
+    fn from(mode: Mode) -> ChangeMode {
+        ChangeMode { dry_run: mode.dry_run, sure: mode.sure }
+    }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Config {
+    /// As with Ceph, `global`, `mon` or `osd` may stand before the name; all settings are the whole cluster's.
+    Set {
+        #[arg(required = true, num_args = 2..=3, value_name = "[WHO] NAME VALUE", allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    Get {
+        #[arg(required = true, num_args = 1..=2, value_name = "[WHO] NAME")]
+        words: Vec<String>,
+    },
+    Dump,
 }
 
 #[derive(Args, Debug)]
@@ -244,7 +281,52 @@ pub enum Osd {
     /// OSDs in their places.
     Tree,
     /// Space by OSD.
-    Df,
+    Df {
+        /// `tree`: with the buckets that they are in.
+        #[arg(value_parser = ["tree"])]
+        tree: Option<String>,
+    },
+    /// Data is placed on them again.
+    In(Osds),
+    /// No data is placed on them any more: what they have moves away, and full redundancy is kept meanwhile.
+    Out(Osds),
+    /// Marks them down; those that live come up again.
+    Down(Osds),
+    /// The share of what falls to an OSD that it takes, 0 to 1.
+    Reweight {
+        #[arg(value_parser = osd_id, value_name = "ID")]
+        osd: u32,
+        #[arg(allow_negative_numbers = true)]
+        weight: f64,
+        #[command(flatten)]
+        mode: Mode,
+    },
+    /// Whether every placement group is served on without them.
+    OkToStop(Osds),
+    /// Whether nothing needs what is on them.
+    SafeToDestroy(Osds),
+    /// Gives up the data of an OSD that is down; its number and its place stay for a new device.
+    Destroy(Osds),
+    /// Gives up an OSD that is down: its data, its number and its place.
+    Purge(Osds),
+    /// The cluster's crush map, looked at and changed.
+    #[command(subcommand)]
+    Crush(osd_crush::OsdCrush),
+    /// The cluster's crush map as text.
+    Getcrushmap {
+        #[arg(short = 'o', long, value_name = "OUT")]
+        output: Option<PathBuf>,
+    },
+    /// Takes a file's crush map, as text or as `crush compile` wrote it.
+    Setcrushmap {
+        /// `-`: stdin.
+        #[arg(required_unless_present = "input")]
+        file: Option<PathBuf>,
+        #[arg(short = 'i', long, value_name = "FILE", conflicts_with = "file")]
+        input: Option<PathBuf>,
+        #[command(flatten)]
+        mode: Mode,
+    },
     /// How many OSDs are up and in.
     Stat,
     /// The whole map.
@@ -282,6 +364,23 @@ pub enum Osd {
     Pool(Pool),
     #[command(subcommand)]
     Tier(Tier),
+}
+
+/// OSDs, and how a change of them is meant.
+#[derive(Args, Debug)]
+pub struct Osds {
+    /// `0`, `osd.0`, or `all`.
+    #[arg(required = true, value_name = "ID", value_parser = osd_choice)]
+    pub osds: Vec<OsdChoice>,
+    #[command(flatten)]
+    pub mode: Mode,
+}
+
+fn osd_id(word: &str) -> Result<u32, String> {
+    match osd_choice(word) {
+        Ok(OsdChoice::One(id)) => Ok(id),
+        _ => Err("an OSD is named as 0 or osd.0".into()),
+    }
 }
 
 /// Which OSDs a command is for.
@@ -331,6 +430,8 @@ pub enum Pool {
         variable: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        #[command(flatten)]
+        mode: Mode,
     },
     /// Removes a pool with everything in it. Its name twice and the flag, so that no slip can do it.
     Rm {
@@ -383,6 +484,34 @@ pub enum Tier {
 pub enum Pg {
     Stat,
     Dump,
+    /// Groups in all of these states.
+    Ls {
+        #[arg(value_name = "[POOL_ID] STATE")]
+        words: Vec<String>,
+    },
+    LsByPool {
+        pool: String,
+        states: Vec<String>,
+    },
+    LsByOsd {
+        #[arg(value_parser = osd_id, value_name = "ID")]
+        osd: u32,
+        states: Vec<String>,
+    },
+    /// Everything about one group, and in words what it waits for.
+    Query {
+        pg: String,
+    },
+    Scrub {
+        pg: String,
+    },
+    /// Compares everything with its checksums, on each OSD that holds the group.
+    DeepScrub {
+        pg: String,
+    },
+    Repair {
+        pg: String,
+    },
 }
 
 /// A map is read in either form: as text, or as `compile` wrote it; `-` is stdin.

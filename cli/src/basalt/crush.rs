@@ -25,7 +25,7 @@ pub fn run(global: &Global, command: Crush) -> Result<ExitCode> {
 }
 
 /// A file's map; `-` is stdin.
-fn read_map(file: &Path) -> Result<CrushMap> {
+pub fn read_map(file: &Path) -> Result<CrushMap> {
     let bytes_max = crush::limits::ENCODED_BYTES_MAX as u64;
     let mut bytes = Vec::new();
     let read = if file == Path::new("-") {
@@ -44,7 +44,7 @@ fn read_map(file: &Path) -> Result<CrushMap> {
 }
 
 /// `-` is stdout.
-fn write(to: &Path, bytes: &[u8], output: &mut Output) -> Result<()> {
+pub fn write(to: &Path, bytes: &[u8], output: &mut Output) -> Result<()> {
     if to == Path::new("-") {
         return output.bytes(bytes);
     }

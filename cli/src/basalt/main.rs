@@ -9,6 +9,8 @@ mod deep_scrub;
 mod drain;
 mod iostat;
 mod obj;
+mod osd_crush;
+mod pg;
 mod plain;
 mod yardstick;
 

@@ -1,6 +1,7 @@
 //! Answers as people read them, where the monitor does not word them itself: made from the same JSON documents that scripts get, in
 //! Ceph's shapes.
 
+pub mod config;
 pub mod osd;
 pub mod pg;
 pub mod space;

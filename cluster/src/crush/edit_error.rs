@@ -52,6 +52,8 @@ pub enum EditError {
     NoSuchClass { name: String, known: String },
     #[error("root '{root}' has no devices with class '{class}'")]
     NothingOfClass { root: String, class: String },
+    #[error("'{}' is no mode of a rule: there are firstn, indep", .0.escape_debug())]
+    NoSuchMode(String),
     #[error("rule '{0}' already exists")]
     RuleExists(String),
     #[error("rule '{}' does not exist: there are {known}", .name.escape_debug())]

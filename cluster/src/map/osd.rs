@@ -37,6 +37,14 @@ pub struct Osd {
 }
 
 impl Osd {
+    /// The store of an OSD whose data was given up.
+    pub const NO_STORE: [u8; 16] = [0; 16];
+
+    /// Its number waits for a new device.
+    pub fn is_destroyed(&self) -> bool {
+        self.store_id == Osd::NO_STORE
+    }
+
     /// Ceph's class names.
     pub fn class(&self) -> &'static str {
         if self.rotational { "hdd" } else { "ssd" }

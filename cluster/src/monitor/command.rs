@@ -1,18 +1,27 @@
 //! Administrators' commands: each answered in Ceph's words and with Ceph's keys, from the map and the reports alone.
 
+mod change;
 mod cluster;
+mod config;
+mod crush_change;
+mod crush_shown;
+mod movement;
 mod osd;
+mod osd_change;
+mod osd_safety;
 mod osd_set;
+mod osd_tree;
 mod pg;
+mod pg_query;
 mod pool;
 mod pool_list;
 mod tier;
 
 use super::core::{MonitorCore, Now};
 use crate::limits;
-use crate::map::{Map, Pool};
+use crate::map::{Map, Osd, Pool};
 use crate::pool_settings::{Refusal, Surroundings};
-use basalt_net::message::monitor::AdminCommand;
+use basalt_net::message::monitor::{AdminCommand, ChangeMode, CrushChange, CrushQuestion, MapChange};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -49,7 +58,8 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::Df => view.df(),
         AdminCommand::Versions => view.versions(),
         AdminCommand::OsdTree => view.osd_tree(),
-        AdminCommand::OsdDf => view.osd_df(),
+        AdminCommand::OsdDf => view.osd_df(false),
+        AdminCommand::OsdDfTree => view.osd_df(true),
         AdminCommand::OsdStat => view.osd_stat(),
         AdminCommand::OsdDump => view.osd_dump(),
         AdminCommand::OsdLs => view.osd_ls(),
@@ -57,7 +67,9 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::PoolCreate { name, pg_num, rule, size } => view.pool_create(name, pg_num, rule, size),
         AdminCommand::PoolLs { detail } => view.pool_ls(detail),
         AdminCommand::PoolGet { name, variable } => view.pool_get(&name, &variable),
-        AdminCommand::PoolSet { name, variable, value } => view.pool_set(&name, &variable, &value),
+        AdminCommand::PoolSet { name, variable, value } => {
+            view.change(MapChange::PoolSet { name, variable, value }, ChangeMode::default())
+        }
         AdminCommand::PoolRename { name, to } => view.pool_rename(&name, to),
         AdminCommand::PoolRm { name, again, sure } => view.pool_rm(&name, &again, sure),
         AdminCommand::PoolSetQuota { name, variable, value } => view.pool_set_quota(&name, &variable, &value),
@@ -71,7 +83,22 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::PgDump => view.pg_dump(),
         AdminCommand::OsdSetFlag { flag, is_set } => view.osd_set_flag(&flag, is_set),
         AdminCommand::OsdSetFullRatio { line, ratio } => view.osd_set_full_ratio(line, ratio),
+        AdminCommand::Change { change, mode } => view.change(change, mode),
+        AdminCommand::OsdOkToStop { osds } => view.osd_ok_to_stop(osds),
+        AdminCommand::OsdSafeToDestroy { osds } => view.osd_safe_to_destroy(osds),
+        AdminCommand::Crush(question) => view.crush(question),
+        AdminCommand::PgLs { which } => view.pg_ls(&which),
+        AdminCommand::PgQuery { pg } => view.pg_query(&pg),
+        AdminCommand::ConfigSet { name, value } => view.config_set(&name, &value),
+        AdminCommand::ConfigGet { name } => view.config_get(&name),
+        AdminCommand::ConfigDump => view.config_dump(),
     }
+}
+
+/// Objects that are still to be brought to OSDs that are up.
+pub(super) fn objects_left(core: &MonitorCore, now: Now) -> f64 {
+    let view = View { core, map: &core.map, now };
+    view.map.pools.iter().map(|pool| view.objects_left(pool)).sum()
 }
 
 /// Everything a command sees.
@@ -89,11 +116,22 @@ impl View<'_> {
             .ok_or_else(|| Refusal::new(libc::ENOENT, format!("unrecognized pool '{}'", name.escape_debug())))
     }
 
+    fn known_osd(&self, id: u32) -> Result<&Osd, Refusal> {
+        let known = self.map.osd(id).filter(|osd| osd.exists);
+        known.ok_or_else(|| Refusal::new(libc::ENOENT, format!("osd.{id} does not exist")))
+    }
+
     fn surroundings(&self, pool: Option<u32>) -> Surroundings {
         Surroundings {
             osds_existing: self.map.osds.iter().filter(|osd| osd.exists).count() as u32,
             has_hot_slices: self.map.has_hot_slices(),
             dirty_bytes: pool.map_or(0, |pool| self.core.reports.of_pool(self.now.monotonic, pool).sum.dirty_bytes),
+            rules: self
+                .map
+                .crush_map()
+                .rules()
+                .map(|(id, rule)| (id, rule.name.clone().unwrap_or_else(|| id.to_string())))
+                .collect(),
         }
     }
 
@@ -103,43 +141,107 @@ impl View<'_> {
     }
 }
 
-/// A command's words are somebody's input: none is longer than a screen.
+/// An OSD's words, such that they can't look like others'.
+pub(super) fn one_line(words: &str) -> String {
+    words.chars().filter(|character| !character.is_control()).take(limits::REPORTED_CHARS_MAX).collect()
+}
+
+/// A command's words are somebody's input: none is longer than a screen, and there are not too many. A CRUSH map is as long as it is.
 fn check_arguments(command: &AdminCommand) -> Result<(), Refusal> {
+    let (count, longest) =
+        words_of(command).fold((0usize, 0usize), |(count, longest), word| (count + 1, longest.max(word)));
+    if longest > limits::ARGUMENT_BYTES_MAX {
+        return Err(Refusal::new(
+            libc::E2BIG,
+            format!("an argument has {longest} bytes; at most {} are taken", limits::ARGUMENT_BYTES_MAX),
+        ));
+    }
+    if count > limits::ARGUMENTS_MAX {
+        return Err(Refusal::new(
+            libc::E2BIG,
+            format!("there are {count} arguments; at most {} are taken", limits::ARGUMENTS_MAX),
+        ));
+    }
+    Ok(())
+}
+
+/// How long each of a command's words is; a number counts as a word.
+fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
+    let optional = |word: &Option<String>| word.as_ref().map_or(0, String::len);
     let lengths: Vec<usize> = match command {
         AdminCommand::OsdMap { pool, name } => vec![pool.len(), name.len()],
-        AdminCommand::PoolCreate { name, rule, .. } => vec![name.len(), rule.as_ref().map_or(0, String::len)],
+        AdminCommand::PoolCreate { name, rule, .. } => vec![name.len(), optional(rule)],
         AdminCommand::PoolGet { name, variable } => vec![name.len(), variable.len()],
-        AdminCommand::PoolSet { name, variable, value } | AdminCommand::PoolSetQuota { name, variable, value } => {
+        AdminCommand::PoolSet { name, variable, value }
+        | AdminCommand::PoolSetQuota { name, variable, value }
+        | AdminCommand::Change { change: MapChange::PoolSet { name, variable, value }, .. } => {
             vec![name.len(), variable.len(), value.len()]
         }
         AdminCommand::PoolRename { name, to } => vec![name.len(), to.len()],
         AdminCommand::PoolRm { name, again, .. } => vec![name.len(), again.len()],
-        AdminCommand::PoolGetQuota { name } | AdminCommand::OsdSetFlag { flag: name, .. } => vec![name.len()],
-        AdminCommand::PoolStats { name: pool } | AdminCommand::TierStatus { pool } => {
-            vec![pool.as_ref().map_or(0, String::len)]
-        }
+        AdminCommand::PoolGetQuota { name }
+        | AdminCommand::OsdSetFlag { flag: name, .. }
+        | AdminCommand::PgQuery { pg: name }
+        | AdminCommand::ConfigGet { name } => vec![name.len()],
+        AdminCommand::PoolStats { name: pool } | AdminCommand::TierStatus { pool } => vec![optional(pool)],
         AdminCommand::PoolApplication { name, action, application } => {
             vec![name.len(), action.len(), application.len()]
         }
-        AdminCommand::Status
+        AdminCommand::ConfigSet { name, value } => vec![name.len(), value.len()],
+        AdminCommand::PgLs { which } => which.states.iter().map(String::len).chain([optional(&which.pool)]).collect(),
+        AdminCommand::Crush(question) => vec![match question {
+            CrushQuestion::Ls { bucket: name } | CrushQuestion::ClassLsOsd { class: name } => name.len(),
+            CrushQuestion::RuleDump { name } => optional(name),
+            _ => 0,
+        }],
+        AdminCommand::OsdOkToStop { osds }
+        | AdminCommand::OsdSafeToDestroy { osds }
+        | AdminCommand::Change { change: MapChange::Osds { osds, .. }, .. } => vec![0; osds.len()],
+        AdminCommand::Change { change: MapChange::Crush(change), .. } => words_of_edit(change),
+        AdminCommand::Change { change: MapChange::CrushMap { .. }, .. }
+        | AdminCommand::Status
         | AdminCommand::HealthDetail
         | AdminCommand::Df
         | AdminCommand::Versions
         | AdminCommand::OsdTree
         | AdminCommand::OsdDf
+        | AdminCommand::OsdDfTree
         | AdminCommand::OsdStat
         | AdminCommand::OsdDump
         | AdminCommand::OsdLs
         | AdminCommand::PoolLs { .. }
         | AdminCommand::PgStat
         | AdminCommand::PgDump
+        | AdminCommand::ConfigDump
         | AdminCommand::OsdSetFullRatio { .. } => Vec::new(),
     };
-    match lengths.into_iter().find(|length| *length > limits::ARGUMENT_BYTES_MAX) {
-        None => Ok(()),
-        Some(length) => Err(Refusal::new(
-            libc::E2BIG,
-            format!("an argument has {length} bytes; at most {} are taken", limits::ARGUMENT_BYTES_MAX),
-        )),
+    lengths.into_iter()
+}
+
+fn words_of_edit(change: &CrushChange) -> Vec<usize> {
+    match change {
+        CrushChange::AddBucket { name, type_name, place } => {
+            place.iter().map(String::len).chain([name.len(), type_name.len()]).collect()
+        }
+        CrushChange::Move { name, place } => place.iter().map(String::len).chain([name.len()]).collect(),
+        CrushChange::Set { place, .. } => place.iter().map(String::len).collect(),
+        CrushChange::Reweight { name, .. }
+        | CrushChange::ReweightSubtree { name, .. }
+        | CrushChange::Rm { name }
+        | CrushChange::RuleRm { name }
+        | CrushChange::Tunables { profile: name }
+        | CrushChange::SetTunable { name, .. } => vec![name.len()],
+        CrushChange::RenameBucket { from, to }
+        | CrushChange::RuleRename { from, to }
+        | CrushChange::ClassRename { from, to } => vec![from.len(), to.len()],
+        CrushChange::RuleCreateReplicated { name, root, failure_domain, class } => {
+            vec![name.len(), root.len(), failure_domain.len(), class.as_ref().map_or(0, String::len)]
+        }
+        CrushChange::RuleCreateSimple { name, root, failure_domain, mode } => {
+            vec![name.len(), root.len(), failure_domain.len(), mode.len()]
+        }
+        CrushChange::SetDeviceClass { class, osds } => osds.iter().map(|_| 0).chain([class.len()]).collect(),
+        CrushChange::RmDeviceClass { osds } => vec![0; osds.len()],
+        CrushChange::ReweightAll | CrushChange::SetAllStrawBucketsToStraw2 => Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ mod liveness;
 
 use super::changes::{self, Changes};
 use super::command;
+use super::progress::Progress;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
 use crate::limits;
@@ -84,6 +85,8 @@ pub struct MonitorCore {
     down_since: BTreeMap<u32, Duration>,
     /// Where the groups of the map belong.
     pub(super) belonging: Belonging,
+    /// Of recovery.
+    pub(super) progress: Progress,
     /// OSDs that clients did not reach when it was last looked.
     cut_off: BTreeSet<u32>,
     /// The epoch that each subscriber has been sent.
@@ -115,6 +118,8 @@ impl MonitorCore {
         let heard = map.osds.iter().filter(|osd| osd.is_up).map(|osd| (osd.id, now.monotonic)).collect();
         let down_since = map.osds.iter().filter(|osd| !osd.is_up).map(|osd| (osd.id, now.monotonic)).collect();
         let encoded = Arc::new(map.encode());
+        let mut belonging = Belonging::default();
+        belonging.learn(&map);
         let mut actions = Vec::new();
         if is_new {
             let map = Some((map.epoch, encoded.clone()));
@@ -132,7 +137,8 @@ impl MonitorCore {
             heard,
             booted: BTreeMap::new(),
             down_since,
-            belonging: Belonging::default(),
+            belonging,
+            progress: Progress::default(),
             cut_off: BTreeSet::new(),
             subscribers: BTreeMap::new(),
             increments: VecDeque::new(),
@@ -166,7 +172,11 @@ impl MonitorCore {
                 self.booted.retain(|_, of| *of != session);
                 Vec::new()
             }
-            Event::Tick => self.tick(now),
+            Event::Tick => {
+                let left = command::objects_left(self, now);
+                self.progress.look(now.monotonic, left);
+                self.tick(now)
+            }
         }
     }
 
@@ -249,6 +259,10 @@ impl MonitorCore {
         let increment = Increment { epoch: map.epoch, bytes: Arc::new(increment) };
         self.map = map;
         self.keep_increment(increment.clone());
+        self.reports.keep(|osd| self.map.osd(osd).is_some());
+        for osd in self.map.osds.iter().filter(|osd| !osd.is_up) {
+            self.down_since.entry(osd.id).or_insert(now.monotonic);
+        }
         let epoch = self.map.epoch;
         let batch = Batch {
             map: Some((epoch, self.encoded.clone())),

@@ -1,12 +1,14 @@
 //! What is wrong with the cluster, by Ceph's codes, from the map and the newest reports.
 
 use super::command::View;
-use super::pg_state;
+use super::command::one_line;
+use super::pg_state::PgState;
 use crate::limits;
-use crate::map::{CacheMode, Fullness, MapFlags, Pool};
-use crate::quantity::format_bytes;
+use crate::map::{CacheMode, Fullness, MapFlags, Osd, Pool};
+use crate::quantity::{format_age, format_bytes};
 use serde_json::{Map as Object, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -46,15 +48,78 @@ pub type Checks = BTreeMap<&'static str, Check>;
 pub fn checks(view: &View<'_>) -> Checks {
     let mut checks = Checks::new();
     check_osds(view, &mut checks);
-    check_groups(view, &mut checks);
+    check_public_network(view, &mut checks);
+    let states = check_groups(view, &mut checks);
     check_pools(view, &mut checks);
-    let flags: Vec<&str> = view.map.flags.names().collect();
-    if view.map.flags != MapFlags::default() {
-        let summary = format!("{} flag(s) set", flags.join(","));
-        checks
-            .insert("OSDMAP_FLAGS", Check { severity: Severity::Warning, summary, count: flags.len(), detail: vec![] });
-    }
+    check_flags(view, &states, &mut checks);
     checks
+}
+
+/// What each flag that is set holds back, and how much of it there is now.
+fn check_flags(view: &View<'_>, states: &BTreeMap<PgState, usize>, checks: &mut Checks) {
+    if view.map.flags == MapFlags::default() {
+        return;
+    }
+    let groups =
+        |word: PgState| states.iter().filter(|(state, _)| state.contains(word)).map(|(_, count)| count).sum::<usize>();
+    let osds = |is: fn(&Osd) -> bool| view.map.osds.iter().filter(|osd| osd.exists && is(osd)).count();
+    let now = |count: usize, what: &str| if count == 0 { String::new() } else { format!(" ({count} {what} now)") };
+    let unfilled = groups(PgState::UNDERSIZED);
+    let detail = view.map.flags.names().map(|flag| {
+        let held = match flag {
+            "pause" => "no client is served".into(),
+            "noup" => format!("OSDs that start are not marked up{}", now(osds(|osd| !osd.is_up), "are down")),
+            "nodown" => "OSDs that fail are not marked down: what is written to them waits".into(),
+            "noout" => format!(
+                "OSDs that are down stay in, and their copies are not made anew elsewhere{}",
+                now(osds(|osd| !osd.is_up && osd.is_in), "OSDs")
+            ),
+            "noin" => "new OSDs get no data".into(),
+            "nobackfill" => format!("no OSD is backfilled{}", now(groups(PgState::BACKFILL_WAIT), "pgs wait")),
+            "norebalance" => format!(
+                "no copy is moved while all copies are there{}",
+                now(groups(PgState::REMAPPED).saturating_sub(unfilled), "pgs at most")
+            ),
+            "norecover" => format!("no missing copy is made anew{}", now(unfilled, "pgs")),
+            "noscrub" | "nodeep-scrub" => "no scrub begins but those that an operator asks for".into(),
+            "notieragent" => "hot tiers neither flush nor evict on their own".into(),
+            _ => String::new(),
+        };
+        format!("{flag}: {held}")
+    });
+    let detail: Vec<String> = detail.collect();
+    let flags: Vec<&str> = view.map.flags.names().collect();
+    let summary = format!("{} flag(s) set", flags.join(","));
+    checks.insert("OSDMAP_FLAGS", Check { severity: Severity::Warning, summary, count: flags.len(), detail });
+}
+
+/// OSDs that their peers reach on the cluster network and not on the public one.
+fn check_public_network(view: &View<'_>, checks: &mut Checks) {
+    let grace = Duration::from_millis(view.map.settings.osd_heartbeat_grace_ms);
+    let mut detail = Vec::new();
+    for id in view.core.cut_off_from_clients(view.now) {
+        let Some(osd) = view.map.osd(id) else { continue };
+        let mut missed_by = Vec::new();
+        let mut silent_ms = 0;
+        for other in view.map.osds.iter().filter(|other| other.exists && other.is_up && other.host != osd.host) {
+            let Some(report) = view.core.reports.fresh(view.now.monotonic, other.id, grace) else { continue };
+            let silence = report.silent_peers.iter().find(|silence| silence.osd == id);
+            if let Some(silence) = silence.filter(|silence| u128::from(silence.public_ms) >= grace.as_millis()) {
+                missed_by.push(format!("osd.{}", other.id));
+                silent_ms = silent_ms.max(silence.public_ms);
+            }
+        }
+        detail.push(format!(
+            "osd.{id} of host {} does not answer at {} on the public network for {}, says {}; on the cluster network it does",
+            osd.host,
+            osd.public_address,
+            format_age(Duration::from_millis(silent_ms)),
+            missed_by.join(", ")
+        ));
+    }
+    add(checks, "OSD_PUBLIC_NETWORK", Severity::Warning, detail, |count| {
+        format!("{count} osd(s) are not reached by clients: their public network is cut")
+    });
 }
 
 /// Adds a check if there is any `detail`; the summary is made of their number.
@@ -78,12 +143,13 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
     let (mut errors, mut scrub_errors) = (0u64, 0u64);
     // Up and down OSDs of each host.
     let mut hosts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let crush = view.map.crush_map();
     for osd in view.map.osds.iter().filter(|osd| osd.exists) {
         let id = osd.id;
         let (up_count, down_count) = hosts.entry(&osd.host).or_default();
         *if osd.is_up { up_count } else { down_count } += 1;
         if !osd.is_up && osd.is_in {
-            down.push(format!("osd.{id} (root=default,host={}) is down", osd.host));
+            down.push(format!("osd.{id} ({}) is down", View::place_of(&crush, id)));
         }
         let Some(report) = view.core.reports.of_osd(id) else { continue };
         let percent = 100.0 * report.base_promised_bytes as f64 / report.base_total_bytes.max(1) as f64;
@@ -126,35 +192,54 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
     }
 }
 
-/// An OSD's words, such that they can't look like others'.
-fn one_line(words: &str) -> String {
-    words.chars().filter(|character| !character.is_control()).take(limits::REPORTED_CHARS_MAX).collect()
-}
-
-fn check_groups(view: &View<'_>, checks: &mut Checks) {
-    let (mut unavailable, mut degraded) = (Vec::new(), Vec::new());
-    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
-    for group in pg_state::all(view.map) {
-        if group.state == pg_state::CLEAN {
+/// How many groups are in each state.
+fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize> {
+    let (mut unavailable, mut degraded, mut undersized) = (Vec::new(), Vec::new(), 0);
+    let mut states: BTreeMap<PgState, usize> = BTreeMap::new();
+    for group in view.core.pg_views() {
+        *states.entry(group.state).or_default() += 1;
+        let is_active = group.state.contains(PgState::ACTIVE);
+        let is_degraded = group.state.contains(PgState::DEGRADED);
+        undersized += usize::from(group.state.contains(PgState::UNDERSIZED));
+        if is_active && !is_degraded {
             continue;
         }
         let members: Vec<String> = group.acting.iter().map(u32::to_string).collect();
-        let line = format!("pg {} is {}, acting [{}]", group.id, group.state, members.join(","));
-        if !group.state.starts_with("active") {
-            *states.entry(group.state).or_default() += 1;
+        // Beyond those that are shown, only their number counts.
+        let is_shown = unavailable.len().min(degraded.len()) < limits::HEALTH_DETAIL_MAX;
+        let why = if is_shown { view.waits_for(&group).into_iter().next() } else { None };
+        let why = why.map_or(String::new(), |why| format!(", waiting for {why}"));
+        let line = format!("pg {} is {}, acting [{}]{why}", group.id, group.state, members.join(","));
+        if !is_active {
             unavailable.push(line.clone());
         }
-        if group.state.contains("degraded") {
+        if is_degraded {
             degraded.push(line);
         }
     }
-    let inactive: Vec<String> = states.iter().map(|(state, count)| format!("{count} pgs {state}")).collect();
+    let inactive = states.iter().filter(|(state, _)| !state.contains(PgState::ACTIVE));
+    let inactive: Vec<String> = inactive.map(|(state, count)| format!("{count} pgs {state}")).collect();
     add(checks, "PG_AVAILABILITY", Severity::Warning, unavailable, |count| {
         format!("Reduced data availability: {count} pgs inactive, {}", inactive.join(", "))
     });
+    let copies = view.copies();
     add(checks, "PG_DEGRADED", Severity::Warning, degraded, |count| {
-        format!("Degraded data redundancy: {count} pgs degraded, {count} pgs undersized")
+        let mut parts = Vec::new();
+        if copies.degraded > 0 {
+            parts.push(copies.line(copies.degraded, "degraded"));
+        }
+        parts.push(format!("{count} pgs degraded"));
+        if undersized > 0 {
+            parts.push(format!("{undersized} pgs undersized"));
+        }
+        format!("Degraded data redundancy: {}", parts.join(", "))
     });
+    if copies.misplaced > 0 {
+        let summary = copies.line(copies.misplaced, "misplaced");
+        let count = usize::try_from(copies.misplaced).unwrap_or(usize::MAX);
+        checks.insert("OBJECT_MISPLACED", Check { severity: Severity::Warning, summary, count, detail: Vec::new() });
+    }
+    states
 }
 
 fn check_pools(view: &View<'_>, checks: &mut Checks) {

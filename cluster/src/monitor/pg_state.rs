@@ -1,54 +1,251 @@
-//! In which state a placement group is, in Ceph's words, as far as the map tells.
+//! In which state a placement group is, in Ceph's words: from the map, from where CRUSH wants the group, and from what its primary says.
 
-use crate::Map;
-use crate::map::{PgId, PlacementGroup, Pool};
+use super::command::View;
+use super::core::MonitorCore;
+use crate::map::{Map, PgId, PlacementGroup, Pool};
+use basalt_net::message::monitor::{GroupReport, MemberProgress};
 use std::collections::BTreeMap;
+use std::fmt;
 
-pub const CLEAN: &str = "active+clean";
+/// What is true of a group at once. Printed as Ceph does: the words in a fixed order, with a plus between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PgState(u16);
 
-/// `acting` as [`Map::acting`] gives it.
-pub fn name(pool: &Pool, group: &PlacementGroup, acting: &[u32]) -> &'static str {
-    let live = acting.len() as u32;
-    match live {
-        0 if group.primary.is_none() => "unknown",
-        0 => "down",
-        _ if live < pool.min_size => "undersized+degraded+peered",
-        _ if live < pool.size => "active+undersized+degraded",
-        _ => CLEAN,
+impl PgState {
+    pub const ACTIVE: PgState = PgState(1 << 0);
+    pub const CLEAN: PgState = PgState(1 << 1);
+    pub const RECOVERY_WAIT: PgState = PgState(1 << 2);
+    pub const RECOVERING: PgState = PgState(1 << 3);
+    pub const DOWN: PgState = PgState(1 << 4);
+    pub const UNDERSIZED: PgState = PgState(1 << 5);
+    pub const DEGRADED: PgState = PgState(1 << 6);
+    pub const REMAPPED: PgState = PgState(1 << 7);
+    pub const PEERING: PgState = PgState(1 << 8);
+    pub const BACKFILL_WAIT: PgState = PgState(1 << 9);
+    pub const BACKFILLING: PgState = PgState(1 << 10);
+    pub const PEERED: PgState = PgState(1 << 11);
+
+    const NAMES: [(PgState, &str); 12] = [
+        (Self::ACTIVE, "active"),
+        (Self::CLEAN, "clean"),
+        (Self::RECOVERY_WAIT, "recovery_wait"),
+        (Self::RECOVERING, "recovering"),
+        (Self::DOWN, "down"),
+        (Self::UNDERSIZED, "undersized"),
+        (Self::DEGRADED, "degraded"),
+        (Self::REMAPPED, "remapped"),
+        (Self::PEERING, "peering"),
+        (Self::BACKFILL_WAIT, "backfill_wait"),
+        (Self::BACKFILLING, "backfilling"),
+        (Self::PEERED, "peered"),
+    ];
+
+    /// The state that a word names.
+    pub fn by_name(name: &str) -> Option<PgState> {
+        if name == "unknown" {
+            return Some(PgState::default());
+        }
+        Self::NAMES.into_iter().find(|(_, known)| *known == name).map(|(state, _)| state)
+    }
+
+    pub fn all_names() -> impl Iterator<Item = &'static str> {
+        std::iter::once("unknown").chain(Self::NAMES.into_iter().map(|(_, name)| name))
+    }
+
+    pub fn contains(self, other: PgState) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether a word of [`PgState::by_name`] is said of it.
+    pub fn is_said(self, word: PgState) -> bool {
+        if word == PgState::default() { self == word } else { self.contains(word) }
+    }
+
+    fn add(&mut self, other: PgState, is_so: bool) {
+        if is_so {
+            self.0 |= other.0;
+        }
+    }
+}
+
+impl fmt::Display for PgState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<&str> =
+            Self::NAMES.into_iter().filter(|(state, _)| self.contains(*state)).map(|(_, name)| name).collect();
+        f.write_str(&if words.is_empty() { "unknown".to_owned() } else { words.join("+") })
     }
 }
 
 /// One group as the commands show it.
 pub struct PgView<'a> {
     pub id: PgId,
-    pub state: &'static str,
+    pub pool: &'a Pool,
+    pub group: &'a PlacementGroup,
+    pub state: PgState,
+    /// Where CRUSH wants it, whether those OSDs are up or not.
+    pub belongs: &'a [u32],
+    /// Those of them that are up.
+    pub up: Vec<u32>,
+    /// The members of the in-sync set that are up, primary first.
     pub acting: Vec<u32>,
-    pub in_sync: &'a [u32],
+    /// What its primary says, if that is not just that all is well.
+    pub report: Option<&'a GroupReport>,
 }
 
-pub fn all(map: &Map) -> impl Iterator<Item = PgView<'_>> {
-    map.pgs().map(|(id, pool, group)| {
+/// Copies of each object of a group on average, 0 to the pool's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Copies {
+    /// There are so many fewer than there should be.
+    pub missing: f64,
+    /// So many more are not where CRUSH wants them.
+    pub misplaced: f64,
+}
+
+impl<'a> PgView<'a> {
+    fn new(core: &'a MonitorCore, id: PgId, pool: &'a Pool, group: &'a PlacementGroup) -> PgView<'a> {
+        let map = core.map();
+        let belongs = core.belonging.of_group(id);
+        let up = belongs.iter().copied().filter(|id| is_up(map, *id)).collect();
         let acting = map.acting(id).unwrap_or_default();
-        PgView { id, state: name(pool, group, &acting), acting, in_sync: &group.in_sync }
-    })
+        let report = group.primary.and_then(|primary| core.reports.of_group(primary, id, group.reign));
+        let mut view = PgView { id, pool, group, state: PgState::default(), belongs, up, acting, report };
+        view.state = view.judge(map);
+        view
+    }
+
+    fn judge(&self, map: &Map) -> PgState {
+        let mut state = PgState::default();
+        if self.group.primary.is_none() {
+            return state;
+        }
+        if self.acting.is_empty() {
+            return PgState::DOWN;
+        }
+        let live = self.acting.len() as u32;
+        let is_whole = live >= self.pool.min_size && self.group.in_sync.iter().all(|id| is_up(map, *id));
+        let is_active = is_whole && self.report.is_none_or(|report| report.is_active);
+        state.add(PgState::ACTIVE, is_active);
+        state.add(PgState::PEERED, !is_whole);
+        state.add(PgState::PEERING, is_whole && !is_active);
+        state.add(PgState::UNDERSIZED, live < self.pool.size);
+        state.add(PgState::DEGRADED, live < self.pool.size);
+        let mut catches_up_all = true;
+        let mut is_filled = true;
+        for id in self.unfilled() {
+            is_filled = false;
+            catches_up_all &= self.progress_of(id).is_some_and(|progress| !progress.is_backfill);
+        }
+        let is_elsewhere = self.acting.iter().any(|id| !self.up.contains(id));
+        state.add(PgState::REMAPPED, is_elsewhere || !(is_filled || catches_up_all));
+        let filling = || self.fillings();
+        let backfills =
+            |is_waiting: bool| filling().any(|progress| progress.is_backfill && progress.is_waiting == is_waiting);
+        let recovers =
+            |is_waiting: bool| filling().any(|progress| !progress.is_backfill && progress.is_waiting == is_waiting);
+        if state.contains(PgState::ACTIVE) || state.contains(PgState::PEERED) {
+            state.add(PgState::RECOVERING, recovers(false));
+            state.add(PgState::RECOVERY_WAIT, recovers(true) && !recovers(false));
+            state.add(PgState::BACKFILLING, backfills(false));
+            state.add(PgState::BACKFILL_WAIT, backfills(true) && !backfills(false));
+        }
+        let is_still = filling().next().is_none();
+        state.add(PgState::CLEAN, is_active && live >= self.pool.size && is_filled && is_still);
+        state
+    }
+
+    pub fn primary(&self) -> Option<u32> {
+        self.acting.first().copied()
+    }
+
+    /// OSDs that are up, belong to the group and are not in sync yet.
+    pub fn unfilled(&self) -> impl Iterator<Item = u32> {
+        self.up.iter().copied().filter(|id| !self.acting.contains(id))
+    }
+
+    fn fillings(&self) -> impl Iterator<Item = &'a MemberProgress> {
+        let recovering = self.report.map_or(&[][..], |report| report.recovering.as_slice());
+        recovering.iter().filter(|progress| !self.acting.contains(&progress.osd))
+    }
+
+    /// How far a member is on its way into the in-sync set.
+    pub fn progress_of(&self, osd: u32) -> Option<&'a MemberProgress> {
+        self.fillings().find(|progress| progress.osd == osd)
+    }
+
+    /// How much of a copy an OSD still lacks, 0 to 1, in a group of so many objects.
+    fn lack_of(&self, osd: u32, objects: f64) -> f64 {
+        let Some(progress) = self.progress_of(osd).filter(|progress| progress.objects_total > 0) else { return 1.0 };
+        let left = progress.objects_total.saturating_sub(progress.objects_done) as f64;
+        // A log says how many objects differ, and all others are there already.
+        let all = if progress.is_backfill { 0.0 } else { objects };
+        (left / all.max(progress.objects_total as f64)).min(1.0)
+    }
+
+    /// `objects`: how many there are in the group, about.
+    pub fn copies(&self, objects: f64) -> Copies {
+        let (mut lacking, mut filled) = (0.0, 0.0);
+        for osd in self.unfilled() {
+            let lack = self.lack_of(osd, objects);
+            lacking += lack;
+            filled += 1.0 - lack;
+        }
+        let missing = (f64::from(self.pool.size) - self.acting.len() as f64 - filled).max(0.0);
+        Copies { missing, misplaced: f64::max(lacking - missing, 0.0) }
+    }
+
+    /// Objects that are still to be brought to the OSDs that are up, of `objects` in the group.
+    pub fn objects_left(&self, objects: f64) -> f64 {
+        self.unfilled().map(|osd| self.lack_of(osd, objects) * self.objects_of(osd, objects)).sum()
+    }
+
+    fn objects_of(&self, osd: u32, objects: f64) -> f64 {
+        match self.progress_of(osd).filter(|progress| progress.is_backfill && progress.objects_total > 0) {
+            Some(progress) => progress.objects_total as f64,
+            None => objects,
+        }
+    }
 }
 
-/// How many groups are in each state, by the state's name.
-pub fn counts(map: &Map) -> BTreeMap<&'static str, u64> {
+fn is_up(map: &Map, id: u32) -> bool {
+    map.osd(id).is_some_and(|osd| osd.exists && osd.is_up)
+}
+
+impl MonitorCore {
+    pub(super) fn pg_views(&self) -> impl Iterator<Item = PgView<'_>> {
+        self.map().pgs().map(|(id, pool, group)| PgView::new(self, id, pool, group))
+    }
+
+    pub(super) fn pg_view(&self, id: PgId) -> Option<PgView<'_>> {
+        let (pool, group) = (self.map().pool(id.pool)?, self.map().pg(id)?);
+        Some(PgView::new(self, id, pool, group))
+    }
+
+    /// Groups of one pool on each OSD whose copies are all in sync: what these OSDs report of the pool are whole copies, nothing left
+    /// over from before and nothing half done.
+    pub(super) fn whole_copies(&self, pool: &Pool) -> BTreeMap<u32, u64> {
+        let mut whole: BTreeMap<u32, Option<u64>> = BTreeMap::new();
+        for (seed, group) in (0u32..).zip(&pool.pgs) {
+            for id in &group.in_sync {
+                if let Some(count) = whole.entry(*id).or_insert(Some(0)) {
+                    *count += 1;
+                }
+            }
+            let belongs = self.belonging.of_group(PgId { pool: pool.id, seed });
+            for id in belongs.iter().filter(|id| !group.in_sync.contains(id)) {
+                whole.insert(*id, None);
+            }
+        }
+        whole.into_iter().filter_map(|(id, count)| Some((id, count?))).collect()
+    }
+}
+
+/// How many groups are in each state.
+pub fn counts(view: &View<'_>) -> BTreeMap<PgState, u64> {
     let mut counts = BTreeMap::new();
-    for view in all(map) {
-        *counts.entry(view.state).or_insert(0) += 1;
+    for group in view.core.pg_views() {
+        *counts.entry(group.state).or_insert(0) += 1;
     }
     counts
-}
-
-/// The share of a pool's copies that are missing, 0 to `size`: a pool's objects times this are degraded.
-pub fn copies_missing(map: &Map, pool: &Pool) -> f64 {
-    let missing: u64 = (0..pool.pg_num)
-        .map(|seed| map.acting(PgId { pool: pool.id, seed }).map_or(0, |acting| acting.len() as u64))
-        .map(|live| u64::from(pool.size).saturating_sub(live))
-        .sum();
-    missing as f64 / f64::from(pool.pg_num.max(1))
 }
 
 /// How many copies of an object the pool has on average: by it, sums over OSDs are divided to get what users stored.

@@ -3,7 +3,8 @@
 //! Counters start anew with an OSD, so a counter that went back makes no rate; a rate that has no newer report behind it fades to nothing.
 
 use crate::limits;
-use basalt_net::message::monitor::{OsdReport, PoolReport};
+use crate::map::PgId;
+use basalt_net::message::monitor::{GroupReport, OsdReport, PoolReport};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,6 +43,13 @@ impl Rates {
         self.evicted_bytes += other.evicted_bytes;
         self.promoted_bytes += other.promoted_bytes;
     }
+}
+
+/// What OSDs send to each other to recover and backfill, a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RecoveryRates {
+    pub bytes: f64,
+    pub objects: f64,
 }
 
 /// Sums over OSDs.
@@ -93,8 +101,27 @@ struct OsdFigures {
     arrived: Duration,
     report: OsdReport,
     /// The pools as of the report that the present rates start from.
-    since: Option<(Duration, Vec<PoolReport>)>,
+    since: Since,
     rates: BTreeMap<u32, Rates>,
+    recovery: RecoveryRates,
+}
+
+struct Since {
+    at: Duration,
+    pools: Vec<PoolReport>,
+    recovered_bytes: u64,
+    recovered_objects: u64,
+}
+
+impl Since {
+    fn new(at: Duration, report: &OsdReport) -> Since {
+        Since {
+            at,
+            pools: report.pools.clone(),
+            recovered_bytes: report.recovered_bytes,
+            recovered_objects: report.recovered_objects,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -109,13 +136,15 @@ impl Reports {
         report.pools.sort_by_key(|pool| pool.pool);
         report.pools.dedup_by_key(|pool| pool.pool);
         report.scrub.findings.truncate(limits::HEALTH_DETAIL_MAX);
+        report.groups.sort_by_key(|group| (group.pool, group.pg));
         let Some(known) = self.by_osd.get_mut(&report.osd) else {
-            let since = Some((now, report.pools.clone()));
-            self.by_osd.insert(report.osd, OsdFigures { arrived: now, report, since, rates: BTreeMap::new() });
+            let since = Since::new(now, &report);
+            let (rates, recovery) = (BTreeMap::new(), RecoveryRates::default());
+            self.by_osd.insert(report.osd, OsdFigures { arrived: now, report, since, rates, recovery });
             return;
         };
-        let (since, old) = known.since.get_or_insert_with(|| (now, report.pools.clone()));
-        let span = now.saturating_sub(*since);
+        let old = &known.since.pools;
+        let span = now.saturating_sub(known.since.at);
         if span >= limits::RATE_SPAN_MIN {
             known.rates = report
                 .pools
@@ -128,7 +157,12 @@ impl Reports {
                     (new.pool, Rates::between(old, new, span))
                 })
                 .collect();
-            known.since = Some((now, report.pools.clone()));
+            let per_second = |old: u64, new: u64| new.saturating_sub(old) as f64 / span.as_secs_f64();
+            known.recovery = RecoveryRates {
+                bytes: per_second(known.since.recovered_bytes, report.recovered_bytes),
+                objects: per_second(known.since.recovered_objects, report.recovered_objects),
+            };
+            known.since = Since::new(now, &report);
         }
         known.arrived = now;
         known.report = report;
@@ -150,6 +184,26 @@ impl Reports {
         self.by_osd.values_mut().for_each(|figures| figures.arrived = (figures.arrived + away).min(now));
     }
 
+    /// Forgets OSDs that are not to be kept.
+    pub fn keep(&mut self, is_kept: impl Fn(u32) -> bool) {
+        self.by_osd.retain(|osd, _| is_kept(*osd));
+    }
+
+    /// What an OSD last said of a group that it leads in this reign.
+    pub fn of_group(&self, osd: u32, pg: PgId, reign: u32) -> Option<&GroupReport> {
+        let groups = &self.by_osd.get(&osd)?.report.groups;
+        let place = groups.binary_search_by_key(&(pg.pool, pg.seed), |group| (group.pool, group.pg)).ok()?;
+        groups.get(place).filter(|group| group.reign == reign)
+    }
+
+    pub fn recovery(&self, now: Duration) -> RecoveryRates {
+        let fresh = self.by_osd.values().filter(|osd| now.saturating_sub(osd.arrived) <= limits::RATE_STALE_AFTER);
+        fresh.fold(RecoveryRates::default(), |sum, osd| RecoveryRates {
+            bytes: sum.bytes + osd.recovery.bytes,
+            objects: sum.objects + osd.recovery.objects,
+        })
+    }
+
     pub fn of_osd(&self, osd: u32) -> Option<&OsdReport> {
         self.by_osd.get(&osd).map(|figures| &figures.report)
     }
@@ -164,12 +218,18 @@ impl Reports {
         sum
     }
 
+    /// What one OSD says of a pool.
+    pub fn pool_of(&self, osd: u32, pool: u32) -> Option<&PoolReport> {
+        let pools = &self.by_osd.get(&osd)?.report.pools;
+        let place = pools.binary_search_by_key(&pool, |report| report.pool).ok()?;
+        pools.get(place)
+    }
+
     pub fn of_pool(&self, now: Duration, pool: u32) -> PoolFigures {
         let mut figures = PoolFigures::default();
         figures.sum.pool = pool;
         for osd in self.by_osd.values() {
-            let Ok(index) = osd.report.pools.binary_search_by_key(&pool, |report| report.pool) else { continue };
-            let Some(report) = osd.report.pools.get(index) else { continue };
+            let Some(report) = self.pool_of(osd.report.osd, pool) else { continue };
             add(&mut figures.sum, report);
             figures.is_reported = true;
             if now.saturating_sub(osd.arrived) <= limits::RATE_STALE_AFTER

@@ -219,22 +219,249 @@ pub enum AdminCommand {
     OsdStat,
     OsdDump,
     OsdLs,
-    OsdMap { pool: String, name: Vec<u8> },
-    PoolCreate { name: String, pg_num: Option<u32>, rule: Option<String>, size: Option<u32> },
-    PoolLs { detail: bool },
-    PoolGet { name: String, variable: String },
-    PoolSet { name: String, variable: String, value: String },
-    PoolRename { name: String, to: String },
-    PoolRm { name: String, again: String, sure: bool },
-    PoolSetQuota { name: String, variable: String, value: String },
-    PoolGetQuota { name: String },
-    PoolStats { name: Option<String> },
-    PoolApplication { name: String, action: String, application: String },
-    TierStatus { pool: Option<String> },
+    OsdMap {
+        pool: String,
+        name: Vec<u8>,
+    },
+    PoolCreate {
+        name: String,
+        pg_num: Option<u32>,
+        rule: Option<String>,
+        size: Option<u32>,
+    },
+    PoolLs {
+        detail: bool,
+    },
+    PoolGet {
+        name: String,
+        variable: String,
+    },
+    PoolSet {
+        name: String,
+        variable: String,
+        value: String,
+    },
+    PoolRename {
+        name: String,
+        to: String,
+    },
+    PoolRm {
+        name: String,
+        again: String,
+        sure: bool,
+    },
+    PoolSetQuota {
+        name: String,
+        variable: String,
+        value: String,
+    },
+    PoolGetQuota {
+        name: String,
+    },
+    PoolStats {
+        name: Option<String>,
+    },
+    PoolApplication {
+        name: String,
+        action: String,
+        application: String,
+    },
+    TierStatus {
+        pool: Option<String>,
+    },
     PgStat,
     PgDump,
-    OsdSetFlag { flag: String, is_set: bool },
-    OsdSetFullRatio { line: FullLine, ratio: f64 },
+    OsdSetFlag {
+        flag: String,
+        is_set: bool,
+    },
+    OsdSetFullRatio {
+        line: FullLine,
+        ratio: f64,
+    },
+    /// A change that may move data. `PoolSet` is one as well, with nothing tried out and nothing insisted on.
+    Change {
+        change: MapChange,
+        mode: ChangeMode,
+    },
+    OsdOkToStop {
+        osds: Vec<u32>,
+    },
+    OsdSafeToDestroy {
+        osds: Vec<u32>,
+    },
+    OsdDfTree,
+    Crush(CrushQuestion),
+    PgLs {
+        which: PgSelection,
+    },
+    PgQuery {
+        pg: String,
+    },
+    ConfigSet {
+        name: String,
+        value: String,
+    },
+    ConfigGet {
+        name: String,
+    },
+    ConfigDump,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum MapChange {
+    Osds {
+        osds: Vec<u32>,
+        what: OsdChange,
+    },
+    Crush(CrushChange),
+    /// The whole CRUSH map, as text or encoded.
+    CrushMap {
+        map: Vec<u8>,
+    },
+    PoolSet {
+        name: String,
+        variable: String,
+        value: String,
+    },
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[rkyv(derive(Debug))]
+pub struct ChangeMode {
+    /// Says what would move, and changes nothing.
+    pub dry_run: bool,
+    /// The operator insists on what is risky.
+    pub sure: bool,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum OsdChange {
+    In,
+    Out,
+    Down,
+    /// The share of what falls to it that it takes, 0 to 1.
+    Reweight {
+        weight: f64,
+    },
+    /// Its data is given up; its number and its place stay, for a new device.
+    Destroy,
+    /// Its data, number and place are given up.
+    Purge,
+}
+
+/// Places are words `type=name`.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum CrushChange {
+    AddBucket {
+        name: String,
+        type_name: String,
+        place: Vec<String>,
+    },
+    Move {
+        name: String,
+        place: Vec<String>,
+    },
+    /// Puts an OSD at a place with this weight; `is_new`: as `osd crush add` words it.
+    Set {
+        osd: u32,
+        weight: f64,
+        place: Vec<String>,
+        is_new: bool,
+    },
+    Reweight {
+        name: String,
+        weight: f64,
+    },
+    ReweightSubtree {
+        name: String,
+        weight: f64,
+    },
+    ReweightAll,
+    Rm {
+        name: String,
+    },
+    RenameBucket {
+        from: String,
+        to: String,
+    },
+    RuleCreateReplicated {
+        name: String,
+        root: String,
+        failure_domain: String,
+        class: Option<String>,
+    },
+    RuleCreateSimple {
+        name: String,
+        root: String,
+        failure_domain: String,
+        mode: String,
+    },
+    RuleRm {
+        name: String,
+    },
+    RuleRename {
+        from: String,
+        to: String,
+    },
+    SetDeviceClass {
+        class: String,
+        osds: Vec<u32>,
+    },
+    RmDeviceClass {
+        osds: Vec<u32>,
+    },
+    ClassRename {
+        from: String,
+        to: String,
+    },
+    Tunables {
+        profile: String,
+    },
+    SetTunable {
+        name: String,
+        value: u32,
+    },
+    SetAllStrawBucketsToStraw2,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum CrushQuestion {
+    Tree {
+        shadows: bool,
+    },
+    Dump,
+    /// As text.
+    Map,
+    Ls {
+        bucket: String,
+    },
+    RuleLs,
+    /// Of all rules, or one by its name.
+    RuleDump {
+        name: Option<String>,
+    },
+    ClassLs,
+    ClassLsOsd {
+        class: String,
+    },
+    Tunables,
+}
+
+/// All that is given must be so.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[rkyv(derive(Debug))]
+pub struct PgSelection {
+    /// By number or name.
+    pub pool: Option<String>,
+    /// In the acting set.
+    pub osd: Option<u32>,
+    /// Each in the state's name.
+    pub states: Vec<String>,
 }
 
 /// The lines across a base device that `osd set-…-ratio` moves.

@@ -189,6 +189,8 @@ pub enum OsdCommand {
     StoreStatus,
     /// Compare everything in the store with its checksums, from the beginning and now; the reply comes at once.
     DeepScrub,
+    /// Look over one placement group that this OSD holds, and repair what can be repaired; the reply comes at once.
+    ScrubGroup { pool: u32, pg: u32, repair: bool },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

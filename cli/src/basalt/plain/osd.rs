@@ -4,10 +4,11 @@ use super::{list, number, real, signed, text};
 use basalt_cli::table::{Align, Table};
 use basalt_cluster::quantity::format_bytes as bytes;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// How deep a tree is followed; deeper ones are cut, whatever the document says.
-const DEPTH_MAX: usize = 32;
+/// How deep a tree is shown; deeper ones are cut, whatever the document says.
+const DEPTH_MAX: u64 = 32;
 
 pub fn tree(document: &Value) -> String {
     let mut table = Table::new(&[
@@ -19,18 +20,14 @@ pub fn tree(document: &Value) -> String {
         ("REWEIGHT", Align::Right),
         ("PRI-AFF", Align::Right),
     ]);
-    let nodes = list(document, "/nodes");
-    for node in nodes.iter().chain(list(document, "/stray")) {
+    for node in list(document, "/nodes").iter().chain(list(document, "/stray")) {
         let osd = text(node, "/type") == "osd";
         let measure = |path: &str| if osd { format!("{:.5}", real(node, path)) } else { String::new() };
         table.row([
             signed(node, "/id").to_string(),
             text(node, "/device_class").to_owned(),
-            match weight(nodes, node, DEPTH_MAX) {
-                0.0 => "0".to_owned(),
-                weight => format!("{weight:.5}"),
-            },
-            indented_name(nodes, node),
+            weight(node),
+            indented_name(node),
             text(node, "/status").to_owned(),
             measure("/reweight"),
             measure("/primary_affinity"),
@@ -39,9 +36,25 @@ pub fn tree(document: &Value) -> String {
     table.render()
 }
 
-pub fn df(document: &Value) -> String {
+/// `osd crush tree`.
+pub fn crush_tree(document: &Value) -> String {
     let right = |heading| (heading, Align::Right);
-    let mut table = Table::new(&[
+    let mut table = Table::new(&[right("ID"), right("CLASS"), right("WEIGHT"), ("TYPE NAME", Align::Left)]);
+    for node in list(document, "/nodes") {
+        table.row([
+            signed(node, "/id").to_string(),
+            text(node, "/device_class").to_owned(),
+            weight(node),
+            indented_name(node),
+        ]);
+    }
+    table.render()
+}
+
+/// With the buckets as well if `tree`.
+pub fn df(document: &Value, tree: bool) -> String {
+    let right = |heading| (heading, Align::Right);
+    let mut columns = vec![
         right("ID"),
         right("CLASS"),
         right("WEIGHT"),
@@ -56,34 +69,48 @@ pub fn df(document: &Value) -> String {
         right("VAR"),
         right("PGS"),
         right("STATUS"),
-    ]);
+    ];
+    if tree {
+        columns.push(("TYPE NAME", Align::Left));
+    }
+    let mut table = Table::new(&columns);
     const SIZES: [&str; 6] = ["kb", "kb_used", "kb_used_data", "kb_used_omap", "kb_used_meta", "kb_avail"];
-    for node in list(document, "/nodes").iter().filter(|node| text(node, "/type") == "osd") {
+    let is_osd = |node: &&Value| text(node, "/type") == "osd";
+    let all = || list(document, "/nodes").iter().chain(list(document, "/stray"));
+    for node in all().filter(|node| tree || is_osd(node)) {
+        let of_osds = |shown: String, other: &str| if is_osd(&node) { shown } else { other.to_owned() };
         let mut cells = vec![
             signed(node, "/id").to_string(),
             text(node, "/device_class").to_owned(),
-            format!("{:.5}", real(node, "/crush_weight")),
-            format!("{:.5}", real(node, "/reweight")),
+            of_osds(format!("{:.5}", real(node, "/crush_weight")), &weight(node)),
+            of_osds(format!("{:.5}", real(node, "/reweight")), "-"),
         ];
         cells.extend(SIZES.map(|key| bytes(number(node, &format!("/{key}")).saturating_mul(1024))));
         cells.extend([
             two_decimals(real(node, "/utilization")),
             two_decimals(real(node, "/var")),
-            number(node, "/pgs").to_string(),
+            of_osds(number(node, "/pgs").to_string(), "-"),
             text(node, "/status").to_owned(),
         ]);
+        if tree {
+            cells.push(indented_name(node));
+        }
         table.row(cells);
     }
     let summary = document.get("summary").unwrap_or(&Value::Null);
     let mut total = vec![String::new(), String::new(), String::new(), "TOTAL".to_owned()];
     total.extend(SIZES.map(|key| {
-        let sum = list(document, "/nodes")
-            .iter()
-            .fold(0u64, |sum, node| sum.saturating_add(number(node, &format!("/{key}"))));
+        // One that hangs in two trees is one all the same.
+        let mut seen = BTreeSet::new();
+        let once = all().filter(is_osd).filter(|node| seen.insert(signed(node, "/id")));
+        let sum = once.fold(0u64, |sum, node| sum.saturating_add(number(node, &format!("/{key}"))));
         bytes(sum.saturating_mul(1024))
     }));
     total.push(two_decimals(real(summary, "/average_utilization")));
     total.extend([String::new(), String::new(), String::new()]);
+    if tree {
+        total.push(String::new());
+    }
     table.row(total);
     let [least, most, deviation] = ["/min_var", "/max_var", "/dev"].map(|path| two_decimals(real(summary, path)));
     let amplification = match summary.get("space_amplification").and_then(Value::as_f64) {
@@ -124,34 +151,19 @@ pub fn dump(document: &Value, pools: &str) -> String {
     shown
 }
 
-/// A bucket's weight is that of all OSDs below it.
-fn weight(nodes: &[Value], node: &Value, depth: usize) -> f64 {
-    if let Some(weight) = node.get("crush_weight").and_then(Value::as_f64) {
-        return weight;
+/// An OSD's is its own, a bucket's that of what is in it.
+fn weight(node: &Value) -> String {
+    let key = if node.get("crush_weight").is_some() { "/crush_weight" } else { "/weight" };
+    match real(node, key) {
+        0.0 => "0".to_owned(),
+        weight => format!("{weight:.5}"),
     }
-    let Some(depth) = depth.checked_sub(1) else { return 0.0 };
-    let children = list(node, "/children").iter().filter_map(Value::as_i64);
-    children
-        .filter_map(|id| nodes.iter().find(|node| signed(node, "/id") == id))
-        .map(|child| weight(nodes, child, depth))
-        .sum()
 }
 
 /// `root default`, `    host vm`, `        osd.0`.
-fn indented_name(nodes: &[Value], node: &Value) -> String {
-    let mut depth = 0;
-    let mut id = signed(node, "/id");
-    while let Some(parent) =
-        nodes.iter().find(|parent| list(parent, "/children").iter().any(|child| child.as_i64() == Some(id)))
-    {
-        depth += 1;
-        id = signed(parent, "/id");
-        if depth == DEPTH_MAX {
-            break;
-        }
-    }
+fn indented_name(node: &Value) -> String {
     let name = text(node, "/name");
-    let indent = "    ".repeat(depth);
+    let indent = "    ".repeat(number(node, "/depth").min(DEPTH_MAX) as usize);
     match text(node, "/type") {
         "osd" => format!("{indent}{name}"),
         kind => format!("{indent}{kind} {name}"),
@@ -169,10 +181,10 @@ mod tests {
 
     fn small_tree() -> Value {
         json!({ "nodes": [
-            { "id": -1, "name": "default", "type": "root", "children": [-3, -2] },
-            { "id": -2, "name": "h", "type": "host", "children": [] },
-            { "id": -3, "name": "vm", "type": "host", "children": [0] },
-            { "id": 0, "name": "osd.0", "type": "osd", "crush_weight": 1, "status": "up", "reweight": 1, "primary_affinity": 1 },
+            { "id": -1, "name": "default", "type": "root", "weight": 1, "depth": 0, "children": [-3, -2] },
+            { "id": -2, "name": "h", "type": "host", "weight": 0, "depth": 1, "children": [] },
+            { "id": -3, "name": "vm", "type": "host", "weight": 1, "depth": 1, "children": [0] },
+            { "id": 0, "name": "osd.0", "type": "osd", "crush_weight": 1, "depth": 2, "status": "up", "reweight": 1, "primary_affinity": 1 },
         ], "stray": [] })
     }
 
@@ -189,8 +201,21 @@ ID  CLASS  WEIGHT   TYPE NAME      STATUS  REWEIGHT  PRI-AFF
     }
 
     #[test]
-    fn a_tree_that_bites_its_tail_is_cut() {
-        let document = json!({ "nodes": [{ "id": -1, "name": "a", "type": "root", "children": [-1] }] });
-        assert!(tree(&document).contains("root a"));
+    fn a_tree_of_space_has_its_buckets_where_the_flat_one_has_none() {
+        let mut document = small_tree();
+        document["nodes"][3]["kb"] = json!(1024);
+        let tree = df(&document, true);
+        assert!(tree.contains("TYPE NAME") && tree.contains("        osd.0") && tree.contains("    host vm"), "{tree}");
+        let flat = df(&document, false);
+        assert!(!flat.contains("host") && !flat.contains("TYPE NAME"), "{flat}");
+        for shown in [&tree, &flat] {
+            assert!(shown.lines().any(|line| line.contains("TOTAL  1 MiB")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_is_cut() {
+        let node = json!({ "id": -1, "name": "a", "type": "root", "depth": u64::MAX });
+        assert!(tree(&json!({ "nodes": [node] })).len() < 1000);
     }
 }

@@ -1,10 +1,18 @@
-//! `pg dump`.
+//! `pg dump` and `pg ls`.
 
 use super::{bare, list, signed, text};
 use basalt_cli::table::{Align, Table};
 use serde_json::Value;
 
 pub fn dump(document: &Value) -> String {
+    groups(list(document, "/pg_map/pg_stats"))
+}
+
+pub fn list_of_groups(document: &Value) -> String {
+    groups(list(document, "/pg_stats"))
+}
+
+fn groups(groups: &[Value]) -> String {
     let right = |heading| (heading, Align::Right);
     let left = |heading| (heading, Align::Left);
     let mut table = Table::new(&[
@@ -16,7 +24,7 @@ pub fn dump(document: &Value) -> String {
         right("ACTING_PRIMARY"),
         left("DEEP_SCRUB_STAMP"),
     ]);
-    for group in list(document, "/pg_map/pg_stats") {
+    for group in groups {
         let set = |key: &str| {
             let members: Vec<String> = list(group, &format!("/{key}")).iter().map(bare).collect();
             format!("[{}]", members.join(","))

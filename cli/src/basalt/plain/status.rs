@@ -1,6 +1,6 @@
 //! `status`: the cluster at a glance.
 
-use super::{bare, client_io, list, number, text};
+use super::{bare, client_io, list, number, real, text};
 use basalt_cluster::quantity::{format_age, format_bytes as bytes, format_count as count};
 use serde_json::Value;
 use std::fmt::Write;
@@ -39,24 +39,57 @@ pub fn render(document: &Value) -> String {
     ));
     let [used, available, total] = ["/bytes_used", "/bytes_avail", "/bytes_total"].map(|path| bytes(number(pgs, path)));
     line(&format!("    usage:   {used} used, {available} / {total} avail"));
-    let not_whole = [("/degraded_objects", "degraded"), ("/misplaced_objects", "misplaced")];
-    for (path, word) in not_whole {
-        if number(pgs, path) > 0 {
-            line(&format!("             {} objects {word}", count(number(pgs, path))));
+    let mut heading = "pgs:    ";
+    for word in ["degraded", "misplaced"] {
+        let (part, whole) = (number(pgs, &format!("/{word}_objects")), number(pgs, &format!("/{word}_total")));
+        if part > 0 {
+            let share = 100.0 * part as f64 / whole.max(1) as f64;
+            line(&format!("    {heading} {part}/{whole} objects {word} ({share:.3}%)"));
+            heading = "        ";
         }
     }
-    let mut heading = "pgs:    ";
     for state in list(pgs, "/pgs_by_state") {
         line(&format!("    {heading} {} {}", number(state, "/count"), text(state, "/state_name")));
         heading = "        ";
     }
     line(" ");
-    if let Some(io) = client_io(pgs) {
+    let recovery = recovery_io(pgs);
+    let client = client_io(pgs);
+    if client.is_some() || recovery.is_some() {
         line("  io:");
-        line(&format!("    client:   {io}"));
+        client.iter().for_each(|io| line(&format!("    client:   {io}")));
+        recovery.iter().for_each(|io| line(&format!("    recovery: {io}")));
+        line(" ");
+    }
+    let events = document.get("progress_events").and_then(Value::as_object);
+    if let Some(events) = events.filter(|events| !events.is_empty()) {
+        line("  progress:");
+        for event in events.values() {
+            line(&format!("    {}", text(event, "/message")));
+            line(&format!("      {}", bar(real(event, "/progress"))));
+        }
+        if let Some(remaining) = document.pointer("/progress/remaining_s").and_then(Value::as_u64) {
+            line(&format!("      (remaining: {})", format_age(Duration::from_secs(remaining))));
+        }
         line(" ");
     }
     shown
+}
+
+/// `12 MiB/s, 3 objects/s`
+fn recovery_io(pgs: &Value) -> Option<String> {
+    let (rate, objects) = (number(pgs, "/recovering_bytes_per_sec"), number(pgs, "/recovering_objects_per_sec"));
+    (rate > 0 || objects > 0).then(|| format!("{}/s, {} objects/s", bytes(rate), count(objects)))
+}
+
+/// `[=======.....................] 25.0%`
+fn bar(done: f64) -> String {
+    const WIDTH: usize = 28;
+    let done = done.clamp(0.0, 1.0);
+    let filled = (done * WIDTH as f64) as usize;
+    // What is not through is never shown as such.
+    let percent = (done * 1000.0).floor() / 10.0;
+    format!("[{}{}] {percent:.1}%", "=".repeat(filled), ".".repeat(WIDTH - filled))
 }
 
 /// `1 osds: 1 up (since 3m), 1 in (since 3m)`
@@ -116,6 +149,35 @@ mod tests {
  
 ";
         assert_eq!(render(&document), expected);
+    }
+
+    #[test]
+    fn recovery_shows_how_far_it_is_and_when_it_will_be_through() {
+        let mut document = json!({
+            "pgmap": {
+                "degraded_objects": 12, "degraded_total": 90, "misplaced_objects": 0, "misplaced_total": 90,
+                "pgs_by_state": [{ "state_name": "active+undersized+degraded+remapped+backfilling", "count": 4 }],
+                "recovering_bytes_per_sec": 12 << 20, "recovering_objects_per_sec": 3,
+            },
+            "progress_events": { "recovery": { "message": "Recovery (2m)", "progress": 0.2599 } },
+            "progress": { "percent": 25.9, "remaining_s": 300 },
+        });
+        let shown = render(&document);
+        let expected = "    pgs:     12/90 objects degraded (13.333%)
+             4 active+undersized+degraded+remapped+backfilling
+ 
+  io:
+    recovery: 12 MiB/s, 3 objects/s
+ 
+  progress:
+    Recovery (2m)
+      [=======.....................] 25.9%
+      (remaining: 5m)
+ 
+";
+        assert!(shown.ends_with(expected), "{shown}");
+        document["progress"]["remaining_s"] = Value::Null;
+        assert!(!render(&document).contains("remaining"));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! `status`, `health detail`, `df`, `versions`: the cluster as a whole.
 
+use super::osd_tree::crush_weights;
 use super::{Answer, Outcome, View};
-use crate::map::{Osd, Pool};
+use crate::crush::{CrushMap, Step};
+use crate::map::{Osd, PgId, PlacementGroup, Pool};
 use crate::monitor::reports::{PoolFigures, Usage};
 use crate::monitor::{health, pg_state};
+use crate::quantity::format_age;
+use basalt_net::message::monitor::PoolReport;
 use serde_json::{Map as Object, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One pool's figures with copies taken out: what users stored.
 pub(in crate::monitor) struct Stored {
@@ -20,17 +24,63 @@ impl View<'_> {
     pub(in crate::monitor) fn stored(&self, pool: &Pool) -> Stored {
         let figures = self.core.reports.of_pool(self.now.monotonic, pool.id);
         let copies = pg_state::copies_kept(pool);
-        let once = |sum: u64| (sum as f64 / copies).round() as u64;
+        // What OSDs keep from before, or have half of, does not count: where some have whole copies only, they stand for all groups.
+        let whole = self.core.whole_copies(pool);
+        let reported =
+            || whole.iter().filter_map(|(osd, count)| Some((self.core.reports.pool_of(*osd, pool.id)?, *count)));
+        let groups: u64 = reported().map(|(_, count)| count).sum();
+        let once = |of: fn(&PoolReport) -> u64| {
+            let estimate = match groups {
+                0 => of(&figures.sum) as f64 / copies,
+                _ => {
+                    reported().map(|(report, _)| of(report) as f64).sum::<f64>() * f64::from(pool.pg_num)
+                        / groups as f64
+                }
+            };
+            estimate.round() as u64
+        };
         Stored {
-            objects: once(figures.sum.objects),
-            data_bytes: once(figures.sum.data_bytes),
-            omap_bytes: once(figures.sum.omap_bytes),
+            objects: once(|report| report.objects),
+            data_bytes: once(|report| report.data_bytes),
+            omap_bytes: once(|report| report.omap_bytes),
             copies,
             figures,
         }
     }
 
+    /// Objects of a pool that are still to be brought to OSDs that are up.
+    pub(in crate::monitor) fn objects_left(&self, pool: &Pool) -> f64 {
+        let is_filled = |(seed, group): &(u32, &PlacementGroup)| {
+            let belongs = self.core.belonging.of_group(PgId { pool: pool.id, seed: *seed });
+            belongs.iter().all(|id| group.in_sync.contains(id))
+        };
+        let mut unfilled = (0u32..).zip(&pool.pgs).filter(|group| !is_filled(group)).peekable();
+        if unfilled.peek().is_none() {
+            return 0.0;
+        }
+        let objects = self.stored(pool).objects as f64 / f64::from(pool.pg_num.max(1));
+        let views = unfilled.filter_map(|(seed, _)| self.core.pg_view(PgId { pool: pool.id, seed }));
+        views.map(|group| group.objects_left(objects)).sum()
+    }
+
+    fn progress(&self) -> (Value, Value) {
+        let Some(shown) = self.core.progress.shown(self.now.monotonic) else { return (json!({}), Value::Null) };
+        let event = json!({
+            "message": format!("Recovery ({})", format_age(shown.elapsed)),
+            "progress": shown.done,
+            "add_to_ceph_s": true,
+        });
+        let progress = json!({
+            "percent": (shown.done * 1000.0).floor() / 10.0,
+            "objects_left": shown.objects_left.ceil() as u64,
+            "elapsed_s": shown.elapsed.as_secs(),
+            "remaining_s": shown.to_finish.map(|time| time.as_secs_f64().ceil() as u64),
+        });
+        (json!({ "recovery": event }), progress)
+    }
+
     pub(super) fn status(&self) -> Outcome {
+        let (progress_events, progress) = self.progress();
         let fsid = uuid::Uuid::from_bytes(self.map.fsid).to_string();
         let document = json!({
             "fsid": fsid,
@@ -42,7 +92,8 @@ impl View<'_> {
             "monmap": { "epoch": 1, "num_mons": 1 },
             "osdmap": self.osd_summary().document(),
             "pgmap": self.pg_summary().document(),
-            "progress_events": {},
+            "progress_events": progress_events,
+            "progress": progress,
         });
         Answer::shown("", document)
     }
@@ -65,9 +116,11 @@ impl View<'_> {
 
     pub(super) fn df(&self) -> Outcome {
         let usage = self.core.reports.usage();
+        let crush = self.map.crush_map();
         let mut by_class: BTreeMap<&str, Usage> = BTreeMap::new();
         for osd in self.map.osds.iter().filter(|osd| osd.exists) {
-            by_class.entry(osd.class()).or_default().add(self.core.reports.usage_of_osd(osd.id));
+            let class = crush.device_class(osd.id as i32).unwrap_or(osd.class());
+            by_class.entry(class).or_default().add(self.core.reports.usage_of_osd(osd.id));
         }
         let by_class: Object<String, Value> =
             by_class.into_iter().map(|(class, usage)| (class.to_owned(), raw(usage))).collect();
@@ -77,15 +130,15 @@ impl View<'_> {
             stats.insert("hot_total_bytes".into(), json!(usage.hot_total));
             stats.insert("hot_used_bytes".into(), json!(usage.hot_used));
         }
-        let pools: Vec<Value> = self.map.pools.iter().map(|pool| self.df_of_pool(pool)).collect();
+        let pools: Vec<Value> = self.map.pools.iter().map(|pool| self.df_of_pool(pool, &crush)).collect();
         Answer::shown("", json!({ "stats": stats, "stats_by_class": by_class, "pools": pools }))
     }
 
-    fn df_of_pool(&self, pool: &Pool) -> Value {
+    fn df_of_pool(&self, pool: &Pool, crush: &CrushMap) -> Value {
         let stored = self.stored(pool);
         let sum = &stored.figures.sum;
         let used = sum.data_bytes.saturating_add(sum.omap_bytes);
-        let available = self.available_to(pool);
+        let available = self.available_to(pool, crush);
         let used_once = used as f64 / stored.copies;
         let percent_used = if used == 0 { 0.0 } else { used_once / (used_once + available as f64) };
         json!({
@@ -113,9 +166,22 @@ impl View<'_> {
         })
     }
 
-    /// How much more users can store in a pool until its first OSD is full, if data spreads by weight.
-    pub(super) fn available_to(&self, pool: &Pool) -> u64 {
-        let weight = |osd: &Osd| osd.weight * osd.reweight;
+    /// How much more users can store in a pool until its first OSD is full, if data spreads by weight over what
+    /// the pool's rule takes.
+    fn available_to(&self, pool: &Pool, crush: &CrushMap) -> u64 {
+        let weights = crush_weights(crush);
+        let steps = crush.rule(pool.crush_rule).map_or(&[][..], |rule| rule.steps.as_slice());
+        let taken: BTreeSet<i32> = steps
+            .iter()
+            .flat_map(|step| match step {
+                Step::Take(root) => crush.devices_below(*root),
+                _ => BTreeSet::new(),
+            })
+            .collect();
+        let weight = |osd: &Osd| {
+            let share = weights.get(&osd.id).filter(|_| taken.contains(&(osd.id as i32)));
+            share.copied().unwrap_or(0.0) * osd.reweight
+        };
         let placed_on = || self.map.osds.iter().filter(|osd| osd.exists && osd.is_in && weight(osd) > 0.0);
         let total: f64 = placed_on().map(weight).sum();
         let by_osd = placed_on().filter_map(|osd| {

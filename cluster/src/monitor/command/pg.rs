@@ -1,23 +1,43 @@
-//! `pg stat|dump`: the placement groups.
+//! `pg stat|dump|ls`: the placement groups.
 
 use super::osd::stamp;
 use super::{Answer, Outcome, View};
-use crate::monitor::pg_state;
-use crate::monitor::reports::{Rates, Usage};
+use crate::map::PgId;
+use crate::monitor::pg_state::{self, PgState, PgView};
+use crate::monitor::reports::{Rates, RecoveryRates, Usage};
+use crate::pool_settings::Refusal;
 use crate::quantity::{format_bytes, format_count, format_utc};
+use basalt_net::message::monitor::PgSelection;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// All placement groups and what is in them, with copies taken out: what users stored and do.
 pub(super) struct PgSummary {
-    by_state: BTreeMap<&'static str, u64>,
+    by_state: BTreeMap<PgState, u64>,
     pools: usize,
     objects: u64,
     data_bytes: u64,
-    degraded_copies: u64,
-    copies: u64,
+    copies: CopyCounts,
     usage: Usage,
     rates: Rates,
+    recovery: RecoveryRates,
+}
+
+/// Copies of objects, about: OSDs report pools and not groups.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::monitor) struct CopyCounts {
+    /// That there should be.
+    pub total: u64,
+    pub degraded: u64,
+    pub misplaced: u64,
+}
+
+impl CopyCounts {
+    /// `12/90 objects degraded (13.333%)`
+    pub fn line(&self, count: u64, word: &str) -> String {
+        let share = 100.0 * count as f64 / self.total.max(1) as f64;
+        format!("{count}/{} objects {word} ({share:.3}%)", self.total)
+    }
 }
 
 impl PgSummary {
@@ -25,9 +45,18 @@ impl PgSummary {
         self.by_state.values().sum()
     }
 
+    /// By name, the most frequent first.
+    fn states(&self) -> Vec<(String, u64)> {
+        let mut states: Vec<(String, u64)> =
+            self.by_state.iter().map(|(state, count)| (state.to_string(), *count)).collect();
+        states.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        states
+    }
+
     pub fn document(&self) -> Value {
+        let states = self.states().into_iter();
         let by_state: Vec<Value> =
-            self.by_state.iter().map(|(state, count)| json!({ "state_name": state, "count": count })).collect();
+            states.map(|(state, count)| json!({ "state_name": state, "count": count })).collect();
         json!({
             "pgs_by_state": by_state,
             "num_pgs": self.count(),
@@ -39,10 +68,12 @@ impl PgSummary {
             "bytes_total": self.usage.base_total,
             "hot_bytes_used": self.usage.hot_used,
             "hot_bytes_total": self.usage.hot_total,
-            "degraded_objects": self.degraded_copies,
-            "degraded_total": self.copies,
-            "misplaced_objects": 0,
-            "misplaced_total": self.copies,
+            "degraded_objects": self.copies.degraded,
+            "degraded_total": self.copies.total,
+            "misplaced_objects": self.copies.misplaced,
+            "misplaced_total": self.copies.total,
+            "recovering_bytes_per_sec": self.recovery.bytes.round() as u64,
+            "recovering_objects_per_sec": self.recovery.objects.round() as u64,
             "read_bytes_sec": self.rates.read_bytes.round() as u64,
             "write_bytes_sec": self.rates.write_bytes.round() as u64,
             "read_op_per_sec": self.rates.read_operations.round() as u64,
@@ -52,7 +83,7 @@ impl PgSummary {
 
     /// In one line, as `pg stat` prints it.
     fn line(&self) -> String {
-        let states: Vec<String> = self.by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
+        let states: Vec<String> = self.states().into_iter().map(|(state, count)| format!("{count} {state}")).collect();
         let mut parts = vec![format!("{} pgs: {}", self.count(), states.join(", "))];
         parts.push(format!(
             "{} data, {} used, {} / {} avail",
@@ -74,9 +105,17 @@ impl PgSummary {
         if !rates.is_empty() {
             parts.push(rates.join(", "));
         }
-        if self.degraded_copies > 0 {
-            let share = 100.0 * self.degraded_copies as f64 / self.copies.max(1) as f64;
-            parts.push(format!("{}/{} objects degraded ({share:.3}%)", self.degraded_copies, self.copies));
+        for (count, word) in [(self.copies.degraded, "degraded"), (self.copies.misplaced, "misplaced")] {
+            if count > 0 {
+                parts.push(self.copies.line(count, word));
+            }
+        }
+        if self.recovery.bytes.round() > 0.0 {
+            let objects = self.recovery.objects.round() as u64;
+            parts.push(format!(
+                "{}/s, {objects} objects/s recovering",
+                format_bytes(self.recovery.bytes.round() as u64)
+            ));
         }
         parts.join("; ")
     }
@@ -89,32 +128,44 @@ impl PgSummary {
 impl View<'_> {
     pub(super) fn pg_summary(&self) -> PgSummary {
         let mut summary = PgSummary {
-            by_state: pg_state::counts(self.map),
+            by_state: pg_state::counts(self),
             pools: self.map.pools.len(),
             objects: 0,
             data_bytes: 0,
-            degraded_copies: 0,
-            copies: 0,
+            copies: self.copies(),
             usage: self.core.reports.usage(),
             rates: Rates::default(),
+            recovery: self.core.reports.recovery(self.now.monotonic),
         };
         for pool in &self.map.pools {
             let stored = self.stored(pool);
-            let degraded = stored.objects as f64 * pg_state::copies_missing(self.map, pool);
-            let copies = stored.objects.saturating_mul(u64::from(pool.size));
             summary.objects = summary.objects.saturating_add(stored.objects);
             summary.data_bytes = summary.data_bytes.saturating_add(stored.data_bytes);
-            summary.degraded_copies = summary.degraded_copies.saturating_add(degraded.round() as u64);
-            summary.copies = summary.copies.saturating_add(copies);
             summary.rates.add(&stored.figures.rates);
         }
         summary
     }
 
+    pub(in crate::monitor) fn copies(&self) -> CopyCounts {
+        let (mut total, mut degraded, mut misplaced) = (0.0, 0.0, 0.0);
+        for pool in &self.map.pools {
+            let objects = self.stored(pool).objects as f64 / f64::from(pool.pg_num.max(1));
+            total += objects * f64::from(pool.pg_num) * f64::from(pool.size);
+            for seed in 0..pool.pg_num {
+                let Some(group) = self.core.pg_view(PgId { pool: pool.id, seed }) else { continue };
+                let copies = group.copies(objects);
+                degraded += copies.missing * objects;
+                misplaced += copies.misplaced * objects;
+            }
+        }
+        // While anything is amiss, that is not rounded away.
+        CopyCounts { total: total.round() as u64, degraded: degraded.ceil() as u64, misplaced: misplaced.ceil() as u64 }
+    }
+
     pub(super) fn pg_stat(&self) -> Outcome {
         let summary = self.pg_summary();
         let by_state: Vec<Value> =
-            summary.by_state.iter().map(|(state, count)| json!({ "name": state, "num": count })).collect();
+            summary.states().into_iter().map(|(state, count)| json!({ "name": state, "num": count })).collect();
         let document = json!({
             "num_pg_by_state": by_state,
             "num_pgs": summary.count(),
@@ -130,25 +181,7 @@ impl View<'_> {
     }
 
     pub(super) fn pg_dump(&self) -> Outcome {
-        let primary = |acting: &[u32]| acting.first().map_or(-1, |id| i64::from(*id));
-        let groups: Vec<Value> = pg_state::all(self.map)
-            .map(|view| {
-                // An OSD scrubs all of its groups in one pass.
-                let primary_osd = view.acting.first().or(view.in_sync.first());
-                let scrub = primary_osd.map(|osd| self.scrub_of(*osd)).unwrap_or_default();
-                json!({
-                    "pgid": view.id.to_string(),
-                    "state": view.state,
-                    "up": view.acting,
-                    "acting": view.acting,
-                    "up_primary": primary(&view.acting),
-                    "acting_primary": primary(&view.acting),
-                    "in_sync": view.in_sync,
-                    "last_scrub_stamp": stamp(&scrub),
-                    "last_deep_scrub_stamp": stamp(&scrub),
-                })
-            })
-            .collect();
+        let groups: Vec<Value> = self.core.pg_views().map(|group| self.pg_document(&group)).collect();
         let osds: Vec<Value> = self
             .map
             .osds
@@ -180,5 +213,56 @@ impl View<'_> {
             },
         });
         Answer::shown("", document)
+    }
+
+    pub(super) fn pg_ls(&self, which: &PgSelection) -> Outcome {
+        let pool = match &which.pool {
+            None => None,
+            Some(word) => Some(match word.parse().ok().and_then(|id| self.map.pool(id)) {
+                Some(pool) => pool,
+                None => self.pool(word)?,
+            }),
+        };
+        if let Some(osd) = which.osd {
+            self.known_osd(osd)?;
+        }
+        let mut states = Vec::new();
+        for word in which.states.iter().flat_map(|words| words.split('+')) {
+            let state = PgState::by_name(word).ok_or_else(|| {
+                let known: Vec<&str> = PgState::all_names().collect();
+                Refusal::invalid(format!(
+                    "'{}' is not a valid pg state: one of {}",
+                    word.escape_debug(),
+                    known.join("|")
+                ))
+            })?;
+            states.push(state);
+        }
+        let is_chosen = |group: &PgView<'_>| {
+            pool.is_none_or(|pool| pool.id == group.id.pool)
+                && which.osd.is_none_or(|osd| group.acting.contains(&osd))
+                && states.iter().all(|state| group.state.is_said(*state))
+        };
+        let groups: Vec<Value> = self.core.pg_views().filter(is_chosen).map(|group| self.pg_document(&group)).collect();
+        Answer::shown("", json!({ "pg_ready": true, "pg_stats": groups }))
+    }
+
+    pub(super) fn pg_document(&self, group: &PgView<'_>) -> Value {
+        let first = |ids: &[u32]| ids.first().map_or(-1, |id| i64::from(*id));
+        // An OSD scrubs all of its groups in one pass.
+        let primary = group.primary().or(group.group.in_sync.first().copied());
+        let scrub = primary.map(|osd| self.scrub_of(osd)).unwrap_or_default();
+        json!({
+            "pgid": group.id.to_string(),
+            "state": group.state.to_string(),
+            "up": group.up,
+            "acting": group.acting,
+            "up_primary": first(&group.up),
+            "acting_primary": first(&group.acting),
+            "in_sync": group.group.in_sync,
+            "reported_epoch": group.group.changed_epoch.to_string(),
+            "last_scrub_stamp": stamp(&scrub),
+            "last_deep_scrub_stamp": stamp(&scrub),
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! `osd pool create|get|set|rename|rm|set-quota|get-quota|application`.
 
+use super::change::Proposal;
 use super::{Answer, Outcome, View};
 use crate::limits;
 use crate::map::{CacheMode, Map, Pool, PoolFlags, Quota, TierSettings};
@@ -19,12 +20,13 @@ impl View<'_> {
         if self.map.pool_by_name(&name).is_some() {
             return Answer::said(format!("pool '{name}' already exists"));
         }
-        if let Some(rule) = rule.filter(|rule| rule != pool_settings::RULE_NAME) {
-            let known = pool_settings::RULE_NAME;
-            return Err(Refusal::new(libc::ENOENT, format!("specified rule {rule} doesn't exist; {known} does")));
-        }
+        let around = self.surroundings(None);
+        let crush_rule = match rule {
+            Some(rule) => around.rule_id(&rule)?,
+            None => around.rules.first().map_or(0, |(id, _)| *id),
+        };
         let size = i64::from(size.unwrap_or(limits::POOL_SIZE_DEFAULT));
-        let size = pool_settings::check_size(size, &self.surroundings(None))?;
+        let size = pool_settings::check_size(size, &around)?;
         let pg_num = self.check_pg_num(pg_num.unwrap_or(limits::PG_NUM_DEFAULT))?;
         if self.map.pools.len() >= limits::POOL_COUNT_MAX {
             return Err(Refusal::new(libc::ENOSPC, format!("there are {} pools already", limits::POOL_COUNT_MAX)));
@@ -42,7 +44,7 @@ impl View<'_> {
             min_size: Pool::min_size_default(size),
             pg_num,
             pgp_num: pg_num,
-            crush_rule: 0,
+            crush_rule,
             flags: PoolFlags::default(),
             tier: TierSettings { cache_mode, ..TierSettings::default() },
             quota: Quota::default(),
@@ -86,23 +88,24 @@ impl View<'_> {
     pub(super) fn pool_get(&self, name: &str, variable: &str) -> Outcome {
         let pool = self.pool(name)?;
         let variables: Vec<&str> = if variable == "all" { pool_settings::VARIABLES.to_vec() } else { vec![variable] };
+        let around = self.surroundings(None);
         let mut document = Object::new();
         document.insert("pool".into(), json!(pool.name));
         document.insert("pool_id".into(), json!(pool.id));
         let mut lines = Vec::new();
         for variable in variables {
-            let value = pool_settings::get(pool, variable)?;
+            let value = pool_settings::get(pool, &around, variable)?;
             lines.push(format!("{variable}: {}", pool_settings::as_text(&value)));
             document.insert(variable.into(), value);
         }
         Answer::shown(lines.join("\n"), Value::Object(document))
     }
 
-    pub(super) fn pool_set(&self, name: &str, variable: &str, value: &str) -> Outcome {
+    pub(super) fn propose_pool(&self, name: &str, variable: &str, value: &str) -> Result<Proposal, Refusal> {
         let pool = self.pool(name)?;
         let around = self.surroundings(Some(pool.id));
         let map = self.with_pool(pool.id, |changed| pool_settings::set(changed, &around, variable, value))?;
-        Answer::decided(format!("set pool {} {variable} to {value}", pool.id), map)
+        Ok(Proposal::new(format!("set pool {} {variable} to {value}", pool.id), map))
     }
 
     pub(super) fn pool_rename(&self, name: &str, to: String) -> Outcome {

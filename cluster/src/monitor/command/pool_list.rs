@@ -3,7 +3,7 @@
 use super::{Answer, Outcome, View};
 use crate::map::{CacheMode, HitSetType, Pool};
 use crate::monitor::reports::Rates;
-use crate::pool_settings;
+use crate::pool_settings::{self, Surroundings};
 use crate::quantity::format_bytes;
 use serde_json::{Map as Object, Value, json};
 
@@ -19,7 +19,8 @@ impl View<'_> {
     }
 
     pub(super) fn pools_in_detail(&self) -> Vec<Value> {
-        self.map.pools.iter().map(document).collect()
+        let around = self.surroundings(None);
+        self.map.pools.iter().map(|pool| document(pool, &around)).collect()
     }
 
     pub(super) fn pool_stats(&self, name: Option<&str>) -> Outcome {
@@ -140,7 +141,7 @@ fn line(pool: &Pool) -> String {
     line
 }
 
-fn document(pool: &Pool) -> Value {
+fn document(pool: &Pool, around: &Surroundings) -> Value {
     let tier = &pool.tier;
     let micro = |ratio: f64| (ratio * 1e6).round() as u64;
     let flags = flag_names(pool);
@@ -187,7 +188,7 @@ fn document(pool: &Pool) -> Value {
     ];
     if let Some(object) = document.as_object_mut() {
         for variable in tiering {
-            if let Ok(value) = pool_settings::get(pool, variable) {
+            if let Ok(value) = pool_settings::get(pool, around, variable) {
                 object.insert(variable.into(), value);
             }
         }

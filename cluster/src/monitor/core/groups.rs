@@ -49,8 +49,12 @@ impl Belonging {
         &self.by_pool
     }
 
+    /// To be called with a map that nobody decides on: the first one.
+    pub fn learn(&mut self, map: &Map) {
+        self.of(map);
+    }
+
     /// Of the map that was decided last.
-    #[allow(dead_code)]
     pub fn of_group(&self, pg: PgId) -> &[u32] {
         self.by_pool.get(&pg.pool).and_then(|pool| pool.members.get(pg.seed as usize)).map_or(&[], Vec::as_slice)
     }
