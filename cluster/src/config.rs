@@ -31,6 +31,27 @@ pub struct MonitorSection {
     pub listen: SocketAddr,
     /// The folder of the embedded store.
     pub data: PathBuf,
+    pub failure_domain: FailureDomain,
+}
+
+/// What the rule that a new cluster begins with keeps apart; Ceph's `osd_crush_chooseleaf_type`. Once there is a map, its rules are
+/// changed by commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FailureDomain {
+    #[default]
+    Host,
+    /// Copies may be on the same host: all that a cluster of one host can do.
+    Osd,
+}
+
+impl FailureDomain {
+    /// As the CRUSH map's types are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureDomain::Host => "host",
+            FailureDomain::Osd => "osd",
+        }
+    }
 }
 
 /// For `basaltd osd`: one process a host.
@@ -44,6 +65,8 @@ pub struct OsdSection {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// Names the process while it runs.
+    pub pid_file: Option<PathBuf>,
     pub devices: Vec<OsdDevice>,
 }
 

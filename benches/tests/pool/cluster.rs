@@ -38,6 +38,7 @@ impl Cluster {
             listen: loopback(),
             data: folder.path().join("mon"),
             key_file: folder.path().join("key"),
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         let address = monitor.address();

@@ -12,6 +12,7 @@ use super::core::{Action, Event, MonitorCore, Now, RestoreError, SessionId};
 use super::store::{Batch, MonitorStore, StoreError};
 use super::store_embedded::EmbeddedStore;
 use crate::Config;
+use crate::config::FailureDomain;
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::message::monitor::MonitorReply;
@@ -38,6 +39,8 @@ pub struct MonitorConfig {
     /// The folder of the embedded store.
     pub data: PathBuf,
     pub key_file: PathBuf,
+    /// Of a new cluster.
+    pub failure_domain: FailureDomain,
 }
 
 impl MonitorConfig {
@@ -49,6 +52,7 @@ impl MonitorConfig {
             listen: section.listen,
             data: section.data.clone(),
             key_file: config.key_file.clone(),
+            failure_domain: section.failure_domain,
         })
     }
 }
@@ -87,7 +91,8 @@ impl Monitor {
             .map_err(|error| MonitorError::Name { name: config.name.clone(), problem: error.to_string() })?;
         let mut store = EmbeddedStore::open(&config.data)?;
         let clock = Clock::start();
-        let (core, actions) = MonitorCore::restore(config.name, config.fsid, store.load()?, clock.now())?;
+        let (core, actions) =
+            MonitorCore::restore_or_found(config.name, config.fsid, config.failure_domain, store.load()?, clock.now())?;
         for action in actions {
             if let Action::Persist(batch) = action {
                 store.commit(&batch)?;

@@ -157,6 +157,8 @@ impl View<'_> {
             .map(|osd| {
                 let usage = self.core.reports.usage_of_osd(osd.id);
                 let scrub = self.scrub_of(osd.id);
+                let report = self.core.reports.of_osd(osd.id);
+                let recovered = report.map_or((0, 0), |report| (report.recovered_bytes, report.recovered_objects));
                 json!({
                     "osd": osd.id,
                     "kb": usage.base_total / 1024,
@@ -167,6 +169,8 @@ impl View<'_> {
                     "last_deep_scrub_stamp": stamp(&scrub),
                     "scrubbing": scrub.is_running,
                     "scrub_pass_bytes": scrub.pass_bytes,
+                    "recovered_bytes": recovered.0,
+                    "recovered_objects": recovered.1,
                 })
             })
             .collect();
