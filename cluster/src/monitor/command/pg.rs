@@ -159,6 +159,7 @@ impl View<'_> {
                 let scrub = self.scrub_of(osd.id);
                 let report = self.core.reports.of_osd(osd.id);
                 let recovered = report.map_or((0, 0), |report| (report.recovered_bytes, report.recovered_objects));
+                let written = report.map_or(0, |report| report.pools.iter().map(|pool| pool.write_bytes).sum::<u64>());
                 json!({
                     "osd": osd.id,
                     "kb": usage.base_total / 1024,
@@ -169,6 +170,7 @@ impl View<'_> {
                     "last_deep_scrub_stamp": stamp(&scrub),
                     "scrubbing": scrub.is_running,
                     "scrub_pass_bytes": scrub.pass_bytes,
+                    "client_write_bytes": written,
                     "recovered_bytes": recovered.0,
                     "recovered_objects": recovered.1,
                 })
