@@ -29,8 +29,7 @@ pub struct Config {
 pub struct MonitorSection {
     pub name: String,
     pub listen: SocketAddr,
-    /// The folder of the embedded store.
-    pub data: PathBuf,
+    pub store: MonitorStoreSettings,
     pub failure_domain: FailureDomain,
 }
 
@@ -52,6 +51,20 @@ impl FailureDomain {
             FailureDomain::Osd => "osd",
         }
     }
+}
+
+/// Where a monitor keeps what it decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MonitorStoreSettings {
+    /// In a folder of its own: the cluster has this one monitor.
+    Embedded { data: PathBuf },
+    /// In etcd: several monitors share it, and one leads.
+    Etcd {
+        /// At least one, such as `http://192.0.2.1:2379`.
+        endpoints: Vec<String>,
+        /// Where the cluster's keys are, without a slash at the end.
+        prefix: String,
+    },
 }
 
 /// For `basaltd osd`: one process a host.

@@ -11,6 +11,8 @@ pub const OPERATIONS_MAX: usize = 1024;
 pub const RESULT_BYTES_MAX: usize = 4 << 20;
 /// Read data of one reply.
 pub const READ_BYTES_MAX: u64 = basalt_net::limits::PAYLOAD_BYTES_MAX as u64;
+/// How often a read looks again that meets a write, before it locks the object.
+pub const UNLOCKED_READS_MAX: u32 = 3;
 /// Names in one page of a listing.
 pub const LIST_NAMES_MAX: usize = 1024;
 /// Pairs fetched from the store at once while a page of an omap listing fills.
@@ -169,7 +171,8 @@ pub const MONITOR_REQUESTS_MAX: usize = 1024;
 pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
 pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
 pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
-pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Short: once another monitor leads, nothing else stands between a host and its next map.
+pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for requests that are being worked on.
 /// How long it waits for members of groups to confirm what is under way.
 pub const STOP_COMMIT_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -280,6 +280,16 @@ impl Osd {
         })
     }
 
+    /// What a client is told. That this OSD's store is out of service concerns nobody while others have the group: one of them takes over.
+    pub(crate) fn passed_on(&self, pg: PgId, refusal: Refusal) -> Refusal {
+        let is_fenced = refusal.errno == libc::EIO && self.store.fenced().is_some();
+        let has_others = || {
+            let map = self.map.borrow();
+            map.as_ref().and_then(|map| map.pg(pg)).is_some_and(|group| group.in_sync.iter().any(|id| *id != self.id))
+        };
+        if is_fenced && has_others() { Refusal { errno: libc::EAGAIN, ..refusal } } else { refusal }
+    }
+
     /// Whether it is of use to its peers.
     pub(crate) fn is_healthy(&self) -> bool {
         !self.is_stopping() && self.store.fenced().is_none()

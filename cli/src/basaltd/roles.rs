@@ -113,8 +113,8 @@ pub fn monitor_failure(error: MonitorError) -> Failure {
         MonitorError::Key(KeyError::Read { source, .. } | KeyError::Create { source, .. }) => errno::of_io(source),
         MonitorError::Key(KeyError::Malformed { .. }) => libc::EINVAL,
         MonitorError::Listen { source, .. } => errno::of_io(source),
-        MonitorError::Name { .. } | MonitorError::NoSection { .. } => libc::EINVAL,
-        MonitorError::Store(_) | MonitorError::Restore(_) => libc::EIO,
+        MonitorError::Name { .. } | MonitorError::NoSection { .. } | MonitorError::WithoutEtcd => libc::EINVAL,
+        MonitorError::Store(_) | MonitorError::Restore(_) | MonitorError::ElectionEnded => libc::EIO,
     };
     Failure::new(errno, error.to_string())
 }

@@ -24,7 +24,10 @@ struct Monitor {
     #[serde(default = "monitor_name_default")]
     name: String,
     listen: Spanned<String>,
-    data: PathBuf,
+    store: Option<Spanned<String>>,
+    data: Option<PathBuf>,
+    etcd: Option<Spanned<Vec<Spanned<String>>>>,
+    etcd_prefix: Option<Spanned<String>>,
     failure_domain: Option<Spanned<String>>,
 }
 
@@ -98,8 +101,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         None => None,
         Some(section) => Some(MonitorSection {
             listen: reader.address("listen", &section.listen)?,
+            store: reader.monitor_store(&section, &fsid)?,
             name: section.name,
-            data: reader.folder.join(section.data),
             failure_domain: match section.failure_domain.as_ref().map(|domain| (domain, domain.get_ref().as_str())) {
                 None | Some((_, "host")) => FailureDomain::Host,
                 Some((_, "osd")) => FailureDomain::Osd,
@@ -146,6 +149,54 @@ impl Reader<'_> {
                 format_args!("{key}: '{}' is not an address with a port, such as 127.0.0.1:6789", text.get_ref()),
             )
         })
+    }
+
+    fn monitor_store(&self, section: &Monitor, fsid: &Uuid) -> Result<MonitorStoreSettings, ConfigError> {
+        let is_etcd = match section.store.as_ref().map(|store| (store, store.get_ref().as_str())) {
+            None | Some((_, "embedded")) => false,
+            Some((_, "etcd")) => true,
+            Some((at, other)) => {
+                return Err(self.error(at, format_args!("store is '{other}'; it is one of embedded, etcd")));
+            }
+        };
+        if !is_etcd {
+            if let Some(etcd) = &section.etcd {
+                return Err(self.error(etcd, "etcd is given, but the store is embedded; say store = \"etcd\" as well"));
+            }
+            let data = section.data.as_ref().ok_or_else(|| self.error(&section.listen, "[monitor] lacks data"))?;
+            return Ok(MonitorStoreSettings::Embedded { data: self.folder.join(data) });
+        }
+        let example = "etcd = [\"http://127.0.0.1:2379\"]";
+        let Some(etcd) = &section.etcd else {
+            return Err(self.error(&section.listen, format_args!("store is etcd, so name its servers: {example}")));
+        };
+        if etcd.get_ref().is_empty() || etcd.get_ref().len() > limits::ETCD_ENDPOINTS_MAX {
+            let most = limits::ETCD_ENDPOINTS_MAX;
+            return Err(self.error(etcd, format_args!("etcd names 1 to {most} servers, such as {example}")));
+        }
+        let mut endpoints = Vec::new();
+        for endpoint in etcd.get_ref() {
+            let text = endpoint.get_ref();
+            let address = text.strip_prefix("http://").unwrap_or_default();
+            if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+                let problem = format_args!("etcd: '{text}' is not a server's URL, such as http://127.0.0.1:2379");
+                return Err(self.error(endpoint, problem));
+            }
+            endpoints.push(text.clone());
+        }
+        let prefix = match &section.etcd_prefix {
+            None => format!("/basalt/{fsid}"),
+            Some(prefix) => {
+                let text = prefix.get_ref().trim_end_matches('/');
+                if text.is_empty() || text.len() > limits::ETCD_PREFIX_BYTES_MAX {
+                    let most = limits::ETCD_PREFIX_BYTES_MAX;
+                    let problem = format_args!("etcd_prefix must have 1 to {most} bytes besides slashes at its end");
+                    return Err(self.error(prefix, problem));
+                }
+                text.to_owned()
+            }
+        };
+        Ok(MonitorStoreSettings::Etcd { endpoints, prefix })
     }
 
     fn size(&self, key: &str, size: &Spanned<Size>, least: u64) -> Result<u64, ConfigError> {
@@ -281,9 +332,15 @@ pub(super) fn to_toml(config: &Config) -> String {
         let mut monitor = Table::new();
         monitor.insert("name".into(), text(&section.name));
         monitor.insert("listen".into(), text(&section.listen));
-        monitor.insert("data".into(), path(&section.data));
-        if section.failure_domain != FailureDomain::default() {
-            monitor.insert("failure_domain".into(), text(&section.failure_domain.name()));
+        match &section.store {
+            MonitorStoreSettings::Embedded { data } => {
+                monitor.insert("data".into(), path(data));
+            }
+            MonitorStoreSettings::Etcd { endpoints, prefix } => {
+                monitor.insert("store".into(), text(&"etcd"));
+                monitor.insert("etcd".into(), Value::Array(endpoints.iter().map(|endpoint| text(endpoint)).collect()));
+                monitor.insert("etcd_prefix".into(), text(prefix));
+            }
         }
         file.insert("monitor".into(), Value::Table(monitor));
     }

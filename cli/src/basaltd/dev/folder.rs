@@ -18,7 +18,8 @@ use crate::pid_file::PidFile;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
+    BaseModel, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT,
+    OsdDevice, OsdSection,
 };
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
@@ -164,8 +165,12 @@ impl Folder {
         };
         let failure_domain = if layout.hosts > 1 { FailureDomain::Host } else { FailureDomain::Osd };
         let mut cluster = config(self.config_path());
-        cluster.monitor =
-            Some(MonitorSection { name: "a".into(), listen: any_port, data: self.dir.join("mon"), failure_domain });
+        cluster.monitor = Some(MonitorSection {
+            name: "a".into(),
+            listen: any_port,
+            store: MonitorStoreSettings::Embedded { data: self.dir.join("mon") },
+            failure_domain,
+        });
         let mut hosts = Vec::new();
         if layout.hosts > 1 {
             for host in 0..layout.hosts {
