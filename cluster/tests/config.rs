@@ -1,7 +1,9 @@
 //! The configuration file: what is read, and that every mistake is named with its line.
 
 use basalt_cluster::Config;
-use basalt_cluster::config::{BaseModel, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, ScrubSettings};
+use basalt_cluster::config::{
+    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, ScrubSettings,
+};
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
@@ -47,6 +49,7 @@ fn whole() -> Config {
             name: "a".into(),
             listen: "127.0.0.1:6789".parse().unwrap(),
             store: MonitorStoreSettings::Embedded { data: "/etc/basalt/mon".into() },
+            failure_domain: FailureDomain::Host,
         }),
         osd: Some(OsdSection {
             host: "h0".into(),
@@ -55,6 +58,7 @@ fn whole() -> Config {
             memory_target: 4 << 30,
             max_object_size: 128 << 20,
             scrub: ScrubSettings::default(),
+            pid_file: None,
             devices: vec![
                 OsdDevice {
                     id: 0,
@@ -90,6 +94,8 @@ fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
         config.path = folder.join("basalt.toml");
         config.key_file = folder.join("cluster.key");
         config.monitor.as_mut().unwrap().store = MonitorStoreSettings::Embedded { data: folder.join("mon") };
+        config.monitor.as_mut().unwrap().failure_domain = FailureDomain::Osd;
+        config.osd.as_mut().unwrap().pid_file = Some(folder.join("run/osd.pid"));
         config.osd.as_mut().unwrap().devices[1].base = folder.join("osd.1/base");
         config
     };

@@ -36,6 +36,7 @@ impl Running {
             listen: "127.0.0.1:0".parse().unwrap(),
             store: MonitorStoreSettings::Embedded { data: folder.join("mon") },
             key_file,
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).unwrap();
         let address = monitor.address();
@@ -374,6 +375,7 @@ fn a_second_monitor_on_the_same_store_is_refused() {
         listen: "127.0.0.1:0".parse().unwrap(),
         store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
         key_file: folder.path().join("key"),
+        failure_domain: Default::default(),
     };
     let refused = Monitor::bind(config).err().unwrap().to_string();
     assert!(refused.contains("monitor.redb"), "{refused}");

@@ -107,6 +107,8 @@ pub const PAUSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Changed ranges and omap keys that an entry of the log lists.
 pub const LOGGED_RANGES_MAX: usize = 16;
+/// Changed ranges that are remembered of an object that another OSD lacks: every second block of one of 4 MiB.
+pub const MISSING_RANGES_MAX: usize = 512;
 pub const LOGGED_OMAP_KEY_BYTES_MAX: usize = 1024;
 /// Log entries of a placement group that are kept in any case, so that a replica that was away can catch up.
 pub const LOG_ENTRIES_KEPT: usize = 3000;

@@ -39,6 +39,7 @@ impl Cluster {
             listen: loopback(),
             store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
             key_file: folder.path().join("key"),
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         let address = monitor.address();

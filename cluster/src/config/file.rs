@@ -28,6 +28,7 @@ struct Monitor {
     data: Option<PathBuf>,
     etcd: Option<Spanned<Vec<Spanned<String>>>>,
     etcd_prefix: Option<Spanned<String>>,
+    failure_domain: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +43,7 @@ struct Osd {
     max_object_size: Option<Spanned<Size>>,
     osd_scrub_bytes_per_second: Option<Spanned<Size>>,
     osd_deep_scrub_interval: Option<Spanned<String>>,
+    pid_file: Option<PathBuf>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
 }
@@ -101,6 +103,13 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
             listen: reader.address("listen", &section.listen)?,
             store: reader.monitor_store(&section, &fsid)?,
             name: section.name,
+            failure_domain: match section.failure_domain.as_ref().map(|domain| (domain, domain.get_ref().as_str())) {
+                None | Some((_, "host")) => FailureDomain::Host,
+                Some((_, "osd")) => FailureDomain::Osd,
+                Some((at, other)) => {
+                    return Err(reader.error(at, format_args!("failure_domain is '{other}'; it is one of host, osd")));
+                }
+            },
         }),
     };
     let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
@@ -227,6 +236,7 @@ impl Reader<'_> {
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
             memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            pid_file: section.pid_file.map(|path| self.folder.join(path)),
             scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
             devices,
         })
@@ -348,6 +358,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         if section.scrub.interval != defaults.interval {
             let milliseconds = format_args!("{}ms", section.scrub.interval.as_millis()).to_string();
             osd.insert("osd_deep_scrub_interval".into(), text(&milliseconds));
+        }
+        if let Some(pid_file) = &section.pid_file {
+            osd.insert("pid_file".into(), path(pid_file));
         }
         let devices = section.devices.iter().map(|device| {
             let mut entry = Table::new();

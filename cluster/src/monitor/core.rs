@@ -11,6 +11,8 @@ use super::command;
 use super::progress::Progress;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
+use crate::config::FailureDomain;
+use crate::crush::CrushMap;
 use crate::limits;
 use crate::map::{Incremental, Map, MapError};
 use crate::pool_settings::Refusal;
@@ -99,15 +101,30 @@ pub struct MonitorCore {
 }
 
 impl MonitorCore {
-    /// Goes on from what a store holds, or starts a new cluster. The actions come before all others.
+    /// Goes on from what a store holds, or starts a new cluster whose copies are kept apart by host. The actions come before all others.
     pub fn restore(
         name: String,
         fsid: [u8; 16],
         stored: Stored,
         now: Now,
     ) -> Result<(MonitorCore, Vec<Action>), RestoreError> {
+        MonitorCore::restore_or_found(name, fsid, FailureDomain::default(), stored, now)
+    }
+
+    /// As [`MonitorCore::restore`], with what a new cluster keeps apart.
+    pub fn restore_or_found(
+        name: String,
+        fsid: [u8; 16],
+        failure_domain: FailureDomain,
+        stored: Stored,
+        now: Now,
+    ) -> Result<(MonitorCore, Vec<Action>), RestoreError> {
         let (map, is_new) = match stored.newest_map {
-            None => (Map::new(fsid, now.unix.as_secs()), true),
+            None => {
+                let mut map = Map::new(fsid, now.unix.as_secs());
+                map.set_crush_map(&CrushMap::new_with_rule_over(failure_domain.name()));
+                (map, true)
+            }
             Some((epoch, bytes)) => (Map::decode(&bytes).map_err(|source| RestoreError::Map { epoch, source })?, false),
         };
         if map.fsid != fsid {

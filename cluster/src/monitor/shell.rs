@@ -18,7 +18,7 @@ use super::election_etcd::Candidate;
 use super::store::{Batch, MonitorStore, StoreError};
 use super::store_embedded::EmbeddedStore;
 use crate::Config;
-use crate::config::MonitorStoreSettings;
+use crate::config::{FailureDomain, MonitorStoreSettings};
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::waiting_room::WaitingRoom;
@@ -44,6 +44,8 @@ pub struct MonitorConfig {
     pub listen: SocketAddr,
     pub store: MonitorStoreSettings,
     pub key_file: PathBuf,
+    /// Of a new cluster.
+    pub failure_domain: FailureDomain,
 }
 
 impl MonitorConfig {
@@ -55,6 +57,7 @@ impl MonitorConfig {
             listen: section.listen,
             store: section.store.clone(),
             key_file: config.key_file.clone(),
+            failure_domain: section.failure_domain,
         })
     }
 }
@@ -95,7 +98,7 @@ enum Seat {
     /// It is the only one.
     Alone { core: Box<MonitorCore>, store: EmbeddedStore },
     #[cfg(feature = "etcd")]
-    Elected { candidate: Candidate, name: String, fsid: [u8; 16] },
+    Elected { candidate: Candidate, cluster: Cluster },
 }
 
 impl Monitor {
@@ -106,10 +109,11 @@ impl Monitor {
         let name = EntityName::new(format!("mon.{}", config.name))
             .map_err(|error| MonitorError::Name { name: config.name.clone(), problem: error.to_string() })?;
         let clock = Clock::start();
+        let cluster = Cluster { name: config.name.clone(), fsid: config.fsid, failure_domain: config.failure_domain };
         let alone = match &config.store {
             MonitorStoreSettings::Embedded { data } => {
                 let mut store = EmbeddedStore::open(data)?;
-                let core = restore(&config.name, config.fsid, &mut store, &clock)?;
+                let core = restore(&cluster, &mut store, &clock)?;
                 Some(Seat::Alone { core: Box::new(core), store })
             }
             MonitorStoreSettings::Etcd { .. } if cfg!(feature = "etcd") => None,
@@ -125,7 +129,7 @@ impl Monitor {
                 // Peers can't connect to "any address"; they try all they know of instead.
                 let told = if address.ip().is_unspecified() { String::new() } else { address.to_string() };
                 let candidate = Candidate::start(endpoints, prefix, told)?;
-                Seat::Elected { candidate, name: config.name, fsid: config.fsid }
+                Seat::Elected { candidate, cluster }
             }
             (None, _) => return Err(MonitorError::WithoutEtcd),
         };
@@ -161,8 +165,8 @@ impl Monitor {
                 led.map(drop)
             }
             #[cfg(feature = "etcd")]
-            Seat::Elected { candidate, name, fsid } => {
-                elected::run(candidate, &name, fsid, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
+            Seat::Elected { candidate, cluster } => {
+                elected::run(candidate, &cluster, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
             }
         };
         hub.is_stopping.set(true);
@@ -184,14 +188,19 @@ pub async fn run(config: MonitorConfig, shutdown: impl Future<Output = ()>) -> R
     Monitor::bind(config)?.run(shutdown).await
 }
 
-/// Goes on from what the store holds. What the core wants persisted first, is.
-fn restore<S: MonitorStore>(
-    name: &str,
+/// What a core needs besides its store.
+#[derive(Clone)]
+struct Cluster {
+    /// The monitor's.
+    name: String,
     fsid: [u8; 16],
-    store: &mut S,
-    clock: &Clock,
-) -> Result<MonitorCore, MonitorError> {
-    let (core, actions) = MonitorCore::restore(name.to_owned(), fsid, store.load()?, clock.now())?;
+    failure_domain: FailureDomain,
+}
+
+/// Goes on from what the store holds. What the core wants persisted first, is.
+fn restore<S: MonitorStore>(cluster: &Cluster, store: &mut S, clock: &Clock) -> Result<MonitorCore, MonitorError> {
+    let Cluster { name, fsid, failure_domain } = cluster.clone();
+    let (core, actions) = MonitorCore::restore_or_found(name, fsid, failure_domain, store.load()?, clock.now())?;
     for action in actions {
         if let Action::Persist(batch) = action {
             store.commit(&batch)?;

@@ -63,6 +63,7 @@ impl LocalCluster {
             listen: self.monitor,
             store: MonitorStoreSettings::Embedded { data: self.folder.path().join("mon") },
             key_file: self.folder.path().join("key"),
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         self.monitor = monitor.address();

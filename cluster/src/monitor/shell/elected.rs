@@ -1,6 +1,6 @@
 //! A monitor that is one of several: it follows until it is elected, leads for a term, and follows again.
 
-use super::{Clock, Ended, Hub, MonitorError, Term, lead, restore};
+use super::{Clock, Cluster, Ended, Hub, MonitorError, Term, lead, restore};
 use crate::monitor::core::Event;
 use crate::monitor::election::{Candidacy, Standing};
 use crate::monitor::election_etcd::Candidate;
@@ -10,8 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 pub(super) async fn run(
     candidate: Candidate,
-    name: &str,
-    fsid: [u8; 16],
+    cluster: &Cluster,
     clock: &Clock,
     inbox: &mut mpsc::Receiver<Event>,
     hub: &Hub,
@@ -30,10 +29,10 @@ pub(super) async fn run(
         last_term = Some(candidacy);
         let term = Term::Elected { standing: standing.clone(), candidacy, start: candidate.started() };
         let store = candidate.store(candidacy);
-        let (name, clock) = (name.to_owned(), *clock);
+        let (cluster, clock) = (cluster.clone(), *clock);
         let restored = tokio::task::spawn_blocking(move || {
             let mut store = store;
-            restore(&name, fsid, &mut store, &clock).map(|core| (core, store))
+            restore(&cluster, &mut store, &clock).map(|core| (core, store))
         });
         let led = match restored.await {
             Ok(Ok((core, store))) => {
