@@ -2,6 +2,7 @@
 
 pub mod monitor;
 pub mod nemesis;
+pub mod scenario;
 pub mod seed;
 pub mod verdict;
 pub mod workload;

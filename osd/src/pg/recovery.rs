@@ -106,7 +106,7 @@ impl Sync {
             if self.is_over() || self.member.state.get() == State::Away {
                 return Ok(());
             }
-            if self.member.lacking() > 0 {
+            if self.member.lacking() > 0 && !sabotaged(Sabotage::JoinTooEarly) {
                 self.push_all().await?;
                 continue;
             }
@@ -126,7 +126,7 @@ impl Sync {
             return;
         }
         self.member.require(self.leadership.newest());
-        if !self.member.has_all_from_before() {
+        if !self.member.has_all_from_before() && !sabotaged(Sabotage::JoinTooEarly) {
             // What others have confirmed alone, it confirms first.
             return;
         }
