@@ -1,8 +1,8 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale write-amplification crush-speed crash-enumeration lost-writes bit-flips fuzz \
-	fuzz-corpus clean-data
+.PHONY: help quickstart test bench yardstick scale map-scale write-amplification crush-speed crash-enumeration \
+	lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
+	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
@@ -40,6 +41,10 @@ yardstick:
 scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_scale
 	@target/release/store_scale --dir data/scale --max $(SCALE_MAX) $(SCALE)
+
+map-scale:
+	$(CARGO) build --release --quiet -p basalt-benches --bin map_scale
+	@target/release/map_scale $(MAP_SCALE)
 
 write-amplification:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_write_amplification

@@ -5,6 +5,6 @@ set -eu
 . scripts/dev_cluster.sh
 
 "${CARGO:-cargo}" build --release --quiet -p basalt-cli
-start_cluster data/bench --base 8G --hot 0
+start_cluster data/bench --osds 1 --base 8G --hot 0
 target/release/basalt bench --pool=data "$@"
 target/release/basalt status

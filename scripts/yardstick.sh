@@ -6,7 +6,7 @@ set -eu
 . scripts/dev_cluster.sh
 
 "${CARGO:-cargo}" build --release --quiet -p basalt-cli
-start_cluster data/yardstick --base 8G --hot 0
+start_cluster data/yardstick --osds 1 --base 8G --hot 0
 raw=data/yardstick.raw
 rm -f "$raw"
 truncate -s 256M "$raw"

@@ -353,7 +353,7 @@ impl Inner {
         let (record, data, [base_bytes, hot_bytes]) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
         let length = end_in(&record).saturating_sub(offset) as usize;
         let start = if length == 0 { 0 } else { (offset % BLOCK_BYTES) as usize };
-        Ok(ReadData { data: data.slice(start..start + length), base_bytes, hot_bytes })
+        Ok(ReadData { data: data.slice(start..start + length), info: record.info(), base_bytes, hot_bytes })
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Usage {
 #[derive(Clone)]
 pub struct ReadData {
     pub data: Slice,
+    /// The object as it was read.
+    pub info: ObjectInfo,
     /// Bytes that came from base although the store has a hot device: a miss.
     pub base_bytes: u64,
     pub hot_bytes: u64,

@@ -1,8 +1,8 @@
 //! A client of one cluster: its map, its sessions, its requests.
 
 use crate::cluster_view::{ClusterView, Target};
-use crate::error::{EINVAL, ENOENT, ENOTCONN, ETIMEDOUT, Error, Result};
-use crate::monitor_link::{Broken, MonitorLink, only_looks};
+use crate::error::{EINVAL, ENOENT, ETIMEDOUT, Error, Result};
+use crate::monitor_link::{Broken, MonitorLink};
 use crate::osd_link::OsdLink;
 use crate::request::{Answer, Request};
 use crate::request_ids::RequestIds;
@@ -155,33 +155,25 @@ impl Client {
 
     /// Waits for the monitor's newest map.
     pub async fn refresh(&self) -> Result<()> {
-        let limit = self.inner.config.operation_timeout;
-        let refreshed = self.inner.ring.timeout(limit, self.inner.monitor.refresh()).await;
-        refreshed.map_err(|_| self.no_monitor(limit, "for its newest map"))?
+        // Whoever is answered has been sent the map that the answer speaks of, and small answers are made of no map.
+        self.command(AdminCommand::OsdStat).await.map(drop)
     }
 
-    /// Runs a command on the monitor. A reply with an errno is `Ok`: look at it. A command that changes something is sent once: a session that
-    /// breaks before the reply is ENOTCONN, and the command may have been carried out.
+    /// Runs a command on the monitor. A reply with an errno is `Ok`: look at it. Resent like any request, under one id: a command that
+    /// changes something is carried out once.
     pub async fn command(&self, command: AdminCommand) -> Result<CommandReply> {
         let limit = self.inner.config.operation_timeout;
+        let random = || u128::from(self.inner.ring.random_u64());
+        let id = random() << 64 | random();
         let replied = async {
             loop {
-                match self.inner.monitor.command(&command).await {
-                    Ok(reply) => return Ok(reply),
-                    Err(Broken::Unanswered) if !only_looks(&command) => {
-                        let obstacle = self.inner.monitor.obstacle();
-                        return Err(Error::new(
-                            ENOTCONN,
-                            format!(
-                                "the command was sent, but no reply came, so look whether it was carried out: {obstacle}"
-                            ),
-                        ));
-                    }
-                    Err(_) => self.inner.ring.sleep(limits::RETRY_DELAY_MIN).await,
+                match self.inner.monitor.command(id, &command).await {
+                    Ok(reply) => return reply,
+                    Err(Broken) => self.inner.ring.sleep(limits::RETRY_DELAY_MIN).await,
                 }
             }
         };
-        self.inner.ring.timeout(limit, replied).await.map_err(|_| self.no_monitor(limit, "for its reply"))?
+        self.inner.ring.timeout(limit, replied).await.map_err(|_| self.no_monitor(limit, "for its reply"))
     }
 
     /// Runs a command on one OSD. A reply with an errno is `Ok`: look at it. Resent like any request, under one id.

@@ -1,9 +1,11 @@
 //! The newest map that a client knows.
 
+use basalt_cluster::map::follower::{Followed, MapFollower};
 use basalt_cluster::{Map, PgId};
 use basalt_net::Fsid;
+use basalt_net::message::monitor::MapNews;
 use basalt_ring::local::Event;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 #[derive(Clone)]
@@ -14,8 +16,6 @@ pub(crate) struct ClusterView {
 struct Shared {
     fsid: Fsid,
     map: RefCell<Option<Rc<Map>>>,
-    /// Maps that came in, newer or not.
-    received: Cell<u64>,
     changed: Event,
 }
 
@@ -28,23 +28,25 @@ pub(crate) struct Target {
 
 impl ClusterView {
     pub fn new(fsid: Fsid) -> ClusterView {
-        ClusterView {
-            shared: Rc::new(Shared { fsid, map: RefCell::default(), received: Cell::default(), changed: Event::new() }),
-        }
+        ClusterView { shared: Rc::new(Shared { fsid, map: RefCell::default(), changed: Event::new() }) }
     }
 
-    /// Takes a map from a monitor, unless it is older than what is known.
-    pub fn update(&self, bytes: &[u8]) -> Result<(), String> {
-        let map = Map::decode(bytes).map_err(|error| error.to_string())?;
+    /// Takes what a monitor sends, unless it is older than what is known. `false`: the whole map is to be asked for.
+    pub fn follow(&self, follower: &mut MapFollower, news: MapNews) -> Result<bool, String> {
+        let known = self.map();
+        let map = match follower.receive(known.as_deref(), news).map_err(|error| error.to_string())? {
+            Followed::Whole(map) | Followed::Newer(map) => map,
+            Followed::Nothing => return Ok(true),
+            Followed::AskForWhole => return Ok(false),
+        };
         if map.fsid != self.shared.fsid.0 {
             return Err(format!("a map of cluster {}, not {}", Fsid(map.fsid), self.shared.fsid));
         }
-        self.shared.received.set(self.shared.received.get() + 1);
         if map.epoch() > self.epoch() {
             *self.shared.map.borrow_mut() = Some(Rc::new(map));
         }
         self.shared.changed.notify_all();
-        Ok(())
+        Ok(true)
     }
 
     /// 0 as long as there is no map.
@@ -54,10 +56,6 @@ impl ClusterView {
 
     pub fn map(&self) -> Option<Rc<Map>> {
         self.shared.map.borrow().clone()
-    }
-
-    pub fn received(&self) -> u64 {
-        self.shared.received.get()
     }
 
     /// Ends with the next map that comes in after this call.

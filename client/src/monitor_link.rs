@@ -1,9 +1,11 @@
-//! The session with a monitor: maps come in, commands go out. One monitor after the other is tried, for ever.
+//! The session with a monitor: maps come in, commands go out. One monitor after the other is tried, for ever; see
+//! [`Rotation`].
 
 use crate::cluster_view::ClusterView;
-use crate::error::{EACCES, EINVAL, ENOTCONN, EPROTO, Error, Result};
-use crate::limits::{DEAD_AFTER, PING_AFTER, WATCH_INTERVAL};
-use crate::retry::Backoff;
+use crate::error::{EACCES, EINVAL, EPROTO, Error};
+use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
+use basalt_cluster::map::follower::MapFollower;
+use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
 use basalt_ring::local::{Event, OnceSender, once};
@@ -36,13 +38,8 @@ struct Shared {
     refusal: RefCell<Option<Error>>,
 }
 
-/// Where a command stands when its session broke.
-pub(crate) enum Broken {
-    /// The monitor never heard of it.
-    Unsent,
-    /// It may have been carried out.
-    Unanswered,
-}
+/// The session broke before a command was answered; it may have been carried out.
+pub(crate) struct Broken;
 
 impl MonitorLink {
     pub fn open(
@@ -85,33 +82,21 @@ impl MonitorLink {
         }
     }
 
-    /// Waits for a session, then sends the command and waits for its reply.
-    pub async fn command(&self, command: &AdminCommand) -> std::result::Result<CommandReply, Broken> {
+    /// Waits for a session, then sends the command and waits for its reply. Under one id it is carried out once, however often it is sent.
+    pub async fn command(&self, id: u128, command: &AdminCommand) -> std::result::Result<CommandReply, Broken> {
         let sender = self.shared.connected().await;
         let tag = self.shared.last_tag.get() + 1;
         self.shared.last_tag.set(tag);
         let (reply, replied) = once();
         self.shared.waiting.borrow_mut().insert(tag, reply);
         let _waiting = Waiting { shared: &self.shared, tag };
-        let request = MonitorRequest::Command { tag, command: command.clone() };
-        sender.send(&request, Vec::new()).await.map_err(|_| Broken::Unsent)?;
-        replied.await.ok_or(Broken::Unanswered)
-    }
-
-    /// Waits for the monitor's newest map, whether newer or not.
-    pub async fn refresh(&self) -> Result<()> {
-        let before = self.shared.view.received();
-        let sender = self.shared.connected().await;
-        // Epochs begin with 1, so every map is newer than this one.
-        let sent = sender.send(&MonitorRequest::Subscribe { have_epoch: 0 }, Vec::new()).await;
-        sent.map_err(|error| Error::new(ENOTCONN, error.to_string()))?;
-        loop {
-            let changed = self.shared.view.changed();
-            if self.shared.view.received() > before {
-                return Ok(());
-            }
-            changed.await;
-        }
+        let command = command.clone();
+        let request = match only_looks(&command) {
+            true => MonitorRequest::Command { tag, command },
+            false => MonitorRequest::Change { tag, id, command },
+        };
+        sender.send(&request, Vec::new()).await.map_err(|_| Broken)?;
+        replied.await.ok_or(Broken)
     }
 }
 
@@ -151,18 +136,30 @@ impl Shared {
 }
 
 async fn keep_connected(shared: Rc<Shared>) {
-    let mut backoff = Backoff::default();
+    let mut rotation = Rotation::new(shared.monitors.clone(), RETRY_DELAY_MIN, RETRY_DELAY_MAX);
     let mut refused_in_a_row = 0;
-    for monitor in shared.monitors.iter().cycle() {
-        let connecting = session::connect(&shared.ring, *monitor, &shared.credentials, Service::Monitor);
-        match shared.ring.timeout(shared.connect_timeout, connecting).await {
+    loop {
+        let monitor = rotation.current();
+        let connecting = session::connect(&shared.ring, monitor, &shared.credentials, Service::Monitor);
+        let attempt = match shared.ring.timeout(shared.connect_timeout, connecting).await {
             Ok(Ok(mut session)) => {
                 refused_in_a_row = 0;
-                backoff = Backoff::default();
-                let obstacle = serve(&shared, &mut session).await;
+                let end = serve(&shared, &mut session).await;
                 *shared.sender.borrow_mut() = None;
                 shared.waiting.borrow_mut().clear();
-                shared.set_obstacle(obstacle);
+                match end {
+                    End::Broken(obstacle) => {
+                        shared.set_obstacle(obstacle);
+                        Attempt::Served
+                    }
+                    End::NotLeading { leader } => {
+                        shared.set_obstacle(match leader.as_str() {
+                            "" => format!("the monitor at {monitor} does not lead, and knows nobody who does"),
+                            leader => format!("the monitor at {monitor} does not lead: the one at {leader} does"),
+                        });
+                        Attempt::SentOn { leader: leader.parse().ok() }
+                    }
+                }
             }
             Ok(Err(error)) => {
                 match refusal(&error) {
@@ -176,10 +173,29 @@ async fn keep_connected(shared: Rc<Shared>) {
                     None => refused_in_a_row = 0,
                 }
                 shared.set_obstacle(error.to_string());
+                Attempt::Failed
             }
-            Err(_) => shared.set_obstacle(format!("no session with {monitor} within {:?}", shared.connect_timeout)),
+            Err(_) => {
+                shared.set_obstacle(format!("no session with {monitor} within {:?}", shared.connect_timeout));
+                Attempt::Failed
+            }
+        };
+        let pause = rotation.moved_on(attempt, shared.ring.random_u64());
+        if !pause.is_zero() {
+            shared.ring.sleep(pause).await;
         }
-        shared.ring.sleep(backoff.next(&shared.ring)).await;
+    }
+}
+
+/// Why a session ended.
+enum End {
+    Broken(String),
+    NotLeading { leader: String },
+}
+
+impl From<String> for End {
+    fn from(obstacle: String) -> End {
+        End::Broken(obstacle)
     }
 }
 
@@ -196,53 +212,62 @@ fn refusal(error: &SessionError) -> Option<Error> {
 }
 
 /// Until the session ends; returns why.
-async fn serve(shared: &Shared, session: &mut Session) -> String {
+async fn serve(shared: &Shared, session: &mut Session) -> End {
     let sender = session.sender();
     let subscribe = MonitorRequest::Subscribe { have_epoch: shared.view.epoch() };
     if let Err(error) = sender.send(&subscribe, Vec::new()).await {
-        return error.to_string();
+        return error.to_string().into();
     }
     *shared.sender.borrow_mut() = Some(sender.clone());
     shared.changed.notify_all();
+    let mut follower = MapFollower::default();
     loop {
         // A monitor may have nothing to say for hours; whether it lives is asked.
         let frame = match shared.ring.timeout(WATCH_INTERVAL, session.receive()).await {
             Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => return error.to_string(),
-            Ok(None) => return format!("the monitor at {} closed the session", session.peer_address()),
+            Ok(Some(Err(error))) => return error.to_string().into(),
+            Ok(None) => return format!("the monitor at {} closed the session", session.peer_address()).into(),
             Err(_) => {
                 let silence = shared.ring.now().since(sender.last_received());
                 if silence >= DEAD_AFTER {
-                    return format!("the monitor at {} is silent", session.peer_address());
+                    return format!("the monitor at {} is silent", session.peer_address()).into();
                 }
                 if silence >= PING_AFTER
                     && let Err(error) = sender.ping()
                 {
-                    return error.to_string();
+                    return error.to_string().into();
                 }
                 continue;
             }
         };
         if frame.kind() != FrameKind::MONITOR_REPLY {
-            return format!("the monitor sent a frame of kind {:?}", frame.kind());
+            return format!("the monitor sent a frame of kind {:?}", frame.kind()).into();
         }
         match frame.message::<MonitorReply>() {
-            Ok(MonitorReply::Map { map, .. }) => {
-                if let Err(error) = shared.view.update(&map) {
-                    return format!("the monitor at {} sent no map: {error}", session.peer_address());
+            Ok(MonitorReply::Map(news)) => match shared.view.follow(&mut follower, news) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let whole = MonitorRequest::Subscribe { have_epoch: 0 };
+                    if let Err(error) = sender.send(&whole, Vec::new()).await {
+                        return error.to_string().into();
+                    }
                 }
-            }
+                Err(error) => {
+                    return format!("the monitor at {} sent no map: {error}", session.peer_address()).into();
+                }
+            },
             Ok(MonitorReply::Command { tag, reply }) => {
                 if let Some(waiting) = shared.waiting.borrow_mut().remove(&tag) {
                     waiting.send(reply);
                 }
             }
-            Err(error) => return error.to_string(),
+            Ok(MonitorReply::NotLeading { leader }) => return End::NotLeading { leader },
+            Err(error) => return error.to_string().into(),
         }
     }
 }
 
-/// Whether a command may be sent twice.
+/// Whether a command changes nothing, and so may be carried out twice.
 pub(crate) fn only_looks(command: &AdminCommand) -> bool {
     match command {
         AdminCommand::Status

@@ -29,8 +29,42 @@ pub struct Config {
 pub struct MonitorSection {
     pub name: String,
     pub listen: SocketAddr,
-    /// The folder of the embedded store.
-    pub data: PathBuf,
+    pub store: MonitorStoreSettings,
+    pub failure_domain: FailureDomain,
+}
+
+/// What the rule that a new cluster begins with keeps apart; Ceph's `osd_crush_chooseleaf_type`. Once there is a map, its rules are
+/// changed by commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FailureDomain {
+    #[default]
+    Host,
+    /// Copies may be on the same host: all that a cluster of one host can do.
+    Osd,
+}
+
+impl FailureDomain {
+    /// As the CRUSH map's types are called.
+    pub fn name(self) -> &'static str {
+        match self {
+            FailureDomain::Host => "host",
+            FailureDomain::Osd => "osd",
+        }
+    }
+}
+
+/// Where a monitor keeps what it decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MonitorStoreSettings {
+    /// In a folder of its own: the cluster has this one monitor.
+    Embedded { data: PathBuf },
+    /// In etcd: several monitors share it, and one leads.
+    Etcd {
+        /// At least one, such as `http://192.0.2.1:2379`.
+        endpoints: Vec<String>,
+        /// Where the cluster's keys are, without a slash at the end.
+        prefix: String,
+    },
 }
 
 /// For `basaltd osd`: one process a host.
@@ -44,6 +78,8 @@ pub struct OsdSection {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// Names the process while it runs.
+    pub pid_file: Option<PathBuf>,
     pub devices: Vec<OsdDevice>,
 }
 

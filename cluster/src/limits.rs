@@ -5,7 +5,7 @@ use rkyv::Archived;
 use std::time::Duration;
 
 /// OSD ids are `0..OSD_COUNT_MAX`.
-pub const OSD_COUNT_MAX: u32 = 4_096;
+pub const OSD_COUNT_MAX: u32 = 16_384;
 pub const POOL_COUNT_MAX: usize = 1_024;
 pub const POOL_NAME_BYTES_MAX: usize = 256;
 /// Copies of an object; Ceph's bounds too.
@@ -15,15 +15,17 @@ pub const POOL_SIZE_DEFAULT: u32 = 1;
 /// Of one pool.
 pub const PG_NUM_MAX: u32 = 65_536;
 pub const PG_NUM_DEFAULT: u32 = 32;
-/// Of all pools together, so that a whole map stays small enough to send.
-pub const PG_COUNT_MAX: u64 = 1 << 16;
+/// Of all pools together.
+pub const PG_COUNT_MAX: u64 = 1 << 20;
 pub const APPLICATIONS_PER_POOL_MAX: usize = 4;
 pub const APPLICATION_NAME_BYTES_MAX: usize = 128;
 /// Host names and addresses that an OSD boots with.
 pub const HOST_NAME_BYTES_MAX: usize = 64;
 pub const ADDRESS_BYTES_MAX: usize = 64;
-/// Of a map as bytes, on the wire and in the store: it travels in one message, with a little around it.
-pub const MAP_BYTES_MAX: usize = basalt_net::limits::MESSAGE_BYTES_MAX as usize - 4096;
+/// Of a map as bytes, on the wire and in the store. Whole, it travels in parts; from one epoch to the next only what changed does.
+pub const MAP_BYTES_MAX: usize = 96 << 20;
+/// Of a CRUSH map as bytes, within it.
+pub const CRUSH_BYTES_MAX: usize = 8 << 20;
 
 pub use basalt_tier::limits::HIT_SET_COUNT_MAX;
 /// The longest time that a variable can be set to.
@@ -54,6 +56,38 @@ pub const TICK_LATE_MAX: Duration = Duration::from_secs(5);
 /// Maps of older epochs that the store keeps.
 pub const MAPS_KEPT: u32 = 500;
 
+/// A monitor that was killed is replaced after this at the latest, and some time to notice. etcd grants no lease under two seconds.
+pub const LEASE_TTL: Duration = Duration::from_secs(5);
+pub const LEASE_RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// A leader stops this long before its lease can have ended, so that clocks may run at slightly different speeds.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(1);
+/// How often a monitor asks who leads.
+pub const LEADER_LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// A monitor that could not lead, or could not become a candidate, leaves it to the others for so long.
+pub const CANDIDACY_PAUSE: Duration = Duration::from_secs(1);
+pub const ELECTION_TICK: Duration = Duration::from_millis(100);
+/// One request to one etcd server; then the next server is asked.
+pub const ETCD_ATTEMPT_MAX: Duration = Duration::from_millis(1200);
+/// One request with all its attempts. A leader elected among the etcd servers takes them a second or two.
+pub const ETCD_REQUEST_MAX: Duration = Duration::from_secs(4);
+/// Before all servers are asked once more.
+pub const ETCD_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// etcd takes requests of 1.5 MiB unless told otherwise. A larger map is stored in parts of this size.
+pub const ETCD_PART_BYTES: usize = 1 << 20;
+/// Maps that etcd keeps take about so many bytes at most, but for the newest two: its whole space is 2 GiB by default.
+pub const ETCD_MAPS_BYTES_MAX: usize = 256 << 20;
+pub const ETCD_ENDPOINTS_MAX: usize = 16;
+pub const ETCD_PREFIX_BYTES_MAX: usize = 256;
+/// How long a peer that came to a monitor that does not lead may take to read that.
+pub const REDIRECT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Increments that a monitor keeps for peers that come back, unless they take more than half of what the whole map does.
+pub const INCREMENTS_KEPT: usize = 64;
+/// Increments that wait to be sent on one session; beyond it the whole map is, which says the same.
+pub const INCREMENTS_QUEUED_MAX: usize = 64;
+/// A larger map travels in parts of this size.
+pub const MAP_PART_BYTES: usize = 4 << 20;
+
 /// Sessions of authenticated peers at a monitor.
 pub const SESSIONS_MAX: usize = 1_024;
 /// Peers that have connected and not yet authenticated.
@@ -73,6 +107,10 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(10);
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long the sessions may take to end when the monitor stops.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(2);
+/// Commands that changed something, and may be sent again by a client that did not hear of it: remembered for so many others.
+pub const CHANGES_KEPT: usize = 128;
+/// Of what was answered to one, each of its words and its document.
+pub const CHANGE_REPLY_BYTES_MAX: usize = 1024;
 /// Lines of detail of one health check, as in Ceph.
 pub const HEALTH_DETAIL_MAX: usize = 50;
 /// Of what an OSD says in words: a fault, or a line of what its scrub found.
@@ -91,14 +129,21 @@ const _: () = assert!(PROGRESS_SPAN_MIN.as_millis() * 2 <= PROGRESS_WINDOW.as_mi
 const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());
 const _: () = assert!(TICK_LATE_MAX.as_millis() < OSD_REPORT_GRACE.as_millis());
 const _: () = assert!(TICK_INTERVAL.as_millis() * 4 <= OSD_REPORT_GRACE.as_millis());
+const _: () = assert!(LEASE_MARGIN.as_millis() + 2 * LEASE_RENEW_INTERVAL.as_millis() < LEASE_TTL.as_millis());
+const _: () = assert!(CHANGES_KEPT * (2 * CHANGE_REPLY_BYTES_MAX + 64) + ETCD_PART_BYTES + 4096 < 3 << 19);
+const _: () = assert!(MAP_PART_BYTES + 4096 <= basalt_net::limits::MESSAGE_BYTES_MAX as usize);
+const _: () = assert!(ETCD_ATTEMPT_MAX.as_millis() * 3 <= ETCD_REQUEST_MAX.as_millis());
 const _: () = assert!(RATE_STALE_AFTER.as_millis() > 2 * REPORT_INTERVAL.as_millis());
-// The largest map that can be decided can also be sent.
+// The largest map that can be decided can also be sent and stored.
 const _: () = {
     let groups = PG_COUNT_MAX as usize * (size_of::<Archived<PlacementGroup>>() + 4 * POOL_SIZE_MAX as usize);
     let osd = size_of::<Archived<Osd>>() + HOST_NAME_BYTES_MAX + 2 * ADDRESS_BYTES_MAX;
     let pool = size_of::<Archived<Pool>>()
         + POOL_NAME_BYTES_MAX
         + APPLICATIONS_PER_POOL_MAX * (APPLICATION_NAME_BYTES_MAX + 8);
-    assert!(groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + 4096 <= MAP_BYTES_MAX);
+    assert!(
+        groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + CRUSH_BYTES_MAX + 4096
+            <= MAP_BYTES_MAX
+    );
 };
 const _: () = assert!(PG_NUM_MAX as u64 <= PG_COUNT_MAX);

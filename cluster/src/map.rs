@@ -6,7 +6,9 @@
 
 mod encoding;
 mod flags;
+pub mod follower;
 mod fullness;
+mod incremental;
 mod osd;
 mod pg;
 mod pool;
@@ -17,6 +19,7 @@ mod version_2;
 pub use encoding::MapError;
 pub use flags::MapFlags;
 pub use fullness::{FullRatios, Fullness};
+pub use incremental::{Incremental, IncrementalError};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
 pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings};
@@ -74,6 +77,11 @@ impl Map {
 
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// The same map as the next epoch: what a change begins from.
+    pub fn successor(&self) -> Map {
+        Map { epoch: self.epoch + 1, ..self.clone() }
     }
 
     pub fn osd(&self, id: u32) -> Option<&Osd> {

@@ -1,7 +1,9 @@
 //! The configuration file: what is read, and that every mistake is named with its line.
 
 use basalt_cluster::Config;
-use basalt_cluster::config::{BaseModel, MonitorSection, OsdDevice, OsdSection, ScrubSettings};
+use basalt_cluster::config::{
+    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, ScrubSettings,
+};
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
@@ -46,7 +48,8 @@ fn whole() -> Config {
         monitor: Some(MonitorSection {
             name: "a".into(),
             listen: "127.0.0.1:6789".parse().unwrap(),
-            data: "/etc/basalt/mon".into(),
+            store: MonitorStoreSettings::Embedded { data: "/etc/basalt/mon".into() },
+            failure_domain: FailureDomain::Host,
         }),
         osd: Some(OsdSection {
             host: "h0".into(),
@@ -55,6 +58,7 @@ fn whole() -> Config {
             memory_target: 4 << 30,
             max_object_size: 128 << 20,
             scrub: ScrubSettings::default(),
+            pid_file: None,
             devices: vec![
                 OsdDevice {
                     id: 0,
@@ -89,7 +93,9 @@ fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
         let mut config = whole();
         config.path = folder.join("basalt.toml");
         config.key_file = folder.join("cluster.key");
-        config.monitor.as_mut().unwrap().data = folder.join("mon");
+        config.monitor.as_mut().unwrap().store = MonitorStoreSettings::Embedded { data: folder.join("mon") };
+        config.monitor.as_mut().unwrap().failure_domain = FailureDomain::Osd;
+        config.osd.as_mut().unwrap().pid_file = Some(folder.join("run/osd.pid"));
         config.osd.as_mut().unwrap().devices[1].base = folder.join("osd.1/base");
         config
     };
@@ -139,4 +145,32 @@ fn a_missing_or_endless_file_is_named() {
     assert!(missing.starts_with("/nonexistent/basalt.toml: "), "{missing}");
     let endless = Config::load(Path::new("/dev/zero")).unwrap_err().to_string();
     assert!(endless.starts_with("/dev/zero: "), "{endless}");
+}
+
+#[test]
+fn a_store_on_etcd_names_its_servers_and_travels() {
+    let etcd = WHOLE.replace(
+        "data = \"mon\"",
+        "store = \"etcd\"\netcd = [\"http://127.0.0.1:2379\", \"http://[::1]:2381\"]\netcd_prefix = \"/b/\"",
+    );
+    let config = Config::parse(&etcd, path()).unwrap();
+    let store = MonitorStoreSettings::Etcd {
+        endpoints: vec!["http://127.0.0.1:2379".into(), "http://[::1]:2381".into()],
+        prefix: "/b".into(),
+    };
+    assert_eq!(config.monitor.as_ref().unwrap().store, store);
+    assert_eq!(Config::parse(&config.to_toml(), path()).unwrap(), config);
+    let default = Config::parse(&etcd.replace("etcd_prefix = \"/b/\"", ""), path()).unwrap();
+    let MonitorStoreSettings::Etcd { prefix, .. } = default.monitor.unwrap().store else { panic!("etcd") };
+    assert_eq!(prefix, "/basalt/6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11");
+    for (from, to, complaint) in [
+        ("store = \"etcd\"", "store = \"zookeeper\"", "one of embedded, etcd"),
+        ("store = \"etcd\"", "data = \"mon\"", "store = \"etcd\""),
+        ("http://127.0.0.1:2379", "127.0.0.1:2379", "http://127.0.0.1:2379"),
+        ("[\"http://127.0.0.1:2379\", \"http://[::1]:2381\"]", "[]", "1 to 16 servers"),
+        ("\"/b/\"", "\"/\"", "etcd_prefix"),
+    ] {
+        let error = Config::parse(&etcd.replace(from, to), path()).unwrap_err().to_string();
+        assert!(error.contains(complaint), "{error}");
+    }
 }

@@ -1,6 +1,8 @@
 //! A real monitor on a real socket: its own thread with a tokio-uring runtime, peers that are plain blocking sockets.
 
 use basalt_cluster::Map;
+use basalt_cluster::config::MonitorStoreSettings;
+use basalt_cluster::map::follower::{Followed, MapFollower};
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
 use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
 use basalt_net::handshake::{ClientHandshake, Progress};
@@ -32,8 +34,9 @@ impl Running {
             fsid: FSID,
             name: "a".into(),
             listen: "127.0.0.1:0".parse().unwrap(),
-            data: folder.join("mon"),
+            store: MonitorStoreSettings::Embedded { data: folder.join("mon") },
             key_file,
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).unwrap();
         let address = monitor.address();
@@ -59,6 +62,10 @@ struct Peer {
     stream: TcpStream,
     sent: u64,
     received: u64,
+    follower: MapFollower,
+    map: Option<Map>,
+    /// Whether the last map came as an increment.
+    is_led_on: bool,
 }
 
 fn credentials(key: u8) -> Credentials {
@@ -85,7 +92,8 @@ impl Peer {
                 }
                 Progress::Done(authenticated) => {
                     assert_eq!(authenticated.peer.as_str(), "mon.a");
-                    return Ok(Peer { stream, sent: 0, received: 0 });
+                    let follower = MapFollower::default();
+                    return Ok(Peer { stream, sent: 0, received: 0, follower, map: None, is_led_on: false });
                 }
                 Progress::Failed(error) => return Err(error.to_string()),
             }
@@ -121,14 +129,19 @@ impl Peer {
         frame::deserialize(kind, &message).unwrap()
     }
 
+    /// The next map, put together or led on to, as a client does it.
     fn receive_map(&mut self) -> Map {
-        match self.receive() {
-            MonitorReply::Map { epoch, map } => {
-                let map = Map::decode(&map).unwrap();
-                assert_eq!(map.epoch(), epoch);
-                map
+        loop {
+            let MonitorReply::Map(news) = self.receive() else { panic!("a map is due") };
+            self.is_led_on = matches!(news, MapNews::Increment { .. });
+            match self.follower.receive(self.map.as_ref(), news).unwrap() {
+                Followed::Whole(map) | Followed::Newer(map) => {
+                    self.map = Some(map.clone());
+                    return map;
+                }
+                Followed::Nothing => {}
+                Followed::AskForWhole => panic!("an increment that leads nowhere"),
             }
-            other => panic!("a map is due, not {other:?}"),
         }
     }
 
@@ -207,6 +220,8 @@ fn a_reply_comes_after_the_map_that_it_speaks_of() {
         peer.send(&MonitorRequest::Command { tag: 1, command: create(&name) });
         let map = peer.receive_map();
         assert!(map.pool_by_name(&name).is_some());
+        // The first increments are not small beside so small a map.
+        assert!(peer.is_led_on || round < 5, "round {round}");
         assert!(matches!(peer.receive(), MonitorReply::Command { tag: 1, .. }));
     }
     monitor.stop();
@@ -358,8 +373,9 @@ fn a_second_monitor_on_the_same_store_is_refused() {
         fsid: FSID,
         name: "b".into(),
         listen: "127.0.0.1:0".parse().unwrap(),
-        data: folder.path().join("mon"),
+        store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
         key_file: folder.path().join("key"),
+        failure_domain: Default::default(),
     };
     let refused = Monitor::bind(config).err().unwrap().to_string();
     assert!(refused.contains("monitor.redb"), "{refused}");

@@ -8,7 +8,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, archive, 
 use crate::handshake::{Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, Step};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::message::monitor::{
-    AdminCommand, CommandReply, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport,
+    AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport,
 };
 use crate::message::object::{
     ListReply, ListRequest, ObjectReply, ObjectRequest, Operation, OperationResult, OsdCommand, OsdCommandReply,
@@ -180,7 +180,7 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         seed(&MonitorRequest::Report(report)),
         seed(&MonitorRequest::Command { tag: 1, command: create }),
         seed(&MonitorRequest::Command { tag: 2, command: set }),
-        seed(&MonitorReply::Map { epoch: 4, map: vec![1; 100] }),
+        seed(&MonitorReply::Map(MapNews::Whole { epoch: 4, map: vec![1; 100] })),
         seed(&MonitorReply::Command { tag: 1, reply }),
     ]
 }

@@ -32,6 +32,10 @@ mod pool_removal;
 mod recovery_pace;
 mod refusal;
 pub mod ring_host;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 mod scrub_digest;
 mod scrubber;
 mod sequential_runs;

@@ -11,6 +11,11 @@ pub const OPERATIONS_MAX: usize = 1024;
 pub const RESULT_BYTES_MAX: usize = 4 << 20;
 /// Read data of one reply.
 pub const READ_BYTES_MAX: u64 = basalt_net::limits::PAYLOAD_BYTES_MAX as u64;
+/// How often a read looks again that meets a write, before it locks the object.
+pub const UNLOCKED_READS_MAX: u32 = 3;
+/// How often one request has damage put right from other copies before it gives up.
+pub const MENDS_MAX: u32 = 8;
+pub const REPAIR_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Names in one page of a listing.
 pub const LIST_NAMES_MAX: usize = 1024;
 /// Pairs fetched from the store at once while a page of an omap listing fills.
@@ -102,6 +107,8 @@ pub const PAUSE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Changed ranges and omap keys that an entry of the log lists.
 pub const LOGGED_RANGES_MAX: usize = 16;
+/// Changed ranges that are remembered of an object that another OSD lacks: every second block of one of 4 MiB.
+pub const MISSING_RANGES_MAX: usize = 512;
 pub const LOGGED_OMAP_KEY_BYTES_MAX: usize = 1024;
 /// Log entries of a placement group that are kept in any case, so that a replica that was away can catch up.
 pub const LOG_ENTRIES_KEPT: usize = 3000;
@@ -169,7 +176,8 @@ pub const MONITOR_REQUESTS_MAX: usize = 1024;
 pub const MONITOR_PING_INTERVAL: Duration = Duration::from_secs(5);
 pub const MONITOR_SILENCE_MAX: Duration = Duration::from_secs(20);
 pub const MONITOR_RETRY_MIN: Duration = Duration::from_millis(100);
-pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(5);
+/// Short: once another monitor leads, nothing else stands between a host and its next map.
+pub const MONITOR_RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long a clean stop waits for requests that are being worked on.
 /// How long it waits for members of groups to confirm what is under way.
 pub const STOP_COMMIT_WAIT_MAX: Duration = Duration::from_secs(3);

@@ -5,7 +5,8 @@
 
 use crate::core_loop::Opened;
 use crate::host_config::HostConfig;
-use basalt_cluster::{Map, MapError};
+use basalt_cluster::Map;
+use basalt_cluster::map::follower::{FollowError, Followed, MapFollower};
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest, OsdBoot, OsdReport};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -31,6 +32,7 @@ pub struct MonitorLink {
     /// The host's OSDs that are up.
     boots: BTreeMap<u32, OsdBoot>,
     map: Option<Arc<Map>>,
+    follower: MapFollower,
 }
 
 /// What follows from a monitor's message.
@@ -46,9 +48,12 @@ pub struct Consequences {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("the monitor sent something that is no map: {0}")]
-    Map(#[from] MapError),
+    Map(#[from] FollowError),
     #[error("the monitor sent a map of another cluster")]
     OtherCluster,
+    /// No failure: another monitor is to be asked. The address is empty if there is none.
+    #[error("the monitor does not lead, {}", if leader.is_empty() { "and knows nobody who does" } else { leader })]
+    NotLeading { leader: String },
 }
 
 impl MonitorLink {
@@ -79,13 +84,21 @@ impl MonitorLink {
     }
 
     pub fn receive(&mut self, fsid: [u8; 16], reply: MonitorReply) -> Result<Consequences, LinkError> {
-        let map = match reply {
-            MonitorReply::Map { map, .. } => map,
+        let news = match reply {
+            MonitorReply::Map(news) => news,
+            MonitorReply::NotLeading { leader } => return Err(LinkError::NotLeading { leader }),
             MonitorReply::Command { reply, .. } => {
                 return Ok(Consequences { refusal: Some(reply.message), ..Consequences::default() });
             }
         };
-        let map = Arc::new(Map::decode(&map)?);
+        let map = match self.follower.receive(self.map.as_deref(), news)? {
+            Followed::Whole(map) | Followed::Newer(map) => Arc::new(map),
+            Followed::Nothing => return Ok(Consequences::default()),
+            Followed::AskForWhole => {
+                let requests = vec![MonitorRequest::Subscribe { have_epoch: 0 }];
+                return Ok(Consequences { requests, ..Consequences::default() });
+            }
+        };
         if map.fsid != fsid {
             return Err(LinkError::OtherCluster);
         }
@@ -115,6 +128,7 @@ mod tests {
     use super::*;
     use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
     use basalt_cluster::monitor::store::Stored;
+    use basalt_net::message::monitor::MapNews;
     use std::time::Duration;
 
     const FSID: [u8; 16] = [7; 16];
@@ -140,7 +154,7 @@ mod tests {
         for action in core.handle(NOW, Event::Request { session: SessionId(1), request }) {
             let reply = match action {
                 Action::Reply { reply, .. } => reply,
-                Action::Publish { epoch, map, .. } => MonitorReply::Map { epoch, map: map.to_vec() },
+                Action::Publish { epoch, map, .. } => MonitorReply::Map(MapNews::Whole { epoch, map: map.to_vec() }),
                 Action::Persist(_) => continue,
             };
             requests.extend(link.receive(FSID, reply).unwrap().requests);
@@ -186,10 +200,10 @@ mod tests {
     #[test]
     fn bytes_that_are_no_map_and_maps_of_others_are_refused() {
         let mut link = MonitorLink::default();
-        assert!(link.receive(FSID, MonitorReply::Map { epoch: 1, map: vec![0; 64] }).is_err());
+        assert!(link.receive(FSID, MonitorReply::Map(MapNews::Whole { epoch: 1, map: vec![0; 64] })).is_err());
         let foreign = Map::new([8; 16], 0).encode();
         assert!(matches!(
-            link.receive(FSID, MonitorReply::Map { epoch: 1, map: foreign }),
+            link.receive(FSID, MonitorReply::Map(MapNews::Whole { epoch: 1, map: foreign })),
             Err(LinkError::OtherCluster)
         ));
         assert!(link.map().is_none());

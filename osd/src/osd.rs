@@ -12,6 +12,7 @@ use crate::pg::placement::{self, Claim, Verdict};
 use crate::pool_removal;
 use crate::recovery_pace::RecoveryPace;
 use crate::refusal::Refusal;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::tier_driver::TierDriver;
@@ -280,6 +281,21 @@ impl Osd {
         })
     }
 
+    /// What a client is told. That this OSD's store is out of service concerns nobody while others have the group: one of them takes over.
+    pub(crate) fn passed_on(&self, pg: PgId, refusal: Refusal) -> Refusal {
+        let is_fenced = refusal.errno == libc::EIO && self.store.fenced().is_some();
+        let has_others = || {
+            let map = self.map.borrow();
+            map.as_ref().and_then(|map| map.pool(pg.pool)).is_some_and(|pool| pool.size > 1)
+        };
+        if is_fenced && has_others() { Refusal { errno: libc::EAGAIN, ..refusal } } else { refusal }
+    }
+
+    /// A damaged piece of an object was put right from another copy.
+    pub(crate) fn note_mended(&self) {
+        self.scrubber.note_repaired();
+    }
+
     /// Whether it is of use to its peers.
     pub(crate) fn is_healthy(&self) -> bool {
         !self.is_stopping() && self.store.fenced().is_none()
@@ -322,10 +338,13 @@ impl Osd {
     }
 
     /// A member can't do what it was told: it is asked anew what it has.
-    pub(crate) fn refused(&self, peer: u32, reign: Reign, refusal: &Refusal) {
+    pub(crate) fn refused(&self, peer: u32, reign: Reign, refusal: &Refusal, damaged: Vec<u8>) {
         let Some(leadership) = self.leadership_of(reign) else { return };
         let Some(member) = leadership.member(peer) else { return };
         tracing::info!(osd = self.id, pg = %leadership.pg(), member = peer, "a member refused: {refusal}");
+        if !damaged.is_empty() {
+            member.damaged.borrow_mut().insert(damaged);
+        }
         member.lose();
     }
 
@@ -371,7 +390,9 @@ impl Osd {
 
     /// What a reader was shown of a version is committed, and no other primary may have changed it since it was read.
     pub(crate) async fn confirm_read(&self, leadership: &Leadership, version: u64) -> Result<(), Refusal> {
-        leadership.wait_committed(version).await?;
+        if !sabotaged(Sabotage::ReadUncommitted) {
+            leadership.wait_committed(version).await?;
+        }
         let deadline = self.ring.now();
         loop {
             let came = self.lease_event.wait();

@@ -12,6 +12,7 @@ pub mod peering;
 pub mod placement;
 pub mod read;
 pub mod recovery;
+pub mod repair;
 pub mod request_id;
 pub mod summary;
 pub mod version;

@@ -9,11 +9,13 @@ pub struct Refusal {
     pub errno: i32,
     pub message: String,
     pub operation: Option<u32>,
+    /// An object's block is damaged here, at this offset: another copy may be whole.
+    pub damage: Option<u64>,
 }
 
 impl Refusal {
     pub fn new(errno: i32, message: impl Into<String>) -> Refusal {
-        Refusal { errno, message: message.into(), operation: None }
+        Refusal { errno, message: message.into(), operation: None, damage: None }
     }
 
     /// Names the operation, unless one is named already.
@@ -35,6 +37,10 @@ impl fmt::Display for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
-        Refusal::new(error.errno(), error.to_string())
+        let damage = match &error {
+            StoreError::Checksum { offset, .. } | StoreError::Unreadable { offset, .. } => Some(*offset),
+            _ => None,
+        };
+        Refusal { damage, ..Refusal::new(error.errno(), error.to_string()) }
     }
 }

@@ -3,9 +3,10 @@
 
 use crate::core_loop::{self, Network, Osds};
 use crate::host_config::HostConfig;
-use crate::monitor_link::{self, MonitorLink};
+use crate::monitor_link::{self, LinkError, MonitorLink};
 use crate::osd::Osd;
 use crate::{Result, limits};
+use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, EntityName, Service, Session, SessionSender, session};
 use basalt_ring::{Ring, Task};
@@ -99,31 +100,57 @@ async fn keep_informed(
     osds: Osds,
     outbox: Outbox,
 ) {
-    let mut delay = limits::MONITOR_RETRY_MIN;
-    for address in config.monitors.iter().copied().cycle() {
-        match session::connect(&ring, address, &credentials, Service::Monitor).await {
+    if config.monitors.is_empty() {
+        return;
+    }
+    let mut rotation = Rotation::new(config.monitors.clone(), limits::MONITOR_RETRY_MIN, limits::MONITOR_RETRY_MAX);
+    loop {
+        let address = rotation.current();
+        let attempt = match session::connect(&ring, address, &credentials, Service::Monitor).await {
             Ok(session) => {
-                delay = limits::MONITOR_RETRY_MIN;
                 let reporting = ring.spawn(report(ring.clone(), session.sender(), link.clone(), osds.clone()));
                 *outbox.borrow_mut() = Some(session.sender());
                 let end = listen(session, &config, &link, &osds).await;
                 outbox.borrow_mut().take();
                 reporting.abort();
-                tracing::info!(monitor = %address, end, "session with the monitor ended");
+                match end {
+                    End::NotLeading { leader } => Attempt::SentOn { leader: leader.parse().ok() },
+                    End::Broken(end) => {
+                        tracing::info!(monitor = %address, end, "session with the monitor ended");
+                        Attempt::Served
+                    }
+                }
             }
-            Err(error) => tracing::debug!(%error, "no session with the monitor"),
+            Err(error) => {
+                tracing::debug!(%error, "no session with the monitor");
+                Attempt::Failed
+            }
+        };
+        let pause = rotation.moved_on(attempt, ring.random_u64());
+        if !pause.is_zero() {
+            ring.sleep(pause).await;
         }
-        ring.sleep(delay).await;
-        delay = (delay * 2).min(limits::MONITOR_RETRY_MAX);
+    }
+}
+
+/// Why a session ended.
+enum End {
+    Broken(String),
+    NotLeading { leader: String },
+}
+
+impl From<String> for End {
+    fn from(reason: String) -> End {
+        End::Broken(reason)
     }
 }
 
 /// Returns why the session ended.
-async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<MonitorLink>, osds: &Osds) -> String {
+async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<MonitorLink>, osds: &Osds) -> End {
     let sender = session.sender();
     let first = link.borrow().connected();
     if let Err(error) = send_all(&sender, first).await {
-        return error;
+        return error.into();
     }
     while let Some(frame) = session.receive().await {
         let reply = frame
@@ -131,7 +158,7 @@ async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<Monito
             .and_then(|frame| frame.message::<MonitorReply>().map_err(|error| error.to_string()));
         let consequences = match reply {
             Ok(reply) => link.borrow_mut().receive(config.fsid.0, reply),
-            Err(error) => return error,
+            Err(error) => return error.into(),
         };
         match consequences {
             Ok(consequences) => {
@@ -142,13 +169,14 @@ async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<Monito
                     osds.apply_map(map);
                 }
                 if let Err(error) = send_all(&sender, consequences.requests).await {
-                    return error;
+                    return error.into();
                 }
             }
-            Err(error) => return error.to_string(),
+            Err(LinkError::NotLeading { leader }) => return End::NotLeading { leader },
+            Err(error) => return error.to_string().into(),
         }
     }
-    "closed".into()
+    String::from("closed").into()
 }
 
 async fn send_all(sender: &SessionSender, requests: Vec<MonitorRequest>) -> std::result::Result<(), String> {

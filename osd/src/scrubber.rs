@@ -10,8 +10,11 @@
 
 use crate::limits;
 use crate::osd::Osd;
+use crate::pg::repair;
 use basalt_blockstore::limits::BLOCK_BYTES;
-use basalt_blockstore::{Fragmented, ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, Store};
+use basalt_blockstore::{
+    Fragmented, ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, ScrubSubject, Store,
+};
 use basalt_cluster::MapFlags;
 use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::map::Fullness;
@@ -102,6 +105,12 @@ impl Scrubber {
     pub fn request(&self) {
         self.wanted.set(true);
         self.asked.notify_all();
+    }
+
+    /// Damage was put right from another OSD's copy.
+    pub fn note_repaired(&self) {
+        self.repaired_total.increment(1);
+        self.repaired.set(self.repaired.get() + 1);
     }
 
     /// What the monitor is told.
@@ -204,6 +213,8 @@ impl Scrubber {
                     let read = step.bytes.max(step.objects * BLOCK_BYTES);
                     let bytes = read + self.rewrite(osd, &step.fragmented, &mut sums).await;
                     due = due.max(self.ring.now()) + Duration::from_secs_f64(bytes as f64 / pace as f64);
+                    let mut step = step;
+                    mend(osd, &mut step).await;
                     if self.take(osd.id(), step, &mut sums) {
                         return self.finish(osd, &sums).await;
                     }
@@ -329,6 +340,21 @@ impl Scrubber {
 }
 
 const RECORD_XATTR: &[u8] = b"record";
+
+/// Puts right from other copies what a step found and the store itself could not.
+async fn mend(osd: &Osd, step: &mut ScrubStep) {
+    let mut mended = Vec::new();
+    for finding in step.findings.iter().filter(|finding| !finding.repaired) {
+        if let ScrubSubject::Object { object, offset } = &finding.subject
+            && object.pool != limits::OWN_POOL
+            && repair::mend(osd, object, *offset..offset + 1).await
+        {
+            tracing::warn!(osd = osd.id(), "scrub: {finding}");
+            mended.push(finding.clone());
+        }
+    }
+    step.findings.retain(|finding| !mended.contains(finding));
+}
 
 fn record_key() -> ObjectKey {
     ObjectKey { pool: limits::OWN_POOL, pg: 0, name: b"scrub".to_vec() }

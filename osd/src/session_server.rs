@@ -187,6 +187,7 @@ impl Server {
     }
 
     async fn refuse(&self, request: &ObjectRequest, refusal: Refusal) {
+        let refusal = self.osd.passed_on(PgId { pool: request.pool, seed: request.pg }, refusal);
         // What a fenced store can't do is no news any more.
         if refusal.errno == libc::EIO && self.osd.store().fenced().is_none() {
             tracing::warn!(
@@ -232,7 +233,10 @@ impl Server {
         };
         let (errno, message, names, more) = match listed {
             Ok((names, more)) => (0, String::new(), names, more),
-            Err(refusal) => (refusal.errno, refusal.message, Vec::new(), false),
+            Err(refusal) => {
+                let refusal = self.osd.passed_on(pg, refusal);
+                (refusal.errno, refusal.message, Vec::new(), false)
+            }
         };
         let reply = ListReply { request: request.request, errno, message, epoch: self.osd.epoch(), names, more };
         if let Err(error) = self.sender.send(&reply, Vec::new()).await {

@@ -21,6 +21,11 @@ impl Random {
         self.bits() % bound
     }
 
+    /// Up to `most`.
+    pub fn duration(&mut self, most: std::time::Duration) -> std::time::Duration {
+        std::time::Duration::from_nanos(self.below(most.as_nanos() as u64 + 1))
+    }
+
     pub fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }

@@ -3,6 +3,7 @@
 use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::config::BaseModel;
+use basalt_cluster::config::MonitorStoreSettings;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{EntityName, Fsid, Key};
@@ -36,8 +37,9 @@ impl Cluster {
             fsid: FSID.0,
             name: "a".into(),
             listen: loopback(),
-            data: folder.path().join("mon"),
+            store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
             key_file: folder.path().join("key"),
+            failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         let address = monitor.address();

@@ -3,8 +3,12 @@
 use basalt_cli::output::Format;
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::quantity;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use std::path::PathBuf;
+
+/// Of one machine: addresses and threads are finite.
+const OSDS_MAX: i64 = 64;
+const HOSTS_MAX: i64 = 32;
 
 /// Basalt's daemons, and what is done to a store that no daemon has open.
 #[derive(Parser, Debug)]
@@ -24,7 +28,13 @@ pub enum Command {
     /// The monitor.
     Mon(Role),
     /// All OSDs of this host.
-    Osd(Role),
+    Osd {
+        #[command(flatten)]
+        role: Role,
+        /// Lives no longer than whoever holds the other end of its stdin; says `ready` on stdout.
+        #[arg(long, hide = true)]
+        supervised: bool,
+    },
     /// Makes an OSD's store on the devices that the configuration gives it.
     Mkfs {
         #[command(flatten)]
@@ -71,22 +81,22 @@ pub struct Dev {
     /// Everything lives below it: devices as sparse files, basalt.toml, the key, the monitor's store.
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
-    /// Only 1 in this version, and the default for that reason.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub osds: u32,
-    /// Only 1 in this version, and the default for that reason.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub hosts: u32,
-    /// Copies in the pool `data`. Only 1 in this version, and the default for that reason.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub size: u32,
-    /// Size of the base device; 8G when it is made.
+    /// How many OSDs; 3 in a new cluster. One that has fewer gets the missing ones.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=OSDS_MAX), value_name = "N")]
+    pub osds: Option<u32>,
+    /// More than 1 spreads the OSDs over as many processes, each with addresses of its own on both networks; 1 in a new cluster.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=HOSTS_MAX), value_name = "N")]
+    pub hosts: Option<u32>,
+    /// Copies in the pool `data` when it is made; 3, or as many as there are hosts, or OSDs where there is one host, to keep them apart.
+    #[arg(long, value_parser = value_parser!(u32).range(1..=10), value_name = "N")]
+    pub size: Option<u32>,
+    /// Size of each base device; 8G when it is made.
     #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
     pub base: Option<u64>,
-    /// Size of the hot slice, 0 for none; 1G when it is made.
+    /// Size of each hot slice, 0 for none; 1G when it is made.
     #[arg(long, value_parser = quantity::parse_bytes, value_name = "SIZE")]
     pub hot: Option<u64>,
-    /// `hdd` delays the base device as a 7200 rpm disk would; unless given, as at the last start.
+    /// `hdd` delays base devices as a 7200 rpm disk would; unless given, as at the last start.
     #[arg(long, value_parser = base_model, value_name = "none|hdd")]
     pub base_model: Option<BaseModel>,
     /// Not in this version.

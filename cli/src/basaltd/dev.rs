@@ -1,7 +1,10 @@
-//! `basaltd dev`: a whole cluster on this machine, in one process: a monitor and an OSD that talk over TCP on loopback.
+//! `basaltd dev`: a whole cluster on this machine that talks over TCP on loopback: a monitor, and OSDs in the same process, or in one
+//! process for each host where there are several.
 
 mod bring_up;
 mod folder;
+mod host_processes;
+mod layout;
 
 use crate::arguments::Dev;
 use crate::roles;
@@ -9,76 +12,83 @@ use crate::service::Service;
 use crate::signals::{self, Stop};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
-use basalt_cluster::Config;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
-use basalt_osd::Host;
-use folder::Folder;
+use folder::{Configurations, Folder};
+use host_processes::HostProcesses;
+use layout::Layout;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-
-/// An OSD whose replay takes longer than this is taken for stuck.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(600);
-/// How often a wish to stop is looked for while the OSD opens.
-const OPEN_POLL: Duration = Duration::from_millis(100);
 
 pub fn run(dev: &Dev) -> Result<ExitCode> {
     refuse_what_is_not_here_yet(dev)?;
+    if !dev.dir.join(folder::CONFIGURATION).exists() {
+        // A folder is not made for what can't be.
+        Layout::new(dev, None)?;
+    }
     let stop = signals::listen()?;
     let folder = Folder::claim(&dev.dir)?;
-    let mut config = folder.configuration(dev)?;
-    config.write()?;
-    folder.make_devices(&config, dev)?;
-    let monitor = MonitorConfig::from_config(&config).and_then(Monitor::bind).map_err(roles::monitor_failure)?;
-    // Ports are those that were free at this start; whoever reads the file from here on finds the monitor.
-    config.monitors = vec![monitor.address()];
-    config.write()?;
+    let mut configurations = folder.configurations(dev)?;
+    configurations.write()?;
+    folder.make_devices(&configurations, dev)?;
+    let monitor = MonitorConfig::from_config(&configurations.cluster);
+    let monitor = monitor.and_then(Monitor::bind).map_err(roles::monitor_failure)?;
+    // Ports are those that were free at this start; whoever reads the files from here on finds the monitor.
+    configurations.set_monitor(monitor.address());
+    configurations.write()?;
     let monitor = roles::start_monitor(monitor)?;
-    let served = serve(dev, &config, &stop, &monitor);
+    let served = if configurations.hosts.is_empty() {
+        serve_here(dev, &configurations, &stop, &monitor)
+    } else {
+        serve_in_processes(dev, &configurations, &stop, &monitor)
+    };
     let stopped = monitor.stop();
     served?;
     stopped?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(dev: &Dev, config: &Config, stop: &Stop, monitor: &Service) -> Result<()> {
-    let host = roles::start_host(config)?;
-    let outcome = serve_until_stopped(dev, config, stop, monitor, &host);
-    let stopped = host.stop().map_err(roles::host_failure);
-    outcome.and(stopped)
-}
-
-fn serve_until_stopped(dev: &Dev, config: &Config, stop: &Stop, monitor: &Service, host: &Host) -> Result<()> {
-    let begun = Instant::now();
-    while let Err(error) = host.wait_ready(OPEN_POLL) {
-        if stop.is_wanted() {
+/// The OSDs of the one host run in this process.
+fn serve_here(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: &Service) -> Result<()> {
+    let host = roles::start_host(&configurations.cluster)?;
+    let outcome = roles::wait_ready(&host, || stop.is_wanted()).and_then(|is_up| {
+        if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
-        if !matches!(error, basalt_osd::Error::NotReady { .. }) || begun.elapsed() > OPEN_TIMEOUT {
-            return Err(roles::host_failure(error));
+        say_ready();
+        roles::run_until(stop.clone(), async {
+            tokio::select! {
+                failure = roles::monitor_has_ended(monitor) => Err(failure),
+                failure = roles::host_has_ended(&host) => Err(failure),
+            }
+        })
+    });
+    outcome.and(host.stop().map_err(roles::host_failure))
+}
+
+/// Each host is a process, which may be killed and started again by hand.
+fn serve_in_processes(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: &Service) -> Result<()> {
+    let mut hosts = HostProcesses::start(&configurations.hosts)?;
+    let outcome = hosts.wait_ready(stop).and_then(|is_up| {
+        if !is_up || !bring_up::run(configurations, dev.size, stop)? {
+            return Ok(());
         }
-    }
-    if !bring_up::run(config, dev.size, stop)? {
-        return Ok(());
-    }
+        say_ready();
+        roles::run_until(stop.clone(), async {
+            tokio::select! {
+                failure = roles::monitor_has_ended(monitor) => Err(failure),
+                () = hosts.watch() => Ok(()),
+            }
+        })
+    });
+    outcome.and(hosts.stop())
+}
+
+fn say_ready() {
     let mut output = Output::new(Default::default());
     // Somebody may have started the cluster without caring for its stdout.
     let _ = output.line("ready").and_then(|()| output.finish());
-    roles::run_until(stop.clone(), async {
-        tokio::select! {
-            failure = roles::monitor_has_ended(monitor) => failure,
-            failure = roles::host_has_ended(host) => failure,
-        }
-    })
 }
 
 fn refuse_what_is_not_here_yet(dev: &Dev) -> Result<()> {
-    for (option, value) in [("--osds", dev.osds), ("--hosts", dev.hosts), ("--size", dev.size)] {
-        if value != 1 {
-            return Err(Failure::invalid(format!(
-                "{option} {value} is not possible in this version: only {option} 1 is"
-            )));
-        }
-    }
     for (option, given) in [("--s3", dev.s3.is_some()), ("--nbd", dev.nbd.is_some())] {
         if given {
             return Err(Failure::invalid(format!(

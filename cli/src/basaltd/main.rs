@@ -5,9 +5,11 @@ mod dev;
 mod devices;
 mod fsck;
 mod mkfs;
+mod pid_file;
 mod roles;
 mod service;
 mod signals;
+mod supervisor;
 
 use arguments::{Arguments, Command};
 use basalt_blockstore::fsck::FsckOptions;
@@ -28,7 +30,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Dev(dev) => dev::run(&dev),
         Command::Mon(role) => roles::monitor(&config(&role.config)?),
-        Command::Osd(role) => roles::osd(&config(&role.config)?),
+        Command::Osd { role, supervised } => roles::osd(&config(&role.config)?, supervised),
         Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
         Command::Fsck { base, hot, deep, repair } => {
             fsck::run(&base, hot.as_deref(), FsckOptions { deep, repair }, arguments.format)

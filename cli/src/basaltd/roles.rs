@@ -1,24 +1,30 @@
 //! One role of a cluster as a process: a monitor, or a host's OSDs.
 
 use crate::devices;
+use crate::pid_file::PidFile;
 use crate::service::{Service, StopRequest};
 use crate::signals::{self, Stop};
+use crate::supervisor::Supervisor;
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
 use basalt_net::key::KeyError;
 use basalt_osd::{Host, HostConfig};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HOST_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// An OSD whose replay takes longer than this is taken for stuck.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often a wish to stop is looked for while OSDs open.
+const OPEN_POLL: Duration = Duration::from_millis(100);
 
 pub fn monitor(config: &Config) -> Result<ExitCode> {
     let stop = signals::listen()?;
     let monitor =
         Monitor::bind(MonitorConfig::from_config(config).map_err(monitor_failure)?).map_err(monitor_failure)?;
     let monitor = start_monitor(monitor)?;
-    let outcome = run_until(stop, monitor_has_ended(&monitor));
+    let outcome = run_until(stop, async { Err(monitor_has_ended(&monitor).await) });
     // What the monitor itself says is nearer to the cause.
     monitor.stop()?;
     outcome?;
@@ -30,12 +36,46 @@ pub async fn monitor_has_ended(monitor: &Service) -> Failure {
     Failure::new(libc::EIO, "the monitor ended although nobody asked it to")
 }
 
-pub fn osd(config: &Config) -> Result<ExitCode> {
+pub fn osd(config: &Config, is_supervised: bool) -> Result<ExitCode> {
     let stop = signals::listen()?;
+    let pid_file = config.osd.as_ref().and_then(|section| section.pid_file.as_deref());
+    let _pid_file = pid_file.map(|path| PidFile::claim(path, &config.path.display().to_string())).transpose()?;
+    let supervisor = if is_supervised { Some(Supervisor::listen()?) } else { None };
     let host = start_host(config)?;
-    run_until(stop, host_has_ended(&host))?;
+    if let Some(supervisor) = &supervisor
+        && wait_ready(&host, || stop.is_wanted() || supervisor.wants_stop())?
+    {
+        supervisor.say_ready();
+    }
+    run_until(stop, async {
+        tokio::select! {
+            failure = host_has_ended(&host) => Err(failure),
+            () = stop_wanted(supervisor.as_ref()) => Ok(()),
+        }
+    })?;
     host.stop().map_err(host_failure)?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn stop_wanted(supervisor: Option<&Supervisor>) {
+    match supervisor {
+        Some(supervisor) => supervisor.stop_wanted().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until all the host's OSDs are up. Returns false if it is to stop before.
+pub fn wait_ready(host: &Host, is_stop_wanted: impl Fn() -> bool) -> Result<bool> {
+    let begun = Instant::now();
+    while let Err(error) = host.wait_ready(OPEN_POLL) {
+        if is_stop_wanted() {
+            return Ok(false);
+        }
+        if !matches!(error, basalt_osd::Error::NotReady { .. }) || begun.elapsed() > OPEN_TIMEOUT {
+            return Err(host_failure(error));
+        }
+    }
+    Ok(true)
 }
 
 pub fn start_host(config: &Config) -> Result<Host> {
@@ -73,14 +113,14 @@ pub fn monitor_failure(error: MonitorError) -> Failure {
         MonitorError::Key(KeyError::Read { source, .. } | KeyError::Create { source, .. }) => errno::of_io(source),
         MonitorError::Key(KeyError::Malformed { .. }) => libc::EINVAL,
         MonitorError::Listen { source, .. } => errno::of_io(source),
-        MonitorError::Name { .. } | MonitorError::NoSection { .. } => libc::EINVAL,
-        MonitorError::Store(_) | MonitorError::Restore(_) => libc::EIO,
+        MonitorError::Name { .. } | MonitorError::NoSection { .. } | MonitorError::WithoutEtcd => libc::EINVAL,
+        MonitorError::Store(_) | MonitorError::Restore(_) | MonitorError::ElectionEnded => libc::EIO,
     };
     Failure::new(errno, error.to_string())
 }
 
-/// Waits for a signal, or for the daemon's own end, which is a failure.
-pub fn run_until(stop: Stop, ended: impl Future<Output = Failure>) -> Result<()> {
+/// Waits for a signal, or for another end.
+pub fn run_until(stop: Stop, ended: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -88,7 +128,7 @@ pub fn run_until(stop: Stop, ended: impl Future<Output = Failure>) -> Result<()>
     runtime.block_on(async {
         tokio::select! {
             () = stop.wanted() => Ok(()),
-            failure = ended => Err(failure),
+            outcome = ended => outcome,
         }
     })
 }

@@ -24,8 +24,10 @@ impl DevCluster {
         DevCluster::start_with(&["--base", "2G", "--hot", "256M"])
     }
 
+    /// One OSD, unless these say otherwise.
     pub fn start_with(arguments: &[&str]) -> DevCluster {
-        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let osds: &[&str] = if arguments.contains(&"--osds") { &[] } else { &["--osds", "1"] };
+        let arguments = arguments.iter().chain(osds).map(|word| (*word).to_owned()).collect();
         let mut cluster = DevCluster { dir: tempfile::tempdir().unwrap(), arguments, daemon: None };
         cluster.start_again();
         cluster

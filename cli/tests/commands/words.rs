@@ -96,13 +96,19 @@ fn help_and_version_are_answers() {
 }
 
 #[test]
-fn what_dev_cannot_do_yet_is_refused_before_anything_is_made() {
+fn what_dev_cannot_do_is_refused_before_anything_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("cluster");
-    for option in ["--osds", "--hosts", "--size"] {
-        let answer = daemon(&["dev", "--dir", path.to_str().unwrap(), option, "3"]);
+    for (options, advice) in [
+        (&["--osds", "2", "--hosts", "3"][..], "--osds 3 or more"),
+        (&["--osds", "2", "--size", "3"], "--size 2 or less"),
+        (&["--osds", "6", "--hosts", "2", "--size", "3"], "--size 2 or less"),
+        (&["--osds", "0"], "--osds"),
+        (&["--hosts", "1000"], "--hosts"),
+    ] {
+        let answer = daemon(&[&["dev", "--dir", path.to_str().unwrap()], options].concat());
         answer.assert_fails(22, "EINVAL");
-        assert!(answer.stderr.contains(&format!("{option} 1")), "{}", answer.stderr);
+        assert!(answer.stderr.contains(advice), "{}", answer.stderr);
     }
     daemon(&["dev", "--dir", path.to_str().unwrap(), "--base-model", "floppy"]).assert_fails(22, "EINVAL");
     daemon(&["dev", "--dir", path.to_str().unwrap(), "--base", "8Q"]).assert_fails(22, "EINVAL");

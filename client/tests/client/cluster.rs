@@ -2,9 +2,11 @@
 
 use crate::osd::Osd;
 use crate::{FSID, KEY};
+use basalt_cluster::map::follower::whole_map;
+use basalt_cluster::monitor::core::Increment;
 use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
-use basalt_net::message::monitor::{MonitorReply, MonitorRequest, OsdBoot};
+use basalt_net::message::monitor::{MapNews, MonitorReply, MonitorRequest, OsdBoot};
 use basalt_net::{Credentials, EntityName, Key, Service, SessionSender, session};
 use basalt_ring::Ring;
 use std::cell::{Cell, RefCell};
@@ -56,6 +58,7 @@ impl Cluster {
     pub fn boot(&self, osd: u32, address: SocketAddr) {
         let boot = OsdBoot {
             osd,
+            life: 1,
             store_id: [osd as u8; 16],
             host: format!("host{osd}"),
             public_address: address.to_string(),
@@ -120,7 +123,7 @@ impl Monitor {
                 monitor.sessions.borrow_mut().insert(id, session.sender());
                 while let Some(Ok(frame)) = session.receive().await {
                     let request = frame.message::<MonitorRequest>().unwrap();
-                    let is_command = matches!(request, MonitorRequest::Command { .. });
+                    let is_command = matches!(request, MonitorRequest::Command { .. } | MonitorRequest::Change { .. });
                     if is_command && monitor.swallow_replies.get() > 0 {
                         monitor.swallow_replies.set(monitor.swallow_replies.get() - 1);
                         monitor.sessions.borrow_mut().remove(&id);
@@ -143,9 +146,17 @@ impl Monitor {
             match action {
                 Action::Persist(_) => {}
                 Action::Reply { session, reply } => self.send(session, reply),
-                Action::Publish { sessions, epoch, map } => {
+                Action::Publish { sessions, epoch, map, increments } => {
+                    let increments = increments.iter().map(|increment| {
+                        let Increment { epoch, bytes } = increment;
+                        MapNews::Increment { epoch: *epoch, increment: bytes.to_vec() }
+                    });
+                    let increments: Vec<MapNews> = increments.collect();
+                    let news = if increments.is_empty() { whole_map(epoch, &map) } else { increments };
                     for session in sessions {
-                        self.send(session, MonitorReply::Map { epoch, map: map.to_vec() });
+                        for news in &news {
+                            self.send(session, MonitorReply::Map(news.clone()));
+                        }
                     }
                 }
             }

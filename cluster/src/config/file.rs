@@ -24,7 +24,11 @@ struct Monitor {
     #[serde(default = "monitor_name_default")]
     name: String,
     listen: Spanned<String>,
-    data: PathBuf,
+    store: Option<Spanned<String>>,
+    data: Option<PathBuf>,
+    etcd: Option<Spanned<Vec<Spanned<String>>>>,
+    etcd_prefix: Option<Spanned<String>>,
+    failure_domain: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +43,7 @@ struct Osd {
     max_object_size: Option<Spanned<Size>>,
     osd_scrub_bytes_per_second: Option<Spanned<Size>>,
     osd_deep_scrub_interval: Option<Spanned<String>>,
+    pid_file: Option<PathBuf>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
 }
@@ -96,8 +101,15 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         None => None,
         Some(section) => Some(MonitorSection {
             listen: reader.address("listen", &section.listen)?,
+            store: reader.monitor_store(&section, &fsid)?,
             name: section.name,
-            data: reader.folder.join(section.data),
+            failure_domain: match section.failure_domain.as_ref().map(|domain| (domain, domain.get_ref().as_str())) {
+                None | Some((_, "host")) => FailureDomain::Host,
+                Some((_, "osd")) => FailureDomain::Osd,
+                Some((at, other)) => {
+                    return Err(reader.error(at, format_args!("failure_domain is '{other}'; it is one of host, osd")));
+                }
+            },
         }),
     };
     let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
@@ -139,6 +151,54 @@ impl Reader<'_> {
         })
     }
 
+    fn monitor_store(&self, section: &Monitor, fsid: &Uuid) -> Result<MonitorStoreSettings, ConfigError> {
+        let is_etcd = match section.store.as_ref().map(|store| (store, store.get_ref().as_str())) {
+            None | Some((_, "embedded")) => false,
+            Some((_, "etcd")) => true,
+            Some((at, other)) => {
+                return Err(self.error(at, format_args!("store is '{other}'; it is one of embedded, etcd")));
+            }
+        };
+        if !is_etcd {
+            if let Some(etcd) = &section.etcd {
+                return Err(self.error(etcd, "etcd is given, but the store is embedded; say store = \"etcd\" as well"));
+            }
+            let data = section.data.as_ref().ok_or_else(|| self.error(&section.listen, "[monitor] lacks data"))?;
+            return Ok(MonitorStoreSettings::Embedded { data: self.folder.join(data) });
+        }
+        let example = "etcd = [\"http://127.0.0.1:2379\"]";
+        let Some(etcd) = &section.etcd else {
+            return Err(self.error(&section.listen, format_args!("store is etcd, so name its servers: {example}")));
+        };
+        if etcd.get_ref().is_empty() || etcd.get_ref().len() > limits::ETCD_ENDPOINTS_MAX {
+            let most = limits::ETCD_ENDPOINTS_MAX;
+            return Err(self.error(etcd, format_args!("etcd names 1 to {most} servers, such as {example}")));
+        }
+        let mut endpoints = Vec::new();
+        for endpoint in etcd.get_ref() {
+            let text = endpoint.get_ref();
+            let address = text.strip_prefix("http://").unwrap_or_default();
+            if !address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) {
+                let problem = format_args!("etcd: '{text}' is not a server's URL, such as http://127.0.0.1:2379");
+                return Err(self.error(endpoint, problem));
+            }
+            endpoints.push(text.clone());
+        }
+        let prefix = match &section.etcd_prefix {
+            None => format!("/basalt/{fsid}"),
+            Some(prefix) => {
+                let text = prefix.get_ref().trim_end_matches('/');
+                if text.is_empty() || text.len() > limits::ETCD_PREFIX_BYTES_MAX {
+                    let most = limits::ETCD_PREFIX_BYTES_MAX;
+                    let problem = format_args!("etcd_prefix must have 1 to {most} bytes besides slashes at its end");
+                    return Err(self.error(prefix, problem));
+                }
+                text.to_owned()
+            }
+        };
+        Ok(MonitorStoreSettings::Etcd { endpoints, prefix })
+    }
+
     fn size(&self, key: &str, size: &Spanned<Size>, least: u64) -> Result<u64, ConfigError> {
         let bytes = match size.get_ref() {
             Size::Number(bytes) => *bytes,
@@ -176,6 +236,7 @@ impl Reader<'_> {
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
             memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            pid_file: section.pid_file.map(|path| self.folder.join(path)),
             scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
             devices,
         })
@@ -271,7 +332,16 @@ pub(super) fn to_toml(config: &Config) -> String {
         let mut monitor = Table::new();
         monitor.insert("name".into(), text(&section.name));
         monitor.insert("listen".into(), text(&section.listen));
-        monitor.insert("data".into(), path(&section.data));
+        match &section.store {
+            MonitorStoreSettings::Embedded { data } => {
+                monitor.insert("data".into(), path(data));
+            }
+            MonitorStoreSettings::Etcd { endpoints, prefix } => {
+                monitor.insert("store".into(), text(&"etcd"));
+                monitor.insert("etcd".into(), Value::Array(endpoints.iter().map(|endpoint| text(endpoint)).collect()));
+                monitor.insert("etcd_prefix".into(), text(prefix));
+            }
+        }
         file.insert("monitor".into(), Value::Table(monitor));
     }
     if let Some(section) = &config.osd {
@@ -288,6 +358,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         if section.scrub.interval != defaults.interval {
             let milliseconds = format_args!("{}ms", section.scrub.interval.as_millis()).to_string();
             osd.insert("osd_deep_scrub_interval".into(), text(&milliseconds));
+        }
+        if let Some(pid_file) = &section.pid_file {
+            osd.insert("pid_file".into(), path(pid_file));
         }
         let devices = section.devices.iter().map(|device| {
             let mut entry = Table::new();

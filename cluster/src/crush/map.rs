@@ -57,6 +57,13 @@ impl CrushMap {
 
     /// What a new cluster begins with: the usual types, the root `default`, and a rule that separates hosts.
     pub fn new_default() -> CrushMap {
+        CrushMap::new_with_rule_over("host")
+    }
+
+    /// As [`CrushMap::new_default`], with a rule that separates items of another of the usual types.
+    pub fn new_with_rule_over(failure_domain: &str) -> CrushMap {
+        let type_id = TYPES.iter().position(|name| *name == failure_domain);
+        let type_id = type_id.expect("one of the usual types") as u16;
         let mut map = CrushMap::empty(Tunables::DEFAULT);
         map.types = (0..).zip(TYPES.map(str::to_owned)).collect();
         let root = Bucket {
@@ -69,7 +76,7 @@ impl CrushMap {
             shadow_of: None,
         };
         map.buckets.insert(ROOT, root);
-        let choose = Choose { leaf: true, mode: Mode::Firstn, count: 0, type_id: 1 };
+        let choose = Choose { leaf: type_id != 0, mode: Mode::Firstn, count: 0, type_id };
         let rule = Rule {
             name: Some("replicated_rule".into()),
             kind: RuleKind::Replicated,

@@ -9,8 +9,8 @@ use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-const VERSION: u32 = 3;
-const HEADER_BYTES: usize = 16;
+pub(super) const VERSION: u32 = 3;
+pub(super) const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -29,43 +29,62 @@ pub enum MapError {
     Contradiction(String),
 }
 
+/// Fills in the header that `bytes` begin with room for.
+pub(super) fn seal(magic: [u8; 8], mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some((header, archive)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
+        let [m0, m1, m2, m3, m4, m5, m6, m7] = magic;
+        let [v0, v1, v2, v3] = VERSION.to_le_bytes();
+        let [c0, c1, c2, c3] = crc32c::crc32c(archive).to_le_bytes();
+        *header = [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3];
+    }
+    bytes
+}
+
+/// The version and the archive behind a header that is right.
+pub(super) fn open(magic: [u8; 8], bytes: &[u8]) -> Result<(u32, &[u8]), MapError> {
+    if bytes.len() > limits::MAP_BYTES_MAX {
+        return Err(MapError::Length(bytes.len()));
+    }
+    let Some((header, archive)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+        return Err(MapError::Length(bytes.len()));
+    };
+    let [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3] = *header;
+    if [m0, m1, m2, m3, m4, m5, m6, m7] != magic {
+        return Err(MapError::Magic);
+    }
+    let stored = u32::from_le_bytes([c0, c1, c2, c3]);
+    let computed = crc32c::crc32c(archive);
+    let version = u32::from_le_bytes([v0, v1, v2, v3]);
+    // Another version may have its checksum elsewhere.
+    if stored != computed && (1..=VERSION).contains(&version) {
+        return Err(MapError::Checksum { stored, computed });
+    }
+    Ok((version, archive))
+}
+
+/// As in the header of an encoded map; 0 for what has none.
+pub(super) fn checksum(encoded: &[u8]) -> u32 {
+    match encoded.first_chunk::<HEADER_BYTES>() {
+        Some([.., c0, c1, c2, c3]) => u32::from_le_bytes([*c0, *c1, *c2, *c3]),
+        None => 0,
+    }
+}
+
 impl Map {
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0u8; HEADER_BYTES];
-        bytes = match rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes) {
-            Ok(bytes) => bytes,
+        let bytes = vec![0u8; HEADER_BYTES];
+        match rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes) {
+            Ok(bytes) => seal(MAGIC, bytes),
             // Writing owned values to memory has no failure of its own.
             Err(error) => panic!("the map can't be archived: {error}"),
-        };
-        if let Some((header, archive)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
-            let [m0, m1, m2, m3, m4, m5, m6, m7] = MAGIC;
-            let [v0, v1, v2, v3] = VERSION.to_le_bytes();
-            let [c0, c1, c2, c3] = crc32c::crc32c(archive).to_le_bytes();
-            *header = [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3];
         }
-        bytes
     }
 
     /// Refuses whatever is not exactly a map; never panics, and allocates no more than the bytes justify.
     pub fn decode(bytes: &[u8]) -> Result<Map, MapError> {
-        if bytes.len() > limits::MAP_BYTES_MAX {
-            return Err(MapError::Length(bytes.len()));
-        }
-        let Some((header, archive)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
-            return Err(MapError::Length(bytes.len()));
-        };
-        let [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3] = *header;
-        if [m0, m1, m2, m3, m4, m5, m6, m7] != MAGIC {
-            return Err(MapError::Magic);
-        }
-        let version = u32::from_le_bytes([v0, v1, v2, v3]);
+        let (version, archive) = open(MAGIC, bytes)?;
         if !(1..=VERSION).contains(&version) {
             return Err(MapError::Version(version));
-        }
-        let stored = u32::from_le_bytes([c0, c1, c2, c3]);
-        let computed = crc32c::crc32c(archive);
-        if stored != computed {
-            return Err(MapError::Checksum { stored, computed });
         }
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
@@ -90,6 +109,10 @@ impl Map {
         if let Some(osd) = self.osds.iter().find(|osd| osd.id >= limits::OSD_COUNT_MAX) {
             return Err(format!("osd.{} is beyond the last id, {}", osd.id, limits::OSD_COUNT_MAX - 1));
         }
+        if self.crush.len() > limits::CRUSH_BYTES_MAX {
+            let most = limits::CRUSH_BYTES_MAX;
+            return Err(format!("its CRUSH map has {} bytes, and at most {most} are taken", self.crush.len()));
+        }
         self.full_ratios.check()?;
         self.settings.check()?;
         for osd in &self.osds {
@@ -100,6 +123,13 @@ impl Map {
         if self.pools.len() > limits::POOL_COUNT_MAX || !self.pools.is_sorted_by(|a, b| a.id < b.id) {
             return Err("its pools are too many or not in ascending order".into());
         }
+        let mut known = vec![false; self.osds.last().map_or(0, |osd| osd.id as usize + 1)];
+        for osd in &self.osds {
+            if let Some(known) = known.get_mut(osd.id as usize) {
+                *known = true;
+            }
+        }
+        let knows = |id: u32| known.get(id as usize).copied().unwrap_or(false);
         let mut names = BTreeSet::new();
         for pool in &self.pools {
             let wrong = |what: String| Err(format!("pool {} '{}' has {what}", pool.id, pool.name.escape_debug()));
@@ -116,10 +146,11 @@ impl Map {
                 return wrong("another pool's name".into());
             }
             for (seed, group) in pool.pgs.iter().enumerate() {
-                let members: BTreeSet<u32> = group.in_sync.iter().copied().collect();
+                // Short enough that comparing each with each is the fastest way, and a large map has millions of these.
+                let repeats = |(index, id): (usize, &u32)| group.in_sync.iter().take(index).any(|other| other == id);
                 if group.in_sync.len() > limits::POOL_SIZE_MAX as usize
-                    || members.len() != group.in_sync.len()
-                    || members.iter().any(|id| self.osd(*id).is_none())
+                    || group.in_sync.iter().enumerate().any(repeats)
+                    || group.in_sync.iter().any(|id| !knows(*id))
                     || group.primary.is_some_and(|id| !group.in_sync.contains(&id))
                 {
                     return wrong(format!("a group {seed:x} whose members don't fit: {group:?}"));

@@ -6,16 +6,19 @@ mod boot;
 mod groups;
 mod liveness;
 
+use super::changes::{self, Changes};
 use super::command;
 use super::progress::Progress;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
+use crate::config::FailureDomain;
+use crate::crush::CrushMap;
 use crate::limits;
-use crate::map::{Map, MapError};
+use crate::map::{Incremental, Map, MapError};
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use groups::Belonging;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,8 +49,15 @@ pub enum Action {
     Persist(Batch),
     /// Tag 0 answers a request that has no tag and was refused.
     Reply { session: SessionId, reply: MonitorReply },
-    /// The map of `epoch` to all of these.
-    Publish { sessions: Vec<SessionId>, epoch: u32, map: Arc<Vec<u8>> },
+    /// The map of `epoch` to all of these. If there are increments, they lead to it from what each of these was sent last.
+    Publish { sessions: Vec<SessionId>, epoch: u32, map: Arc<Vec<u8>>, increments: Vec<Increment> },
+}
+
+/// What makes the map of `epoch` of the one before, as bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Increment {
+    pub epoch: u32,
+    pub bytes: Arc<Vec<u8>>,
 }
 
 /// Why a core can't start from what is stored.
@@ -55,6 +65,8 @@ pub enum Action {
 pub enum RestoreError {
     #[error("the stored map of epoch {epoch} can't be read: {source}")]
     Map { epoch: u32, source: MapError },
+    #[error("what was answered to the last commands can't be read: {0}")]
+    Changes(String),
     #[error(
         "the stored map is of cluster {stored}, and the configuration says {configured}: point `data` at the right folder"
     )]
@@ -81,20 +93,38 @@ pub struct MonitorCore {
     cut_off: BTreeSet<u32>,
     /// The epoch that each subscriber has been sent.
     subscribers: BTreeMap<SessionId, u32>,
+    /// The newest ones, the oldest first.
+    increments: VecDeque<Increment>,
+    changes: Changes,
     pub(super) started: Duration,
     ticked: Duration,
 }
 
 impl MonitorCore {
-    /// Goes on from what a store holds, or starts a new cluster. The actions come before all others.
+    /// Goes on from what a store holds, or starts a new cluster whose copies are kept apart by host. The actions come before all others.
     pub fn restore(
         name: String,
         fsid: [u8; 16],
         stored: Stored,
         now: Now,
     ) -> Result<(MonitorCore, Vec<Action>), RestoreError> {
+        MonitorCore::restore_or_found(name, fsid, FailureDomain::default(), stored, now)
+    }
+
+    /// As [`MonitorCore::restore`], with what a new cluster keeps apart.
+    pub fn restore_or_found(
+        name: String,
+        fsid: [u8; 16],
+        failure_domain: FailureDomain,
+        stored: Stored,
+        now: Now,
+    ) -> Result<(MonitorCore, Vec<Action>), RestoreError> {
         let (map, is_new) = match stored.newest_map {
-            None => (Map::new(fsid, now.unix.as_secs()), true),
+            None => {
+                let mut map = Map::new(fsid, now.unix.as_secs());
+                map.set_crush_map(&CrushMap::new_with_rule_over(failure_domain.name()));
+                (map, true)
+            }
             Some((epoch, bytes)) => (Map::decode(&bytes).map_err(|source| RestoreError::Map { epoch, source })?, false),
         };
         if map.fsid != fsid {
@@ -112,6 +142,10 @@ impl MonitorCore {
             let map = Some((map.epoch, encoded.clone()));
             actions.push(Action::Persist(Batch { map, ..Batch::default() }));
         }
+        let changes = match stored.values.get(changes::KEY) {
+            Some(bytes) => Changes::decode(bytes).map_err(RestoreError::Changes)?,
+            None => Changes::default(),
+        };
         let core = MonitorCore {
             name,
             map,
@@ -124,6 +158,8 @@ impl MonitorCore {
             progress: Progress::default(),
             cut_off: BTreeSet::new(),
             subscribers: BTreeMap::new(),
+            increments: VecDeque::new(),
+            changes,
             started: now.monotonic,
             ticked: now.monotonic,
         };
@@ -145,6 +181,9 @@ impl MonitorCore {
             Event::Request { session, request: MonitorRequest::Command { tag, command } } => {
                 self.command(now, session, tag, command)
             }
+            Event::Request { session, request: MonitorRequest::Change { tag, id, command } } => {
+                self.change(now, session, tag, id, command)
+            }
             Event::Closed { session } => {
                 self.subscribers.remove(&session);
                 self.booted.retain(|_, of| *of != session);
@@ -165,7 +204,28 @@ impl MonitorCore {
             return Vec::new();
         }
         // Also to a peer that claims a newer map: it belongs to a monitor whose store was lost, and must see that.
-        vec![Action::Publish { sessions: vec![session], epoch, map: self.encoded.clone() }]
+        let increments = self.increments_from(have_epoch);
+        vec![Action::Publish { sessions: vec![session], epoch, map: self.encoded.clone(), increments }]
+    }
+
+    /// What leads from a map to the newest; none if that is too old.
+    fn increments_from(&self, epoch: u32) -> Vec<Increment> {
+        match self.increments.front() {
+            Some(oldest) if (oldest.epoch - 1..self.map.epoch).contains(&epoch) => {
+                self.increments.iter().filter(|increment| increment.epoch > epoch).cloned().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn keep_increment(&mut self, increment: Increment) {
+        self.increments.push_back(increment);
+        let bytes = |increments: &VecDeque<Increment>| -> usize {
+            increments.iter().map(|increment| increment.bytes.len()).sum()
+        };
+        while self.increments.len() > limits::INCREMENTS_KEPT || bytes(&self.increments) > self.encoded.len() / 2 {
+            self.increments.pop_front();
+        }
     }
 
     fn command(&mut self, now: Now, session: SessionId, tag: u64, command: AdminCommand) -> Vec<Action> {
@@ -186,6 +246,16 @@ impl MonitorCore {
         actions
     }
 
+    /// A command that may have been carried out already, by this monitor or the one before.
+    fn change(&mut self, now: Now, session: SessionId, tag: u64, id: u128, command: AdminCommand) -> Vec<Action> {
+        if let Some(reply) = self.changes.reply(id) {
+            return vec![Action::Reply { session, reply: MonitorReply::Command { tag, reply } }];
+        }
+        let mut actions = self.command(now, session, tag, command);
+        self.changes.note(id, &mut actions);
+        actions
+    }
+
     /// Makes `map` the next epoch: durable first, then known to every subscriber.
     fn decide(&mut self, now: Now, mut map: Map) -> Vec<Action> {
         map.epoch = self.map.epoch + 1;
@@ -202,7 +272,10 @@ impl MonitorCore {
             "the monitor was about to decide a map that nobody could read: {contradiction:?}"
         );
         self.encoded = Arc::new(map.encode());
+        let increment = Incremental::between(&self.map, &map, &self.encoded).encode();
+        let increment = Increment { epoch: map.epoch, bytes: Arc::new(increment) };
         self.map = map;
+        self.keep_increment(increment.clone());
         self.reports.keep(|osd| self.map.osd(osd).is_some());
         for osd in self.map.osds.iter().filter(|osd| !osd.is_up) {
             self.down_since.entry(osd.id).or_insert(now.monotonic);
@@ -217,7 +290,9 @@ impl MonitorCore {
         if !self.subscribers.is_empty() {
             self.subscribers.values_mut().for_each(|sent| *sent = epoch);
             let sessions = self.subscribers.keys().copied().collect();
-            actions.push(Action::Publish { sessions, epoch, map: self.encoded.clone() });
+            // All of them were sent the map before, or had it.
+            let increments = vec![increment];
+            actions.push(Action::Publish { sessions, epoch, map: self.encoded.clone(), increments });
         }
         actions
     }

@@ -2,30 +2,37 @@
 //!
 //! One task decides: it takes events in turn, lets the core answer, and carries out the actions in order. While a batch is being
 //! made durable it takes no further event, so nobody can hear of a map that a power cut could still undo.
-//! Each connection has a task that reads and one that writes; see [`connection`].
+//! Each connection has a task that reads and one that writes; see [`connection`]. A monitor that does not lead decides nothing: it
+//! sends peers on to the one that does, until it is elected; see [`elected`].
 
 mod connection;
+#[cfg(feature = "etcd")]
+mod elected;
 mod outbox;
 mod stream;
+mod term;
 
 use super::core::{Action, Event, MonitorCore, Now, RestoreError, SessionId};
+#[cfg(feature = "etcd")]
+use super::election_etcd::Candidate;
 use super::store::{Batch, MonitorStore, StoreError};
 use super::store_embedded::EmbeddedStore;
 use crate::Config;
+use crate::config::{FailureDomain, MonitorStoreSettings};
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
-use basalt_net::message::monitor::MonitorReply;
 use basalt_net::waiting_room::WaitingRoom;
 use basalt_net::{Credentials, EntityName, Fsid};
-use outbox::Outbox;
+use outbox::{Outbox, Publication};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
+use term::Term;
 use tokio::sync::mpsc;
 
 /// What a monitor needs to run.
@@ -35,9 +42,10 @@ pub struct MonitorConfig {
     pub name: String,
     /// Port 0: any free one.
     pub listen: SocketAddr,
-    /// The folder of the embedded store.
-    pub data: PathBuf,
+    pub store: MonitorStoreSettings,
     pub key_file: PathBuf,
+    /// Of a new cluster.
+    pub failure_domain: FailureDomain,
 }
 
 impl MonitorConfig {
@@ -47,8 +55,9 @@ impl MonitorConfig {
             fsid: *config.fsid.as_bytes(),
             name: section.name.clone(),
             listen: section.listen,
-            data: section.data.clone(),
+            store: section.store.clone(),
             key_file: config.key_file.clone(),
+            failure_domain: section.failure_domain,
         })
     }
 }
@@ -65,39 +74,67 @@ pub enum MonitorError {
     Name { name: String, problem: String },
     #[error("monitor can't listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "this basaltd keeps a monitor's maps in its own folder only: for store = \"etcd\", take one that was built with `--features etcd`"
+    )]
+    WithoutEtcd,
+    #[error("the monitor's part in the election has ended by itself; the log above says why")]
+    ElectionEnded,
     #[error("{path} has no [monitor] section; it needs one with listen and data", path = path.display())]
     NoSection { path: PathBuf },
 }
 
 /// A monitor that has its port and its store, and serves nobody yet.
 pub struct Monitor {
-    core: MonitorCore,
-    store: EmbeddedStore,
+    seat: Seat,
     credentials: Credentials,
     listener: TcpListener,
     address: SocketAddr,
     clock: Clock,
 }
 
+/// By what right a monitor decides.
+enum Seat {
+    /// It is the only one.
+    Alone { core: Box<MonitorCore>, store: EmbeddedStore },
+    #[cfg(feature = "etcd")]
+    Elected { candidate: Candidate, cluster: Cluster },
+}
+
 impl Monitor {
-    /// Opens the store, makes the cluster's first map if there is none, and binds the port. Blocks on the disk.
+    /// Binds the port. The only monitor of a cluster opens its store, and makes the cluster's first map if there is none; one of several
+    /// begins to take part in their election. Blocks on the disk.
     pub fn bind(config: MonitorConfig) -> Result<Monitor, MonitorError> {
         let key = Key::load(&config.key_file)?;
         let name = EntityName::new(format!("mon.{}", config.name))
             .map_err(|error| MonitorError::Name { name: config.name.clone(), problem: error.to_string() })?;
-        let mut store = EmbeddedStore::open(&config.data)?;
         let clock = Clock::start();
-        let (core, actions) = MonitorCore::restore(config.name, config.fsid, store.load()?, clock.now())?;
-        for action in actions {
-            if let Action::Persist(batch) = action {
-                store.commit(&batch)?;
+        let cluster = Cluster { name: config.name.clone(), fsid: config.fsid, failure_domain: config.failure_domain };
+        let alone = match &config.store {
+            MonitorStoreSettings::Embedded { data } => {
+                let mut store = EmbeddedStore::open(data)?;
+                let core = restore(&cluster, &mut store, &clock)?;
+                Some(Seat::Alone { core: Box::new(core), store })
             }
-        }
+            MonitorStoreSettings::Etcd { .. } if cfg!(feature = "etcd") => None,
+            MonitorStoreSettings::Etcd { .. } => return Err(MonitorError::WithoutEtcd),
+        };
         let failed = |source| MonitorError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        let seat = match (alone, &config.store) {
+            (Some(seat), _) => seat,
+            #[cfg(feature = "etcd")]
+            (None, MonitorStoreSettings::Etcd { endpoints, prefix }) => {
+                // Peers can't connect to "any address"; they try all they know of instead.
+                let told = if address.ip().is_unspecified() { String::new() } else { address.to_string() };
+                let candidate = Candidate::start(endpoints, prefix, told)?;
+                Seat::Elected { candidate, cluster }
+            }
+            (None, _) => return Err(MonitorError::WithoutEtcd),
+        };
         let credentials = Credentials { fsid: Fsid(config.fsid), key, name };
-        Ok(Monitor { core, store, credentials, listener, address, clock })
+        Ok(Monitor { seat, credentials, listener, address, clock })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -110,18 +147,31 @@ impl Monitor {
         let failed = |source| MonitorError::Listen { address: self.address, source };
         // Shutting a listening socket down ends the accept that waits in the kernel; dropping its future would leave it there.
         let stopper = TcpStream::from(OwnedFd::from(self.listener.try_clone().map_err(failed)?));
-        let (events, inbox) = mpsc::channel(limits::REQUESTS_QUEUED_MAX);
+        let (events, mut inbox) = mpsc::channel(limits::REQUESTS_QUEUED_MAX);
         let hub = Rc::new(Hub {
             credentials: self.credentials,
             events,
             sessions: RefCell::default(),
             session_next: Cell::new(1),
+            leader_elsewhere: RefCell::new(Some(String::new())),
             is_stopping: Cell::new(false),
         });
-        tracing::info!(address = %self.address, epoch = self.core.map().epoch(), "monitor serves");
+        tracing::info!(address = %self.address, "monitor listens");
         let acceptor = tokio_uring::spawn(accept(hub.clone(), tokio_uring::net::TcpListener::from_std(self.listener)));
-        let outcome = decide(self.core, self.store, self.clock, inbox, hub.clone(), shutdown).await;
+        let mut shutdown = pin!(shutdown);
+        let outcome = match self.seat {
+            Seat::Alone { core, store } => {
+                let led = lead(*core, store, &self.clock, &mut inbox, &hub, shutdown.as_mut(), Term::Life).await;
+                led.map(drop)
+            }
+            #[cfg(feature = "etcd")]
+            Seat::Elected { candidate, cluster } => {
+                elected::run(candidate, &cluster, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
+            }
+        };
         hub.is_stopping.set(true);
+        // Whoever waits for room in it waits no longer.
+        drop(inbox);
         let _ = stopper.shutdown(Shutdown::Both);
         let _ = acceptor.await;
         hub.end_all().await;
@@ -138,6 +188,28 @@ pub async fn run(config: MonitorConfig, shutdown: impl Future<Output = ()>) -> R
     Monitor::bind(config)?.run(shutdown).await
 }
 
+/// What a core needs besides its store.
+#[derive(Clone)]
+struct Cluster {
+    /// The monitor's.
+    name: String,
+    fsid: [u8; 16],
+    failure_domain: FailureDomain,
+}
+
+/// Goes on from what the store holds. What the core wants persisted first, is.
+fn restore<S: MonitorStore>(cluster: &Cluster, store: &mut S, clock: &Clock) -> Result<MonitorCore, MonitorError> {
+    let Cluster { name, fsid, failure_domain } = cluster.clone();
+    let (core, actions) = MonitorCore::restore_or_found(name, fsid, failure_domain, store.load()?, clock.now())?;
+    for action in actions {
+        if let Action::Persist(batch) = action {
+            store.commit(&batch)?;
+        }
+    }
+    Ok(core)
+}
+
+#[derive(Clone, Copy)]
 struct Clock {
     start: Instant,
 }
@@ -159,14 +231,17 @@ struct Hub {
     events: mpsc::Sender<Event>,
     sessions: RefCell<BTreeMap<SessionId, Rc<Outbox>>>,
     session_next: Cell<u64>,
+    /// While this monitor does not lead: the leader's address, as far as it is known.
+    leader_elsewhere: RefCell<Option<String>>,
     is_stopping: Cell<bool>,
 }
 
 impl Hub {
-    /// `None`: there are too many sessions, or the monitor stops.
+    /// `None`: there are too many sessions, or the monitor stops or does not lead.
     fn admit(&self) -> Option<(SessionId, Rc<Outbox>)> {
         let mut sessions = self.sessions.borrow_mut();
-        if self.is_stopping.get() || sessions.len() >= limits::SESSIONS_MAX {
+        if self.is_stopping.get() || self.leader_elsewhere.borrow().is_some() || sessions.len() >= limits::SESSIONS_MAX
+        {
             return None;
         }
         let session = SessionId(self.session_next.get());
@@ -214,27 +289,41 @@ async fn accept(hub: Rc<Hub>, listener: tokio_uring::net::TcpListener) {
     }
 }
 
-/// The one task that decides.
-async fn decide<S: MonitorStore>(
+/// Why a monitor no longer decides.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Asked,
+    TermOver,
+}
+
+/// The one task that decides, for as long as this monitor leads.
+async fn lead<S: MonitorStore>(
     mut core: MonitorCore,
     mut store: S,
-    clock: Clock,
-    mut inbox: mpsc::Receiver<Event>,
-    hub: Rc<Hub>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), MonitorError> {
-    let mut shutdown = pin!(shutdown);
+    clock: &Clock,
+    inbox: &mut mpsc::Receiver<Event>,
+    hub: &Hub,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    mut term: Term,
+) -> Result<Ended, MonitorError> {
+    tracing::info!(epoch = core.map().epoch(), "monitor leads");
+    *hub.leader_elsewhere.borrow_mut() = None;
     let mut ticks = tokio::time::interval(limits::TICK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
-            () = &mut shutdown => return Ok(()),
+            () = &mut shutdown => return Ok(Ended::Asked),
+            () = term.over() => return Ok(Ended::TermOver),
             _ = ticks.tick() => Event::Tick,
             event = inbox.recv() => match event {
                 Some(event) => event,
-                None => return Ok(()),
+                None => return Ok(Ended::Asked),
             },
         };
+        // Nobody hears of anything from a monitor that may have been replaced.
+        if term.is_over() {
+            return Ok(Ended::TermOver);
+        }
         for action in core.handle(clock.now(), event) {
             match action {
                 Action::Persist(batch) => store = commit(store, batch).await?,
@@ -243,10 +332,10 @@ async fn decide<S: MonitorStore>(
                         outbox.push_reply(&reply);
                     }
                 }
-                Action::Publish { sessions, epoch, map } => {
-                    let map = outbox::archive(&MonitorReply::Map { epoch, map: map.to_vec() });
+                Action::Publish { sessions, epoch, map, increments } => {
+                    let publication = Publication::new(epoch, map, increments);
                     let outboxes = sessions.into_iter().filter_map(|session| hub.outbox(session));
-                    outboxes.for_each(|outbox| outbox.put_map(map.clone()));
+                    outboxes.for_each(|outbox| outbox.put_map(&publication));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! JSON documents: Ceph's keys, and figures that are the sums and rates of what OSDs reported.
 
 use super::harness::{Harness, boot, report, session_of};
+use basalt_cluster::Pool;
 use basalt_net::message::monitor::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -310,15 +311,30 @@ fn an_answer_too_long_to_send_is_refused_with_its_size() {
         assert_eq!(reply.errno, libc::EOVERFLOW);
     }
     assert!(reply.json.len() + reply.message.len() <= basalt_cluster::limits::REPLY_BYTES_MAX);
-    let refused =
-        harness.command(AdminCommand::PoolCreate { name: "one more".into(), pg_num: Some(1), rule: None, size: None });
-    assert_eq!(refused.errno, libc::ERANGE, "{}", refused.message);
     // Every member is down: the health names some groups, and counts the others.
     harness.tick_for(60);
     let health = harness.json(AdminCommand::HealthDetail);
     let detail = health["checks"]["PG_AVAILABILITY"]["detail"].as_array().unwrap();
     assert_eq!(detail.len(), 51);
     assert_eq!(detail[50]["message"], "... and 65486 more");
+}
+
+#[test]
+fn more_groups_than_a_map_may_have_are_refused() {
+    use basalt_cluster::limits::{PG_COUNT_MAX, PG_NUM_MAX};
+    let mut harness = Harness::with_osds(1, 0);
+    harness.create_pool("wide", PG_NUM_MAX, 1);
+    let mut map = harness.core.map().clone();
+    let wide = map.pools[0].clone();
+    for id in 2..=(PG_COUNT_MAX / u64::from(PG_NUM_MAX)) as u32 {
+        map.pools.push(Pool { id, name: format!("wide-{id}"), ..wide.clone() });
+        map.pool_id_max = id;
+    }
+    harness.stored.newest_map = Some((map.epoch(), map.encode()));
+    let mut harness = Harness::restored(harness.stored);
+    let refused =
+        harness.command(AdminCommand::PoolCreate { name: "one more".into(), pg_num: Some(1), rule: None, size: None });
+    assert_eq!(refused.errno, libc::ERANGE, "{}", refused.message);
 }
 
 #[test]

@@ -16,13 +16,44 @@ pub enum MonitorRequest {
     Groups(GroupChanges),
     /// A command of an administrator, answered by `MonitorReply::Command` with the same `tag`.
     Command { tag: u64, command: AdminCommand },
+    /// A command that changes something, under an id for good: sent again, with a session to whichever monitor, it is carried out once.
+    Change { tag: u64, id: u128, command: AdminCommand },
+}
+
+/// What subscribers are sent.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum MapNews {
+    Whole {
+        epoch: u32,
+        map: Vec<u8>,
+    },
+    /// Of a map that is too large for one message: `total` bytes, these from `offset` on. They come in order; offset 0 begins anew.
+    Part {
+        epoch: u32,
+        offset: u64,
+        total: u64,
+        bytes: Vec<u8>,
+    },
+    /// What makes map `epoch` of the one before.
+    Increment {
+        epoch: u32,
+        increment: Vec<u8>,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[rkyv(derive(Debug))]
 pub enum MonitorReply {
-    Map { epoch: u32, map: Vec<u8> },
-    Command { tag: u64, reply: CommandReply },
+    Map(MapNews),
+    Command {
+        tag: u64,
+        reply: CommandReply,
+    },
+    /// This monitor does not lead; the session ends with this. The leader's address is empty while there is none, or none is known.
+    NotLeading {
+        leader: String,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]

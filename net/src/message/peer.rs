@@ -151,6 +151,8 @@ pub enum PeerReply {
         tag: u64,
         errno: i32,
         message: String,
+        /// The object that is to be sent as a whole, because what is here of it can't be read.
+        damaged: Vec<u8>,
         epoch: u32,
     },
     Answer {

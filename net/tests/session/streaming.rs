@@ -3,7 +3,7 @@ use basalt_net::limits::{
     MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RECEIVE_CREDIT_BYTES, STAGING_BUSY_BYTES, STAGING_IDLE_BYTES,
     STRAIGHT_RECEIVE_BYTES,
 };
-use basalt_net::message::monitor::MonitorReply;
+use basalt_net::message::monitor::{MapNews, MonitorReply};
 use basalt_net::session::SessionError;
 use basalt_ring::BLOCK;
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ fn what_is_too_large_is_refused_and_the_session_lives_on() {
         let half = payload(&ring, 1, PAYLOAD_BYTES_MAX as usize / 2 + 1);
         let error = sender.send(&request(1, 0), vec![half.clone(), half]).await.unwrap_err();
         assert!(matches!(error, SessionError::TooLarge(_)), "{error}");
-        let map = MonitorReply::Map { epoch: 1, map: vec![0; MESSAGE_BYTES_MAX as usize] };
+        let map = MonitorReply::Map(MapNews::Whole { epoch: 1, map: vec![0; MESSAGE_BYTES_MAX as usize] });
         let error = sender.send(&map, Vec::new()).await.unwrap_err();
         assert!(matches!(error, SessionError::TooLarge(_)), "{error}");
         sender.send(&request(2, 0), Vec::new()).await.unwrap();

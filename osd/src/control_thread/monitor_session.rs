@@ -4,6 +4,7 @@ use super::framed_stream::{self, StreamError};
 use super::{Hub, handshake};
 use crate::limits;
 use crate::monitor_link::LinkError;
+use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::handshake::ClientHandshake;
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, EntityName, FrameError, FrameKind, Service};
@@ -34,26 +35,40 @@ enum SessionEnd {
 
 /// Never gives up: a host without a monitor goes on serving by the map it has.
 pub async fn keep(hub: Rc<Hub>, stop: watch::Receiver<bool>) {
-    let mut delay = limits::MONITOR_RETRY_MIN;
-    let mut attempt = 0;
+    if hub.config.monitors.is_empty() {
+        return;
+    }
+    let mut rotation = Rotation::new(hub.config.monitors.clone(), limits::MONITOR_RETRY_MIN, limits::MONITOR_RETRY_MAX);
     while !*stop.borrow() {
-        let Some(address) = hub.config.monitors.get(attempt % hub.config.monitors.len().max(1)).copied() else {
-            return;
-        };
+        let address = rotation.current();
         let began = Instant::now();
         let end = session(&hub, address).await;
         hub.requests.borrow_mut().take();
-        // A session that lasted was a good one: the next attempt comes at once.
-        if began.elapsed() > limits::MONITOR_RETRY_MAX {
-            delay = limits::MONITOR_RETRY_MIN;
+        let attempt = match &end {
+            Err(SessionEnd::Link(LinkError::NotLeading { leader })) => Attempt::SentOn { leader: leader.parse().ok() },
+            // A session that lasted was a good one.
+            _ if began.elapsed() > limits::MONITOR_RETRY_MAX => Attempt::Served,
+            _ => Attempt::Failed,
+        };
+        let pause = rotation.moved_on(attempt, random());
+        match (end, attempt) {
+            (Err(end), Attempt::SentOn { .. }) => tracing::debug!(monitor = %address, "{end}"),
+            (Err(end), _) => {
+                tracing::warn!(monitor = %address, "no session with the monitor: {end}; trying the next in {pause:?}");
+            }
+            (Ok(()), _) => {}
         }
-        if let Err(end) = end {
-            tracing::warn!(monitor = %address, "no session with the monitor: {end}; trying again in {delay:?}");
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
-        tokio::time::sleep(delay).await;
-        delay = (delay * 2).min(limits::MONITOR_RETRY_MAX);
-        attempt += 1;
     }
+}
+
+/// Spreads hosts out. Without randomness, pauses are merely all as short as they can be.
+fn random() -> u64 {
+    let mut bytes = [0; 8];
+    let _ = getrandom::fill(&mut bytes);
+    u64::from_le_bytes(bytes)
 }
 
 async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {

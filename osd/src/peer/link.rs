@@ -325,11 +325,11 @@ fn hear(shared: &Shared, osd: &Rc<Osd>, mut frame: ReceivedFrame) -> Result<(), 
             osd.hear_of_map(map);
         }
         PeerReply::Written { reign, version, number } => osd.written(shared.peer, reign, version, number),
-        PeerReply::Refused { reign, tag, errno, message, epoch: _ } => {
+        PeerReply::Refused { reign, tag, errno, message, damaged, epoch: _ } => {
             let refusal = Refusal::new(errno, message);
             match shared.asked.borrow_mut().remove(&tag) {
                 Some(asked) => asked.send(Err(refusal)),
-                None => osd.refused(shared.peer, reign, &refusal),
+                None => osd.refused(shared.peer, reign, &refusal, damaged),
             }
         }
         PeerReply::Answer { tag, answer } => {

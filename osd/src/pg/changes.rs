@@ -112,6 +112,10 @@ impl Changes {
 
     /// Adds a range; neighbours become one, and of too many the two that are nearest to each other.
     pub fn range(&mut self, range: Range<u64>) {
+        self.add_range(range, limits::LOGGED_RANGES_MAX);
+    }
+
+    fn add_range(&mut self, range: Range<u64>, ranges_max: usize) {
         if range.is_empty() {
             return;
         }
@@ -121,7 +125,7 @@ impl Changes {
         let start = touched.first().map_or(range.start, |known| known.start.min(range.start));
         let last = touched.last().map_or(range.end, |known| known.end.max(range.end));
         self.ranges.splice(first..end, [start..last]);
-        while self.ranges.len() > limits::LOGGED_RANGES_MAX {
+        while self.ranges.len() > ranges_max {
             let gap = |pair: &[Range<u64>]| match pair {
                 [one, other] => other.start - one.end,
                 _ => u64::MAX,
@@ -135,11 +139,12 @@ impl Changes {
         }
     }
 
-    /// What both changed.
+    /// What both changed. This is not logged, and may list more ranges: a copy that missed a thousand small writes is not sent what
+    /// lies between them.
     pub fn merge(&mut self, other: &Changes) {
         self.is_whole |= other.is_whole;
         self.xattrs |= other.xattrs;
-        other.ranges.iter().for_each(|range| self.range(range.clone()));
+        other.ranges.iter().for_each(|range| self.add_range(range.clone(), limits::MISSING_RANGES_MAX));
         match &other.omap {
             OmapChanges::All => self.omap.all(),
             OmapChanges::Keys(keys) => keys.iter().for_each(|key| self.omap.key(key)),
@@ -172,6 +177,19 @@ mod tests {
         assert_eq!((changes.ranges, changes.xattrs, changes.is_whole), (vec![100..155, 1000..1010], true, false));
         assert_eq!(Changes::of(&[Operation::Truncate { size: 7 }], 1000).ranges, vec![7..u64::MAX]);
         assert!(Changes::of(&[Operation::Remove, Operation::Write { offset: 0, length: 1 }], 1000).is_whole);
+    }
+
+    #[test]
+    fn many_small_writes_together_are_no_more_than_what_they_wrote() {
+        let mut missing = Changes::default();
+        for block in 0..200 {
+            missing.merge(&Changes::of(&[Operation::Write { offset: block * 20_000, length: 4096 }], 4 << 20));
+        }
+        assert_eq!(missing.bytes(4 << 20), 200 * 4096);
+        for block in 0..100_000 {
+            missing.merge(&Changes::of(&[Operation::Write { offset: block * 20_000, length: 4096 }], 4 << 30));
+        }
+        assert_eq!(missing.ranges.len(), limits::MISSING_RANGES_MAX);
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! side; they are submitted in the order they came.
 
 use super::object_state;
-use super::placement::reign_of;
+use super::placement::{reign_of, reign_shared_with};
 use super::{Pg, log_entry, summary};
 use crate::operation_vector;
 use crate::osd::Osd;
 use crate::peer::server::Caller;
 use crate::pg::write::{keys, stage};
 use crate::refusal::Refusal;
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::{limits, scrub_digest};
 use basalt_blockstore::{ObjectKey, Placement};
 use basalt_net::message::peer::{Answer, PeerReply, Push, Question, Reign, ReplicaWrite};
@@ -54,7 +55,9 @@ struct Turn {
 
 impl Turn {
     async fn come(&mut self) {
-        if let Some(before) = self.before.take() {
+        if let Some(before) = self.before.take()
+            && !sabotaged(Sabotage::IgnoreOrder)
+        {
             before.await;
         }
     }
@@ -77,7 +80,9 @@ impl Drop for Running<'_> {
 
 impl Follower {
     fn check(&self, caller: &Caller, reign: Reign) -> Result<(), Refusal> {
-        if self.session.get() != caller.session || self.reign.get() != reign.reign {
+        if (self.session.get() != caller.session || self.reign.get() != reign.reign)
+            && !sabotaged(Sabotage::IgnoreReign)
+        {
             return Err(Refusal::new(libc::ESTALE, "another primary, or another session of this one, has come since"));
         }
         if self.has_failed.get() {
@@ -121,6 +126,7 @@ pub async fn write(
     payload: Option<Slice>,
 ) {
     let version = write.version;
+    let name = write.name.clone();
     let mut turn = pg.follower().turn();
     let _running = pg.follower().running();
     let outcome = apply_write(&osd, &pg, &caller, reign, write, payload, &mut turn).await;
@@ -131,7 +137,10 @@ pub async fn write(
     drop(turn);
     match outcome {
         Ok(()) => caller.reply(&PeerReply::Written { reign, version, number: 0 }, Vec::new()).await,
-        Err(refusal) => refuse(&osd, &caller, reign, 0, refusal).await,
+        Err(refusal) => {
+            let damaged = if refusal.damage.is_some() { name } else { Vec::new() };
+            refuse(&osd, &caller, reign, 0, refusal, damaged).await;
+        }
     }
 }
 
@@ -155,7 +164,9 @@ async fn apply_write(
     turn.come().await;
     pg.follower().check(caller, reign)?;
     prepared.set_version(write.version, write.mtime_ns);
-    prepared.put_log(key.pool, key.pg, write.version, write.entry);
+    if !sabotaged(Sabotage::ForgetTheLog) {
+        prepared.put_log(key.pool, key.pg, write.version, write.entry);
+    }
     if write.trim_below > 0 {
         prepared.trim_log(key.pool, key.pg, write.trim_below);
     }
@@ -169,6 +180,7 @@ async fn apply_write(
 /// Puts an object into the state that the primary has, with the entries of the log that belong to it.
 pub async fn push(osd: Rc<Osd>, pg: Rc<Pg>, caller: Caller, reign: Reign, push: Push, payload: Option<Slice>) {
     let number = push.number;
+    let name = push.name.clone();
     let version = push.entries.last().map_or(0, |(version, _)| *version);
     let mut turn = pg.follower().turn();
     let _running = pg.follower().running();
@@ -179,7 +191,10 @@ pub async fn push(osd: Rc<Osd>, pg: Rc<Pg>, caller: Caller, reign: Reign, push: 
     drop(turn);
     match outcome {
         Ok(()) => caller.reply(&PeerReply::Written { reign, version, number }, Vec::new()).await,
-        Err(refusal) => refuse(&osd, &caller, reign, 0, refusal).await,
+        Err(refusal) => {
+            let damaged = if refusal.damage.is_some() { name } else { Vec::new() };
+            refuse(&osd, &caller, reign, 0, refusal, damaged).await;
+        }
     }
 }
 
@@ -231,16 +246,17 @@ fn fail(osd: &Osd, pg: &Pg, caller: &Caller, reign: Reign, refusal: &Refusal) {
     }
 }
 
-async fn refuse(osd: &Osd, caller: &Caller, reign: Reign, tag: u64, refusal: Refusal) {
+/// `damaged`: the object that can't be changed because it is damaged here.
+async fn refuse(osd: &Osd, caller: &Caller, reign: Reign, tag: u64, refusal: Refusal, damaged: Vec<u8>) {
     let Refusal { errno, message, .. } = refusal;
-    let reply = PeerReply::Refused { reign, tag, errno, message, epoch: osd.epoch() };
+    let reply = PeerReply::Refused { reign, tag, errno, message, damaged, epoch: osd.epoch() };
     caller.reply(&reply, Vec::new()).await;
 }
 
 pub async fn answer(osd: Rc<Osd>, pg: Rc<Pg>, caller: Caller, reign: Reign, tag: u64, question: Question) {
     match try_answer(&osd, &pg, &caller, reign, question).await {
         Ok((answer, payload)) => caller.reply(&PeerReply::Answer { tag, answer }, payload).await,
-        Err(refusal) => refuse(&osd, &caller, reign, tag, refusal).await,
+        Err(refusal) => refuse(&osd, &caller, reign, tag, refusal, Vec::new()).await,
     }
 }
 
@@ -259,7 +275,10 @@ async fn try_answer(
             return Ok((Answer::Status(summary::load(osd.store(), pg.id()).await?.status()), Vec::new()));
         }
         // Reads of single objects and comparisons change nothing, and come on any session of the primary.
-        Question::Object { .. } | Question::Digests { .. } => {
+        Question::Object { .. } => {
+            reign_shared_with(osd, caller.peer, reign).await?;
+        }
+        Question::Digests { .. } => {
             reign_of(osd, caller.peer, reign).await?;
         }
         _ => pg.follower().check(caller, reign)?,

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::osd::Osd;
 use crate::peer::lease::Fence;
 use crate::refusal::Refusal;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_blockstore::Store;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::object::Operation;
@@ -144,6 +145,9 @@ impl Leadership {
                 let entry = summary::decode(pg, version, &bytes)?;
                 log.push(version, entry.request);
                 let shown = if entry.exists { version } else { 0 };
+                if sabotaged(Sabotage::ForgetRequests) {
+                    continue;
+                }
                 self.requests
                     .recover(entry.request, Applied { version: shown, results: entry.results, data: entry.data });
             }
@@ -265,7 +269,7 @@ impl Leadership {
 
     /// Waits until a version is committed. ESTALE when another reign begins before: its outcome is the next primary's to tell.
     pub async fn wait_committed(&self, version: u64) -> Result<(), Refusal> {
-        if version <= self.committed.get() {
+        if version <= self.committed.get() || sabotaged(Sabotage::AcknowledgeBeforeMembers) {
             return Ok(());
         }
         let ended = || Refusal::new(libc::ESTALE, format!("{} has another primary now; ask it", self.pg));
@@ -282,6 +286,9 @@ impl Leadership {
     /// Whether this OSD may answer reads of the group now: all other members of the set let it.
     pub fn has_leases(&self, osd: &Osd, map: &Map) -> bool {
         let now = osd.ring().now();
+        if sabotaged(Sabotage::SkipLease) {
+            return true;
+        }
         map.pg(self.pg).is_some_and(|group| {
             group.in_sync.iter().filter(|id| **id != osd.id()).all(|id| osd.leases().is_held(*id, now, map.epoch()))
         })

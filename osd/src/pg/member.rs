@@ -2,6 +2,7 @@
 
 use super::changes::Changes;
 use super::log_entry::LogEntry;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::local::{Event, OnceSender};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,8 @@ pub struct Member {
     pub reach: RefCell<Reach>,
     pushes: RefCell<BTreeMap<u64, OnceSender<Result<(), i32>>>>,
     last_push: Cell<u64>,
+    /// Objects that it can't read, and is sent as a whole.
+    pub damaged: RefCell<BTreeSet<Vec<u8>>>,
     pub progress: Progress,
     pub changed: Event,
 }
@@ -101,6 +104,7 @@ impl Member {
             reach: RefCell::default(),
             pushes: RefCell::default(),
             last_push: Cell::new(0),
+            damaged: RefCell::default(),
             progress: Progress::default(),
             changed: Event::new(),
         }
@@ -114,7 +118,7 @@ impl Member {
     /// Decides what becomes of a write, and notes it.
     pub fn route(&self, name: &[u8], version: u64, entry: &LogEntry, encoded: &[u8]) -> Route {
         if self.state.get() == State::Away {
-            if self.is_required.get() {
+            if self.is_required.get() && !sabotaged(Sabotage::ForgetWhoIsAway) {
                 self.pending.borrow_mut().insert(version);
             }
             return Route::Skipped;
@@ -125,6 +129,7 @@ impl Member {
                 Reach::All => false,
                 Reach::Collecting => true,
                 Reach::Filling { window: Some(window), .. } if name > window.as_slice() => return Route::Skipped,
+                Reach::Filling { .. } if sabotaged(Sabotage::LoseWritesWhileFilling) => return Route::Skipped,
                 Reach::Filling { done, .. } => name > done.as_slice(),
             };
         self.pending.borrow_mut().insert(version);

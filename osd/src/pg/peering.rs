@@ -7,6 +7,7 @@ use super::member::Member;
 use super::recovery;
 use crate::limits;
 use crate::osd::Osd;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_cluster::{Map, MapFlags, PlacementGroup, Pool};
 use basalt_ring::local::select;
 use std::pin::pin;
@@ -19,7 +20,7 @@ pub async fn lead(osd: Rc<Osd>, pg: Rc<Pg>, leadership: Rc<Leadership>) {
         if leadership.phase() == Phase::Ended || osd.is_stopping() {
             return;
         }
-        if wait.is_zero() {
+        if wait.is_zero() || sabotaged(Sabotage::SkipFence) {
             break;
         }
         leadership.waits_for.replace("the lease of the primary before to run out".into());
@@ -54,7 +55,8 @@ pub async fn lead(osd: Rc<Osd>, pg: Rc<Pg>, leadership: Rc<Leadership>) {
 fn gather(osd: &Rc<Osd>, leadership: &Rc<Leadership>, map: &Map, pool: &Pool, group: &PlacementGroup) {
     let is_up = |id: u32| map.osd(id).is_some_and(|osd| osd.exists && osd.is_up);
     let set = || group.in_sync.iter().copied().filter(|id| *id != osd.id());
-    let is_whole = group.in_sync.iter().all(|id| is_up(*id)) && group.in_sync.len() >= pool.min_size as usize;
+    let is_whole = sabotaged(Sabotage::ServeWithoutTheSet)
+        || group.in_sync.iter().all(|id| is_up(*id)) && group.in_sync.len() >= pool.min_size as usize;
     // Before anyone is let go of: without the members that are down, nothing must count as committed.
     if !is_whole && leadership.phase() == Phase::Active {
         leadership.set_phase(Phase::Peered);

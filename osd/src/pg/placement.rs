@@ -3,18 +3,29 @@
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_cluster::{Map, MapFlags, PgId};
 use basalt_net::message::peer::Reign;
 
 /// The reign that this OSD's map has, if it is the one that `peer` claims to be the primary of. Waits for a map that knows of it.
 pub async fn reign_of(osd: &Osd, peer: u32, claimed: Reign) -> Result<u32, Refusal> {
+    reign_by(osd, claimed, |primary, _| primary == Some(peer)).await
+}
+
+/// As [`reign_of`], of a peer that is in the in-sync set.
+pub async fn reign_shared_with(osd: &Osd, peer: u32, claimed: Reign) -> Result<u32, Refusal> {
+    reign_by(osd, claimed, |_, in_sync| in_sync.contains(&peer)).await
+}
+
+async fn reign_by(osd: &Osd, claimed: Reign, is_right: impl Fn(Option<u32>, &[u32]) -> bool) -> Result<u32, Refusal> {
     let id = PgId { pool: claimed.pool, seed: claimed.pg };
     let began = osd.ring().now();
     loop {
         let changed = osd.map_change();
-        let known = osd.map().and_then(|map| map.pg(id).map(|group| (group.reign, group.primary)));
-        let (reign, primary) = known.unwrap_or((0, None));
-        if reign == claimed.reign && primary == Some(peer) {
+        let known =
+            osd.map().and_then(|map| map.pg(id).map(|group| (group.reign, is_right(group.primary, &group.in_sync))));
+        let (reign, is_right) = known.unwrap_or((0, false));
+        if reign == claimed.reign && is_right || sabotaged(Sabotage::IgnoreReign) {
             return Ok(reign);
         }
         let waited = osd.ring().now().since(began);

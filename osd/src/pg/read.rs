@@ -2,6 +2,7 @@
 
 use super::guard;
 use super::leadership::Leadership;
+use super::repair;
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
@@ -39,46 +40,106 @@ pub async fn read(
     request: &ObjectRequest,
     credits: &SessionCredits,
 ) -> Result<Read, Refusal> {
-    // Of an object that is not there, nobody knows by which write: it may be the last one.
-    let newest = leadership.newest();
     let seen = judge(osd, key, request, credits).await;
     let version = match &seen {
         Ok(read) if read.version > 0 => read.version,
-        _ => newest,
+        // Of an object that is not there, nobody knows by which write: it may be the last one.
+        _ => leadership.newest(),
     };
     // What is told is committed, and was the truth while it was read.
     osd.confirm_read(leadership, version).await?;
     seen
 }
 
+/// What the operations see, of one state of the object: while it is written to at the same time, they are looked at again, and at last
+/// with the object locked, so that nobody changes it.
 async fn judge(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: &SessionCredits) -> Result<Read, Refusal> {
-    // Several operations must see one state: while the object is locked nobody changes it, and what is in flight they wait for.
-    let lock =
-        if request.operations.len() > 1 { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
+    let mut mended = 0;
+    let mut round = if request.operations.len() > 1 { limits::UNLOCKED_READS_MAX } else { 0 };
+    loop {
+        let is_locked = round >= limits::UNLOCKED_READS_MAX;
+        let lock = if is_locked { Some(osd.store().begin(std::slice::from_ref(key)).await) } else { None };
+        round += 1;
+        let outcome = look(osd, key, request, credits).await?;
+        drop(lock);
+        match outcome {
+            Some(Err(refusal)) if refusal.damage.is_some() && mended < limits::MENDS_MAX => {
+                // What the client asked for is damaged here: it gets it all the same, if anyone has it.
+                mended += 1;
+                for range in damaged_ranges(&request.operations, &refusal) {
+                    if !repair::mend(osd, key, range).await {
+                        return Err(refusal);
+                    }
+                }
+            }
+            Some(outcome) => return outcome,
+            None if is_locked => return Err(Refusal::new(libc::EAGAIN, "the object changed although it was locked")),
+            None => {}
+        }
+    }
+}
+
+/// Where to look for damage: in what is read, and in the block that was found.
+fn damaged_ranges(operations: &[Operation], refusal: &Refusal) -> Vec<std::ops::Range<u64>> {
+    let found = refusal.damage.map(|offset| offset..offset + 1);
+    let read = operations.iter().filter_map(|operation| match operation {
+        Operation::Read { offset, length } => Some(*offset..offset.saturating_add(*length)),
+        _ => None,
+    });
+    let holding = read.filter(|range| {
+        found
+            .as_ref()
+            .is_some_and(|found| found.start / 4096 <= range.end / 4096 && range.start / 4096 <= found.start / 4096)
+    });
+    let mut ranges: Vec<std::ops::Range<u64>> = holding.collect();
+    if ranges.is_empty() {
+        ranges.extend(found);
+    }
+    ranges
+}
+
+/// `None`: the object changed meanwhile.
+async fn look(
+    osd: &Osd,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    credits: &SessionCredits,
+) -> Result<Option<Result<Read, Refusal>>, Refusal> {
     let info = osd.store().stat(key).await?;
     let wanted = wanted_bytes(&request.operations, info.as_ref())?;
     let permit = if wanted > 0 { Some(credits.reserve_read(wanted).await) } else { None };
     let mut reader = Reader::new(osd.store(), key, info);
+    let mut outcome = Ok(());
     for (index, operation) in request.operations.iter().enumerate() {
-        if let Operation::AssertXattr { name, .. } = operation {
-            let value = match info {
-                Some(_) => osd.store().get_xattr(key, name).await?,
-                None => None,
+        let judged = async {
+            let value = match operation {
+                Operation::AssertXattr { name, .. } if info.is_some() => osd.store().get_xattr(key, name).await?,
+                _ => None,
             };
-            guard::check(operation, &key.name, info.as_ref(), value.as_deref()).map_err(|refusal| refusal.at(index))?;
-        } else {
-            guard::check(operation, &key.name, info.as_ref(), None).map_err(|refusal| refusal.at(index))?;
+            guard::check(operation, &key.name, info.as_ref(), value.as_deref())?;
+            reader.operation(operation).await
+        };
+        if let Err(refusal) = judged.await {
+            outcome = Err(refusal.at(index));
+            break;
         }
-        reader.operation(operation).await.map_err(|refusal| refusal.at(index))?;
     }
-    drop(lock);
-    Ok(Read {
-        version: info.map_or(0, |info| info.version),
+    let version = info.map_or(0, |info| info.version);
+    let now = match reader.seen_version {
+        // What was read says which state it was of.
+        Some(seen) => seen,
+        None => osd.store().stat(key).await?.map_or(0, |info| info.version),
+    };
+    if now != version {
+        return Ok(None);
+    }
+    Ok(Some(outcome.map(|()| Read {
+        version,
         results: reader.results,
         data: reader.data,
         accesses: reader.accesses,
         _permit: permit,
-    })
+    })))
 }
 
 /// The bytes of `[offset, offset+length)` that the object has.
@@ -110,6 +171,8 @@ pub struct Reader<'a> {
     pub results: Vec<OperationResult>,
     pub data: Vec<Slice>,
     pub accesses: Vec<ReadAccess>,
+    /// Of the object when its data was read.
+    seen_version: Option<u64>,
 }
 
 impl<'a> Reader<'a> {
@@ -122,6 +185,7 @@ impl<'a> Reader<'a> {
             results: Vec::new(),
             data: Vec::new(),
             accesses: Vec::new(),
+            seen_version: None,
         }
     }
 
@@ -173,6 +237,7 @@ impl<'a> Reader<'a> {
             return Ok(OperationResult::Data { length: 0 });
         }
         let read = self.store.read(self.key, offset, length).await?;
+        self.seen_version = Some(read.info.version);
         let length = read.data.len() as u64;
         self.accesses.push(ReadAccess { info, offset, length, base_bytes: read.base_bytes });
         if length > 0 {

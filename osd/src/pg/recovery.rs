@@ -9,11 +9,13 @@ use super::changes::Changes;
 use super::leadership::{Leadership, Phase};
 use super::member::{Lack, Member, Reach, State};
 use super::object_state::{self, StateReader, gather};
+use super::repair;
 use super::summary;
 use crate::limits;
 use crate::osd::Osd;
 use crate::peer::{Answered, PeerLink};
 use crate::refusal::Refusal;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::MapFlags;
 use basalt_net::message::monitor::GroupJoin;
@@ -104,6 +106,10 @@ impl Sync {
             if self.is_over() || self.member.state.get() == State::Away {
                 return Ok(());
             }
+            if self.member.lacking() > 0 && !sabotaged(Sabotage::JoinTooEarly) {
+                self.push_all().await?;
+                continue;
+            }
             self.join_if_ready();
             let look = self.osd.ring().sleep(limits::JOIN_INTERVAL);
             select(pin!(look), select(pin!(link_change), pin!(member_change))).await;
@@ -120,7 +126,7 @@ impl Sync {
             return;
         }
         self.member.require(self.leadership.newest());
-        if !self.member.has_all_from_before() {
+        if !self.member.has_all_from_before() && !sabotaged(Sabotage::JoinTooEarly) {
             // What others have confirmed alone, it confirms first.
             return;
         }
@@ -177,6 +183,11 @@ impl Sync {
 
     async fn catch_up_from_log(&self, status: &MemberStatus) -> Result<(), Refusal> {
         self.member.progress.is_backfill.set(false);
+        if sabotaged(Sabotage::SkipReconciliation) {
+            *self.member.reach.borrow_mut() = Reach::All;
+            self.member.settle_pending(|_| true);
+            return Ok(());
+        }
         let theirs = self.their_log(status.committed).await?;
         let ours = self.our_log(status.committed).await?;
         for (version, bytes) in ours.iter().filter(|(version, _)| !theirs.contains_key(version)) {
@@ -186,18 +197,26 @@ impl Sync {
                 lack.entries.insert(*version, bytes.clone());
             });
         }
-        for (version, bytes) in theirs.iter().filter(|(version, _)| !ours.contains_key(version)) {
+        let only_theirs = theirs.iter().filter(|(version, _)| !ours.contains_key(version));
+        for (version, bytes) in only_theirs.filter(|_| !sabotaged(Sabotage::KeepDivergentWrites)) {
             let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
             self.member.lacks(&entry.name, |lack| {
                 lack.changes.merge(&entry.changes);
                 lack.forget.insert(*version);
             });
         }
+        let damaged = std::mem::take(&mut *self.member.damaged.borrow_mut());
+        for name in damaged {
+            self.member.lacks(&name, |lack| lack.changes.merge(&Changes::everything()));
+        }
         *self.member.reach.borrow_mut() = Reach::All;
         self.member.settle_pending(|version| version <= status.committed || theirs.contains_key(&version));
         self.leadership.advance();
         self.member.progress.objects_done.set(0);
         self.member.progress.objects_total.set(self.member.lacking() as u64);
+        if sabotaged(Sabotage::JoinTooEarly) {
+            return Ok(());
+        }
         self.push_all().await
     }
 
@@ -258,7 +277,18 @@ impl Sync {
         // From here to the end nobody writes to the object; then what is written goes to the member as it comes.
         let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
         let mut reader = StateReader::new(&self.osd, &key, &lack.changes).await?;
-        while let Some((part, is_last)) = reader.next().await? {
+        loop {
+            let (part, is_last) = match reader.next().await {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(refusal) => {
+                    // What is damaged here may be whole elsewhere; then the object is tried again.
+                    drop(lock);
+                    let Some(offset) = refusal.damage else { return Err(refusal) };
+                    let is_mended = repair::mend(&self.osd, &key, offset..offset + 1).await;
+                    return if is_mended { Ok(()) } else { Err(refusal) };
+                }
+            };
             let mut push =
                 Push { name: key.name.clone(), number: 0, state: part.state, entries: Vec::new(), forget: Vec::new() };
             let bytes: u64 = part.payload.iter().map(|slice| slice.len() as u64).sum();

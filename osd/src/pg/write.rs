@@ -5,6 +5,7 @@ use super::guard;
 use super::leadership::{Leadership, Phase, writes_of};
 use super::log_entry::LogEntry;
 use super::read::{Reader, no_such_xattr};
+use super::repair;
 use super::request_id::{Applied, Claim, Ticket};
 use crate::limits;
 use crate::operation_vector::{self, Kind, Summary};
@@ -23,7 +24,7 @@ pub async fn write(
     key: &ObjectKey,
     request: &ObjectRequest,
     summary: &Summary,
-    payload: Option<Slice>,
+    mut payload: Option<Slice>,
 ) -> Result<Rc<Applied>, Refusal> {
     let ticket = match first_of_its_copies(leadership, request).await {
         Ok(ticket) => ticket,
@@ -44,7 +45,23 @@ pub async fn write(
     let cloned = summary.placed_bytes - summary.written_bytes;
     let _cloning = if cloned > 0 { Some(osd.cloning().acquire(cloned).await) } else { None };
     let keys = keys(key, summary);
-    match apply(osd, leadership, key, &keys, request, summary, payload).await {
+    let mut mended = 0;
+    let outcome = loop {
+        let again = payload.clone().filter(|_| leadership.has_members());
+        let outcome = apply(osd, leadership, key, &keys, request, summary, payload).await;
+        match &outcome {
+            // Part of a block is kept, and the block is damaged here.
+            Err(Refusal { damage: Some(offset), .. }) if mended < limits::MENDS_MAX && leadership.has_members() => {
+                mended += 1;
+                if !repair::mend(osd, key, *offset..offset + 1).await {
+                    break outcome;
+                }
+                payload = again;
+            }
+            _ => break outcome,
+        }
+    };
+    match outcome {
         Ok(applied) => Ok(ticket.applied(applied)),
         Err(refusal) => {
             // The refusal tells of the objects' state, which may not be committed yet: after a crash it must still be true.

@@ -3,7 +3,7 @@
 use basalt_cluster::Map;
 use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
-use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, Service, Session, SessionSender, session};
 use basalt_ring::{Listener, Ring};
 use std::cell::{Cell, RefCell};
@@ -55,7 +55,7 @@ impl Monitor {
             .into_iter()
             .find_map(|reply| match reply {
                 MonitorReply::Command { reply, .. } => Some(reply),
-                MonitorReply::Map { .. } => None,
+                _ => None,
             })
             .expect("a command is answered")
     }
@@ -104,9 +104,9 @@ impl Monitor {
                 Action::Persist(_) => {}
                 Action::Reply { session: ADMINISTRATOR, reply } => told.push(reply),
                 Action::Reply { session, reply } => self.send(session, reply).await,
-                Action::Publish { sessions, epoch, map } => {
+                Action::Publish { sessions, epoch, map, increments: _ } => {
                     for session in sessions {
-                        self.send(session, MonitorReply::Map { epoch, map: map.to_vec() }).await;
+                        self.send(session, MonitorReply::Map(MapNews::Whole { epoch, map: map.to_vec() })).await;
                     }
                 }
             }

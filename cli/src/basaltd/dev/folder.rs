@@ -1,29 +1,36 @@
 //! `DIR` of `basaltd dev`: what lies where, whose it is now, and how it is made so that a kill at any moment leaves nothing half made.
 //!
 //! ```text
-//! DIR/basalt.toml    the cluster's configuration, rewritten at each start
-//! DIR/key            the cluster's key, mode 0600
-//! DIR/mon/           the monitor's store
-//! DIR/osd.0/base     devices, sparse; they bear these names only once mkfs is done with them
+//! DIR/basalt.toml      the cluster's configuration, rewritten at each start
+//! DIR/host.0.toml      where there are several hosts: the configuration of each
+//! DIR/key              the cluster's key, mode 0600
+//! DIR/mon/             the monitor's store
+//! DIR/osd.0/base       devices, sparse; they bear these names only once mkfs is done with them
 //! DIR/osd.0/hot
-//! DIR/run/dev.pid    names the process, which holds a lock on it
+//! DIR/run/dev.pid      names the process, which holds a lock on it
+//! DIR/run/host.0.pid   where there are several hosts: names the process of each
 //! ```
 
+use super::layout::Layout;
 use crate::arguments::Dev;
 use crate::mkfs;
-use basalt_cli::{Failure, Result, errno};
+use crate::pid_file::PidFile;
+use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, MEMORY_TARGET_DEFAULT, MonitorSection, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
+    BaseModel, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT,
+    OsdDevice, OsdSection,
 };
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
+/// It makes a folder that of a cluster.
+pub const CONFIGURATION: &str = "basalt.toml";
 const BASE_BYTES_DEFAULT: u64 = 8 << 30;
 const HOT_BYTES_DEFAULT: u64 = 1 << 30;
 /// The hot slice's share of the machine's memory is not ours to take whole: a development cluster stays small.
@@ -32,8 +39,43 @@ const MEMORY_TARGET: u64 = if MEMORY_TARGET_DEFAULT < (512 << 20) { MEMORY_TARGE
 /// The folder, ours until this is dropped.
 pub struct Folder {
     dir: PathBuf,
-    /// The lock goes with the process, however that ends.
-    pid: File,
+    _pid_file: PidFile,
+}
+
+/// The configurations of a cluster's processes.
+pub struct Configurations {
+    pub layout: Layout,
+    /// The monitor's and, where there is one host, that of its OSDs.
+    pub cluster: Config,
+    /// One for each host, where there are several.
+    pub hosts: Vec<Config>,
+}
+
+impl Configurations {
+    pub fn write(&self) -> Result<()> {
+        // A first start that was killed may have had more hosts in mind.
+        let beyond = self.cluster.path.with_file_name(host_file(self.hosts.len() as u32));
+        match fs::remove_file(&beyond) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::file(&beyond, &error)),
+            _ => {}
+        }
+        // The cluster's last: it is what makes the folder a cluster's.
+        for config in self.hosts.iter().chain([&self.cluster]) {
+            config.write()?;
+        }
+        Ok(())
+    }
+
+    pub fn set_monitor(&mut self, address: SocketAddr) {
+        for config in self.hosts.iter_mut().chain([&mut self.cluster]) {
+            config.monitors = vec![address];
+        }
+    }
+
+    fn devices(&self) -> impl Iterator<Item = &OsdDevice> {
+        let sections = self.hosts.iter().chain([&self.cluster]).filter_map(|config| config.osd.as_ref());
+        sections.flat_map(|section| &section.devices)
+    }
 }
 
 impl Folder {
@@ -45,111 +87,154 @@ impl Folder {
         refuse_foreign(&dir)?;
         let run = dir.join("run");
         fs::create_dir_all(&run).map_err(|error| failed(&run, &error))?;
-        let path = run.join("dev.pid");
-        let mut pid = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| failed(&path, &error))?;
-        match pid.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut other = String::new();
-                let _ = Read::by_ref(&mut pid).take(20).read_to_string(&mut other);
-                return Err(Failure::new(
-                    libc::EBUSY,
-                    format!(
-                        "{} is in use by process {}: stop it first, or give another --dir",
-                        dir.display(),
-                        other.trim()
-                    ),
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(failed(&path, &error)),
-        }
-        let written = pid.set_len(0).and_then(|()| pid.rewind()).and_then(|()| writeln!(pid, "{}", std::process::id()));
-        written.map_err(|error| failed(&path, &error))?;
-        Ok(Folder { dir, pid })
+        let user = dir.display().to_string();
+        let pid_file = PidFile::claim(&run.join("dev.pid"), &user).map_err(|failure| {
+            Failure::new(
+                failure.errno(),
+                failure.message().replace("stop it first", "stop it first, or give another --dir"),
+            )
+        })?;
+        Ok(Folder { dir, _pid_file: pid_file })
     }
 
     pub fn config_path(&self) -> PathBuf {
-        self.dir.join("basalt.toml")
+        self.dir.join(CONFIGURATION)
     }
 
-    /// The cluster's configuration as of its last start, or that of a new cluster; not written yet. Ports are 0: any free ones.
-    pub fn configuration(&self, dev: &Dev) -> Result<Config> {
+    fn host_path(&self, host: u32) -> PathBuf {
+        self.dir.join(host_file(host))
+    }
+
+    /// Those of the cluster that is there, the cluster's first.
+    fn load(&self) -> Result<Vec<Config>> {
         let path = self.config_path();
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        let before = match fs::exists(&path) {
-            Ok(false) => None,
-            _ => Some(Config::load(&path)?),
-        };
-        let key_file = self.dir.join("key");
-        if !key_file.exists() {
-            if before.is_some() {
-                return Err(Failure::new(
-                    libc::ENOENT,
-                    format!("{} is missing: bring the cluster's key back", key_file.display()),
-                ));
-            }
-            Key::from_bytes(random()?).create(&key_file)?;
+        if let Ok(false) = fs::exists(&path) {
+            return Ok(Vec::new());
         }
-        let fsid = match &before {
+        let mut found = vec![Config::load(&path)?];
+        for host in 0.. {
+            let path = self.host_path(host);
+            if found.iter().any(|config| config.osd.is_some() && config.path == self.config_path()) || !path.exists() {
+                break;
+            }
+            found.push(Config::load(&path)?);
+        }
+        Ok(found)
+    }
+
+    /// The configurations as of the cluster's last start, or those of a new cluster; not written yet. Ports are 0: any free ones.
+    pub fn configurations(&self, dev: &Dev) -> Result<Configurations> {
+        let before = self.load()?;
+        let sections: Vec<&OsdSection> = before.iter().filter_map(|config| config.osd.as_ref()).collect();
+        let known = || sections.iter().flat_map(|section| &section.devices);
+        let count = (known().count() as u32, sections.len() as u32);
+        let layout = Layout::new(dev, (!before.is_empty()).then_some(count))?;
+        let key_file = self.key_file(!before.is_empty())?;
+        let fsid = match before.first() {
             Some(before) => before.fsid,
             None => uuid::Builder::from_random_bytes(random()?).into_uuid(),
         };
-        let section = before.and_then(|before| before.osd);
-        let scrub = section.as_ref().map(|section| section.scrub).unwrap_or_default();
-        let device = section.as_ref().and_then(|section| section.devices.first());
-        let base_model = dev.base_model.or(device.map(|device| device.base_model)).unwrap_or(BaseModel::None);
-        let host = section.map_or_else(host_name, |section| section.host);
-        let slices = self.dir.join("osd.0");
-        let wants_hot = match dev.hot {
-            Some(bytes) => bytes > 0,
-            None => slices.join("hot").exists() || !slices.join("base").exists(),
-        };
-        Ok(Config {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = |path: PathBuf| Config {
             path,
             fsid,
-            key_file,
+            key_file: key_file.clone(),
             monitors: vec![any_port],
-            monitor: Some(MonitorSection { name: "a".into(), listen: any_port, data: self.dir.join("mon") }),
-            osd: Some(OsdSection {
-                host,
-                public_address: any_port,
-                cluster_address: with_free_port(SocketAddr::from(([127, 0, 1, 1], 0)))?,
+            monitor: None,
+            osd: None,
+        };
+        let section = |host: u32| {
+            let before = sections.get(host as usize);
+            let is_only = layout.hosts == 1;
+            // One host has the addresses that it had when there were no others.
+            let last = if is_only { 1 } else { 2 + host as u8 };
+            let name = || if is_only { host_name() } else { format!("host.{host}") };
+            OsdSection {
+                host: before.map_or_else(name, |section| section.host.clone()),
+                public_address: SocketAddr::from(([127, 0, 0, last], 0)),
+                cluster_address: SocketAddr::from(([127, 0, 1, last], 0)),
                 memory_target: MEMORY_TARGET,
                 max_object_size: OBJECT_SIZE_MAX_DEFAULT,
-                scrub,
-                devices: vec![OsdDevice {
-                    id: 0,
-                    base: slices.join("base"),
-                    hot: wants_hot.then(|| slices.join("hot")),
-                    core: None,
-                    base_model,
-                    wal_bytes: None,
-                }],
-            }),
-        })
+                scrub: before.map(|section| section.scrub).unwrap_or_default(),
+                pid_file: (!is_only).then(|| self.dir.join("run").join(format!("host.{host}.pid"))),
+                devices: layout
+                    .osds_of(host)
+                    .map(|id| self.device(dev, id, known().find(|device| device.id == id), known().next()))
+                    .collect(),
+            }
+        };
+        let failure_domain = if layout.hosts > 1 { FailureDomain::Host } else { FailureDomain::Osd };
+        let mut cluster = config(self.config_path());
+        cluster.monitor = Some(MonitorSection {
+            name: "a".into(),
+            listen: any_port,
+            store: MonitorStoreSettings::Embedded { data: self.dir.join("mon") },
+            failure_domain,
+        });
+        let mut hosts = Vec::new();
+        if layout.hosts > 1 {
+            for host in 0..layout.hosts {
+                hosts.push(Config { osd: Some(section(host)), ..config(self.host_path(host)) });
+            }
+        } else {
+            cluster.osd = Some(section(0));
+        }
+        Ok(Configurations { layout, cluster, hosts })
+    }
+
+    fn key_file(&self, must_exist: bool) -> Result<PathBuf> {
+        let path = self.dir.join("key");
+        if !path.exists() {
+            if must_exist {
+                return Err(Failure::new(
+                    libc::ENOENT,
+                    format!("{} is missing: bring the cluster's key back", path.display()),
+                ));
+            }
+            Key::from_bytes(random()?).create(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// As it was, and for the rest as is asked for, or as the first one is.
+    fn device(&self, dev: &Dev, id: u32, before: Option<&OsdDevice>, first: Option<&OsdDevice>) -> OsdDevice {
+        let slices = self.dir.join(format!("osd.{id}"));
+        let model = before.or(first).map(|device| device.base_model);
+        let wants_hot = match dev.hot {
+            Some(bytes) => bytes > 0,
+            None if slices.join("base").exists() => slices.join("hot").exists(),
+            None => first.is_none_or(|first| first.hot.is_some()),
+        };
+        OsdDevice {
+            id,
+            base: slices.join("base"),
+            hot: wants_hot.then(|| slices.join("hot")),
+            core: None,
+            base_model: dev.base_model.or(model).unwrap_or(BaseModel::None),
+            wal_bytes: None,
+        }
     }
 
     /// Makes the devices that are missing; refuses sizes that contradict those that are there.
-    pub fn make_devices(&self, config: &Config, dev: &Dev) -> Result<()> {
-        for device in config.osd.iter().flat_map(|section| &section.devices) {
-            if device.base.exists() {
-                agree(&device.base, dev.base, "--base")?;
-                agree(&device.base.with_file_name("hot"), dev.hot, "--hot")?;
-            } else {
-                self.make_device(config.fsid, device, dev)?;
-            }
+    pub fn make_devices(&self, configurations: &Configurations, dev: &Dev) -> Result<()> {
+        for device in configurations.devices().filter(|device| device.base.exists()) {
+            agree(&device.base, dev.base, "--base")?;
+            agree(&device.base.with_file_name("hot"), dev.hot, "--hot")?;
+        }
+        let first = self.dir.join("osd.0");
+        let bytes = |asked: Option<u64>, name: &str, default: u64| {
+            asked.or_else(|| Some(fs::metadata(first.join(name)).ok()?.len())).unwrap_or(default)
+        };
+        let base = bytes(dev.base, "base", BASE_BYTES_DEFAULT);
+        let hot = bytes(dev.hot, "hot", HOT_BYTES_DEFAULT);
+        for device in configurations.devices().filter(|device| !device.base.exists()) {
+            self.make_device(configurations.cluster.fsid, device, base, hot)?;
         }
         Ok(())
     }
 
     /// The store is made under other names. The last rename, of base, is what makes the OSD exist.
-    fn make_device(&self, fsid: Uuid, device: &OsdDevice, dev: &Dev) -> Result<()> {
+    fn make_device(&self, fsid: Uuid, device: &OsdDevice, base: u64, hot: u64) -> Result<()> {
         let slices = device.base.parent().unwrap_or(&self.dir);
         fs::create_dir_all(slices).map_err(|error| Failure::file(slices, &error))?;
         let sparse = |path: &Path, bytes: u64| {
@@ -159,9 +244,9 @@ impl Folder {
         let new = |path: &Path| path.with_extension("new");
         let hot_new = device.hot.as_deref().map(new);
         let base_new = new(&device.base);
-        sparse(&base_new, dev.base.unwrap_or(BASE_BYTES_DEFAULT))?;
+        sparse(&base_new, base)?;
         if let Some(hot_new) = &hot_new {
-            sparse(hot_new, dev.hot.unwrap_or(HOT_BYTES_DEFAULT))?;
+            sparse(hot_new, hot)?;
         }
         mkfs::make(fsid, device, &base_new, hot_new.as_deref(), true)?;
         let rename = |from: &Path, to: &Path| fs::rename(from, to).map_err(|error| Failure::file(to, &error));
@@ -173,23 +258,21 @@ impl Folder {
     }
 }
 
-/// A process that stopped is not named any more.
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = self.pid.set_len(0);
-    }
+fn host_file(host: u32) -> String {
+    format!("host.{host}.toml")
 }
 
 /// A folder with other things in it is somebody else's, whom a mistyped path must not surprise.
 fn refuse_foreign(dir: &Path) -> Result<()> {
-    if dir.join("basalt.toml").exists() {
+    if dir.join(CONFIGURATION).exists() {
         return Ok(());
     }
     let entries = fs::read_dir(dir).map_err(|error| Failure::file(dir, &error))?;
     for entry in entries {
         let name = entry.map_err(|error| Failure::file(dir, &error))?.file_name();
         // What a first start that was killed may have left.
-        let ours = ["run", "key", "basalt.toml.new"].iter().any(|ours| name == *ours);
+        let is_of_a_host = name.to_string_lossy().starts_with("host.");
+        let ours = is_of_a_host || ["run", "key", "basalt.toml.new"].iter().any(|ours| name == *ours);
         if !ours {
             return Err(Failure::new(
                 libc::ENOTEMPTY,
@@ -222,13 +305,6 @@ fn agree(path: &Path, wanted: Option<u64>, option: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The map wants the port of the cluster network before anything listens on it.
-fn with_free_port(address: SocketAddr) -> Result<SocketAddr> {
-    TcpListener::bind(address)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| Failure::new(errno::of_io(&error), format!("no port is free on {}: {error}", address.ip())))
 }
 
 fn random<const N: usize>() -> Result<[u8; N]> {

@@ -190,6 +190,9 @@ impl View<'_> {
             .map(|osd| {
                 let usage = self.core.reports.usage_of_osd(osd.id);
                 let scrub = self.scrub_of(osd.id);
+                let report = self.core.reports.of_osd(osd.id);
+                let recovered = report.map_or((0, 0), |report| (report.recovered_bytes, report.recovered_objects));
+                let written = report.map_or(0, |report| report.pools.iter().map(|pool| pool.write_bytes).sum::<u64>());
                 json!({
                     "osd": osd.id,
                     "kb": usage.base_total / 1024,
@@ -200,6 +203,9 @@ impl View<'_> {
                     "last_deep_scrub_stamp": stamp(&scrub),
                     "scrubbing": scrub.is_running,
                     "scrub_pass_bytes": scrub.pass_bytes,
+                    "client_write_bytes": written,
+                    "recovered_bytes": recovered.0,
+                    "recovered_objects": recovered.1,
                 })
             })
             .collect();

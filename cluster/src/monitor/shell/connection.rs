@@ -1,12 +1,13 @@
 //! One connection: the handshake, bounded in bytes and time, then a reader and a writer until either end has enough.
 
 use super::Hub;
-use super::outbox::{Outbox, Outgoing};
+use super::outbox::{self, Outbox, Outgoing};
 use super::stream::{self, Incoming, StreamError};
 use crate::limits;
 use crate::monitor::core::{Event, SessionId};
 use basalt_net::handshake::{NONCE_BYTES, Progress, ServerHandshake};
 use basalt_net::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_TIMEOUT};
+use basalt_net::message::monitor::MonitorReply;
 use basalt_net::waiting_room::Guest;
 use basalt_net::{Authenticated, FrameKind, Service};
 use std::cell::Cell;
@@ -32,6 +33,14 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, 
         }
     };
     drop(guest);
+    let elsewhere = hub.leader_elsewhere.borrow().clone();
+    if let Some(leader) = elsewhere {
+        tracing::debug!(%address, peer = %authenticated.peer, leader, "sent on");
+        // What can't be told any more was not worth it.
+        let _ = tokio::time::timeout(limits::REDIRECT_TIME_MAX, send_on(&stream, leader)).await;
+        let _ = stream.shutdown(Shutdown::Both);
+        return;
+    }
     let Some((session, outbox)) = hub.admit() else {
         tracing::warn!(%address, peer = %authenticated.peer, "peer not admitted: no room for another session");
         let _ = stream.shutdown(Shutdown::Both);
@@ -86,6 +95,26 @@ async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, Str
             }
         }
     }
+}
+
+/// Says who leads, then waits for the peer to go: a connection that is closed with something unread takes back what it said.
+async fn send_on(stream: &TcpStream, leader: String) -> Result<(), StreamError> {
+    let reason = match leader.as_str() {
+        "" => "this monitor does not lead, and knows nobody who does".to_owned(),
+        leader => format!("this monitor does not lead: the one at {leader} does"),
+    };
+    let reply = outbox::archive(&MonitorReply::NotLeading { leader });
+    stream::write_frame(stream, FrameKind::MONITOR_REPLY, &reply, 0).await?;
+    stream::write_frame(stream, FrameKind::CLOSE, reason.as_bytes(), 1).await?;
+    stream.shutdown(Shutdown::Write)?;
+    let mut unread = limits::REQUEST_BYTES_MAX as usize;
+    while unread > 0 {
+        match stream.read(Vec::with_capacity(4096)).await.0? {
+            0 => break,
+            count => unread = unread.saturating_sub(count),
+        }
+    }
+    Ok(())
 }
 
 async fn read(

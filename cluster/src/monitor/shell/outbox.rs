@@ -1,25 +1,58 @@
-//! What waits to be sent on one session: replies in order, and the newest map. Older maps that were not sent in time are skipped, so a
-//! subscriber that reads slowly costs one map and no more. The map goes first: who gets a reply has the map that it speaks of.
+//! What waits to be sent on one session: replies in order, and what brings the subscriber to the newest map. That is an increment where it
+//! has been sent the map before. Increments that a slow subscriber did not take in time give way to the whole map, and an older whole map to a
+//! newer, so it costs one map and no more. The map goes first: who gets a reply has the map that it speaks of.
 
 use crate::limits;
-use basalt_net::message::monitor::MonitorReply;
+use crate::map::follower::whole_map;
+use crate::monitor::core::Increment;
+use basalt_net::message::monitor::{MapNews, MonitorReply};
 use basalt_net::{FrameKind, frame};
 use rkyv::util::AlignedVec;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
 #[derive(Default)]
 pub(super) struct Outbox {
-    map: RefCell<Option<Rc<AlignedVec>>>,
+    /// In this order.
+    map: RefCell<VecDeque<Rc<AlignedVec>>>,
     replies: RefCell<VecDeque<AlignedVec>>,
     reply_bytes: Cell<usize>,
     pongs: Cell<u32>,
     is_closed: Cell<bool>,
     changed: Notify,
     ended: Notify,
+}
+
+/// A new map, on its way to many subscribers: what several of them are sent is archived once.
+pub(super) struct Publication {
+    epoch: u32,
+    map: Arc<Vec<u8>>,
+    increments: Vec<Rc<AlignedVec>>,
+    whole: OnceCell<Vec<Rc<AlignedVec>>>,
+}
+
+impl Publication {
+    pub fn new(epoch: u32, map: Arc<Vec<u8>>, increments: Vec<Increment>) -> Publication {
+        let news = |increment: Increment| {
+            let Increment { epoch, bytes } = increment;
+            archive(&MonitorReply::Map(MapNews::Increment { epoch, increment: bytes.to_vec() }))
+        };
+        // One that is hardly smaller than the map only costs the subscriber the work of applying it.
+        let is_worth_it = increments.iter().map(|increment| increment.bytes.len()).sum::<usize>() < map.len() / 2;
+        let increments = if is_worth_it { increments.into_iter().map(news).collect() } else { Vec::new() };
+        Publication { epoch, map, increments, whole: OnceCell::new() }
+    }
+
+    fn whole(&self) -> &[Rc<AlignedVec>] {
+        self.whole.get_or_init(|| {
+            let news = whole_map(self.epoch, &self.map).into_iter();
+            news.map(|news| archive(&MonitorReply::Map(news))).collect()
+        })
+    }
 }
 
 /// The next thing to send.
@@ -50,8 +83,15 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    pub fn put_map(&self, map: Rc<AlignedVec>) {
-        *self.map.borrow_mut() = Some(map);
+    pub fn put_map(&self, publication: &Publication) {
+        let mut queue = self.map.borrow_mut();
+        let increments = &publication.increments;
+        if !increments.is_empty() && queue.len() + increments.len() <= limits::INCREMENTS_QUEUED_MAX {
+            queue.extend(increments.iter().cloned());
+        } else {
+            queue.clear();
+            queue.extend(publication.whole().iter().cloned());
+        }
         self.changed.notify_one();
     }
 
@@ -92,7 +132,7 @@ impl Outbox {
         if self.is_closed.get() {
             return Some(Outgoing::Closed);
         }
-        if let Some(map) = self.map.borrow_mut().take() {
+        if let Some(map) = self.map.borrow_mut().pop_front() {
             return Some(Outgoing::Frame(FrameKind::MONITOR_REPLY, map));
         }
         if let Some(reply) = self.replies.borrow_mut().pop_front() {

@@ -1,0 +1,120 @@
+//! Puts a damaged piece of an object right from another member's copy. It changes nothing that anyone sees: the same version, the same
+//! bytes, on other blocks of this OSD's device.
+
+use super::object_state::gather;
+use crate::limits;
+use crate::osd::Osd;
+use crate::refusal::Refusal;
+use basalt_blockstore::{ObjectInfo, ObjectKey, Placement};
+use basalt_cluster::PgId;
+use basalt_net::message::peer::{Answer, Question, Reign};
+use basalt_ring::Slice;
+use std::ops::Range;
+
+const BLOCK: u64 = basalt_blockstore::limits::BLOCK_BYTES;
+
+/// Whether all of the range was put right. The object must not be locked by the caller.
+pub async fn mend(osd: &Osd, key: &ObjectKey, range: Range<u64>) -> bool {
+    let Ok(Some(info)) = osd.store().stat(key).await else { return false };
+    let end = range.end.div_ceil(BLOCK).saturating_mul(BLOCK).min(info.size);
+    let mut at = range.start / BLOCK * BLOCK;
+    while at < end {
+        let piece = at..(at + limits::PUSH_PART_BYTES).min(end);
+        if !mend_piece(osd, key, &info, piece.clone()).await {
+            return false;
+        }
+        at = piece.end;
+    }
+    true
+}
+
+async fn mend_piece(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, piece: Range<u64>) -> bool {
+    let id = PgId { pool: key.pool, seed: key.pg };
+    let Some((reign, members)) = osd.map().and_then(|map| {
+        map.pg(id).map(|group| {
+            let mut members = group.in_sync.clone();
+            members.sort_by_key(|member| Some(*member) != group.primary);
+            (Reign { pool: key.pool, pg: key.pg, reign: group.reign }, members)
+        })
+    }) else {
+        return false;
+    };
+    for member in members.into_iter().filter(|member| *member != osd.id()) {
+        match fetch(osd, member, reign, key, info, &piece).await {
+            Ok(Some(data)) => match put(osd, key, info, piece.start, data).await {
+                Ok(true) => {
+                    tracing::warn!(osd = osd.id(), pg = %id, object = %key.name.escape_ascii(), from = member, ?piece, "damaged and put right from another copy");
+                    osd.note_mended();
+                    return true;
+                }
+                Ok(false) => return false,
+                Err(refusal) => tracing::warn!(osd = osd.id(), pg = %id, "a good copy can't be written: {refusal}"),
+            },
+            // It is at another version, or damaged itself: the next one may do.
+            Ok(None) => {}
+            Err(refusal) => tracing::debug!(osd = osd.id(), member, "no good copy: {refusal}"),
+        }
+    }
+    false
+}
+
+async fn fetch(
+    osd: &Osd,
+    member: u32,
+    reign: Reign,
+    key: &ObjectKey,
+    info: &ObjectInfo,
+    piece: &Range<u64>,
+) -> Result<Option<Slice>, Refusal> {
+    let Some(link) = osd.peers().link(member) else { return Ok(None) };
+    let Some(session) = link.session() else { return Ok(None) };
+    let ranges = vec![(piece.start, piece.end - piece.start)];
+    let question = Question::Object { name: key.name.clone(), ranges, attributes: false };
+    let asked = osd.ring().timeout(limits::REPAIR_WAIT_MAX, link.ask(session, reign, question)).await;
+    let answered = asked.unwrap_or_else(|_| Err(Refusal::new(libc::ETIMEDOUT, "no answer in time")))?;
+    let Answer::Object(state) = answered.answer else { return Ok(None) };
+    let Some(parts) = state.object.filter(|parts| parts.version == info.version && parts.size == info.size) else {
+        return Ok(None);
+    };
+    let mut pieces = Vec::new();
+    let mut position = 0;
+    let mut at = piece.start;
+    for segment in parts.segments {
+        if segment.offset != at || segment.length > piece.end.saturating_sub(at) {
+            return Ok(None);
+        }
+        let length = segment.length as usize;
+        if segment.is_zero {
+            let mut zeros = osd.ring().buffer(length);
+            zeros.fill(0);
+            pieces.push(zeros.freeze());
+        } else {
+            let Some(payload) = answered.payload.as_ref().filter(|payload| position + length <= payload.len()) else {
+                return Ok(None);
+            };
+            pieces.push(payload.slice(position..position + length));
+            position += length;
+        }
+        at += segment.length;
+    }
+    if at != piece.end {
+        return Ok(None);
+    }
+    Ok(Some(gather(osd.ring(), &pieces)))
+}
+
+/// `false`: the object was written to meanwhile.
+async fn put(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, offset: u64, data: Slice) -> Result<bool, Refusal> {
+    let mut transaction = osd.store().begin(std::slice::from_ref(key)).await;
+    let now = transaction.stat(key).await?;
+    if now.is_none_or(|now| now.version != info.version || now.size != info.size) {
+        return Ok(false);
+    }
+    transaction.write(key, offset, data);
+    let mut prepared = transaction.prepare(Placement::Base).await?;
+    prepared.set_version(info.version, info.mtime_ns);
+    let commit = prepared.submit().await?;
+    osd.tier().changed(commit.hot_changes());
+    commit.durable().await?;
+    Ok(true)
+}

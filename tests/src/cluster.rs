@@ -1,0 +1,303 @@
+//! A whole cluster in one simulated world: the shipped monitor, OSDs and clients, on disks and networks that fail as they are told.
+
+pub mod monitor;
+pub mod nemesis;
+pub mod scenario;
+pub mod seed;
+pub mod verdict;
+pub mod workload;
+
+use basalt_blockstore::{Devices, FormatOptions, Store};
+use basalt_client::{Client, ClientConfig};
+use basalt_cluster::Map;
+use basalt_cluster::config::{BaseModel, ScrubSettings};
+use basalt_cluster::monitor::store::Stored;
+use basalt_net::message::monitor::AdminCommand;
+use basalt_net::{Credentials, EntityName, Fsid, Key};
+use basalt_osd::osd::Osd;
+use basalt_osd::{HostConfig, OsdDevices, RingHost};
+use basalt_ring::sim::{Disk, Process, World};
+use basalt_ring::{Device, DeviceInfo, DeviceKind, DeviceOptions, Ring};
+use monitor::Monitor;
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+pub const POOL: &str = "data";
+const FSID: Fsid = Fsid([0xb5; 16]);
+const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
+
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterOptions {
+    /// One OSD each.
+    pub hosts: u32,
+    pub size: u32,
+    pub pg_num: u32,
+    pub base_bytes: u64,
+    /// 0: none.
+    pub hot_bytes: u64,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> ClusterOptions {
+        ClusterOptions { hosts: 3, size: 3, pg_num: 4, base_bytes: 64 << 20, hot_bytes: 0 }
+    }
+}
+
+/// A machine with one OSD.
+pub struct SimulatedHost {
+    pub id: u32,
+    pub public: IpAddr,
+    pub cluster: IpAddr,
+    pub disks: Vec<Disk>,
+    process: Process,
+    running: RefCell<Option<RingHost>>,
+    /// Counts its starts: one that was overtaken by a kill comes to nothing.
+    starts: Cell<u64>,
+    stores: Cell<u8>,
+}
+
+pub struct Cluster {
+    pub world: World,
+    pub options: ClusterOptions,
+    pub hosts: Vec<Rc<SimulatedHost>>,
+    pub client: Process,
+    monitor_process: Process,
+    monitor: RefCell<Option<Monitor>>,
+    stored: Rc<RefCell<Stored>>,
+}
+
+fn credentials(name: &str) -> Credentials {
+    Credentials { fsid: FSID, key: Key::from_bytes([0x5a; 32]), name: EntityName::new(name).expect("a name") }
+}
+
+fn monitors() -> Vec<SocketAddr> {
+    vec![SocketAddr::new(MONITOR, 6789)]
+}
+
+fn disk(world: &World, path: &str, size: u64) -> Disk {
+    let info = DeviceInfo {
+        kind: DeviceKind::Block,
+        size,
+        sector_size: 512,
+        rotational: false,
+        volatile_cache: true,
+        discard: false,
+    };
+    world.add_disk(path, info)
+}
+
+async fn open(ring: &Ring, path: &str) -> Device {
+    let options = DeviceOptions { write: true, exclusive: true, ..DeviceOptions::default() };
+    ring.open_device(Path::new(path), options).await.expect("the disk is there")
+}
+
+impl Cluster {
+    /// Formatted hosts that are up, and a pool that takes writes.
+    pub fn new(seed: u64, options: ClusterOptions) -> Rc<Cluster> {
+        let world = World::new(seed);
+        let monitor_process = world.process("monitor", MONITOR);
+        let client = world.process("client", CLIENT);
+        let hosts = (0..options.hosts)
+            .map(|id| {
+                let [public, cluster] = [0, 1].map(|net| IpAddr::V4(Ipv4Addr::new(10, net, 0, 10 + id as u8)));
+                let process = world.process(&format!("host-{id}"), public);
+                process.add_address(cluster);
+                let mut disks = vec![disk(&world, &format!("{id}/base"), options.base_bytes)];
+                if options.hot_bytes > 0 {
+                    disks.push(disk(&world, &format!("{id}/hot"), options.hot_bytes));
+                }
+                Rc::new(SimulatedHost {
+                    id,
+                    public,
+                    cluster,
+                    disks,
+                    process,
+                    running: RefCell::default(),
+                    starts: Cell::new(0),
+                    stores: Cell::new(0),
+                })
+            })
+            .collect();
+        let cluster = Rc::new(Cluster {
+            world,
+            options,
+            hosts,
+            client,
+            monitor_process,
+            monitor: RefCell::default(),
+            stored: Rc::default(),
+        });
+        cluster.world.block_on(cluster.bring_up());
+        cluster
+    }
+
+    async fn bring_up(&self) {
+        self.start_monitor().await;
+        for host in &self.hosts {
+            host.format().await;
+            self.start_host(host);
+        }
+        let ring = self.client.ring();
+        while self.monitor().map().osds.iter().filter(|osd| osd.is_up).count() < self.hosts.len() {
+            ring.sleep(Duration::from_millis(10)).await;
+        }
+        let ClusterOptions { pg_num, size, .. } = self.options;
+        let create = AdminCommand::PoolCreate { name: POOL.into(), pg_num: Some(pg_num), rule: None, size: Some(size) };
+        let reply = self.monitor().command(create).await;
+        assert_eq!(reply.errno, 0, "{}", reply.message);
+    }
+
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.borrow().clone().expect("the monitor runs")
+    }
+
+    pub fn has_monitor(&self) -> bool {
+        self.monitor.borrow().is_some()
+    }
+
+    /// The newest map that was made durable.
+    pub fn map(&self) -> Map {
+        let stored = self.stored.borrow();
+        let (_, bytes) = stored.newest_map.as_ref().expect("a map was made");
+        Map::decode(bytes).expect("a map that was stored")
+    }
+
+    pub async fn start_monitor(&self) {
+        let ring = self.monitor_process.ring();
+        let listener = ring.listen(SocketAddr::new(MONITOR, 6789)).await.expect("the port is free");
+        let monitor = Monitor::start(&ring, listener, credentials("mon.a"), self.stored.clone());
+        *self.monitor.borrow_mut() = Some(monitor);
+    }
+
+    pub fn kill_monitor(&self) {
+        self.monitor.borrow_mut().take();
+        self.monitor_process.kill();
+    }
+
+    /// Starts it beside; it is up when the map says so.
+    pub fn start_host(&self, host: &Rc<SimulatedHost>) {
+        let config = HostConfig {
+            fsid: FSID,
+            key: Key::from_bytes([0x5a; 32]),
+            host: format!("h{}", host.id),
+            monitors: monitors(),
+            public_address: SocketAddr::new(host.public, 6800),
+            cluster_address: SocketAddr::new(host.cluster, 6801),
+            memory_target: 64 << 20,
+            max_object_size: 16 << 20,
+            scrub: ScrubSettings::default(),
+            osds: vec![OsdDevices {
+                id: host.id,
+                base: PathBuf::from(format!("{}/base", host.id)),
+                hot: (self.options.hot_bytes > 0).then(|| PathBuf::from(format!("{}/hot", host.id))),
+                core: None,
+                base_model: BaseModel::None,
+                volatile_cache: None,
+            }],
+        };
+        let start = host.starts.get() + 1;
+        host.starts.set(start);
+        let ring = host.process.ring();
+        let (task_ring, starting) = (ring.clone(), host.clone());
+        ring.spawn(async move {
+            match RingHost::start(&task_ring, config).await {
+                Ok(running) if starting.starts.get() == start => {
+                    *starting.running.borrow_mut() = Some(running);
+                }
+                Ok(_) => {}
+                Err(error) => panic!("host {} does not start: {error}", starting.id),
+            }
+        });
+    }
+
+    /// Whether every group has another member that is up and has all of it.
+    pub fn may_wipe(&self, host: &SimulatedHost) -> bool {
+        let map = self.map();
+        map.pgs().all(|(_, _, group)| {
+            let others = group.in_sync.iter().filter(|id| **id != host.id);
+            let mut alive = others.filter(|id| map.osd(**id).is_some_and(|osd| osd.is_up));
+            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running()))
+        })
+    }
+
+    pub fn osd(&self, id: u32) -> Option<Rc<Osd>> {
+        let host = self.hosts.get(id as usize)?;
+        host.running.borrow().as_ref().and_then(|running| running.osd(id))
+    }
+
+    pub async fn connect(&self) -> Client {
+        let credentials = credentials("client.admin");
+        let name = EntityName::new("client.admin").expect("a name");
+        let config = ClientConfig::new(credentials.fsid, monitors(), credentials.key, name);
+        Client::connect(&self.client.ring(), config).await.expect("the monitor answers")
+    }
+
+    /// Both ways, or one.
+    pub fn cut(&self, from: IpAddr, to: IpAddr) {
+        self.world.cut(from, to);
+    }
+
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let hosts = self.hosts.iter().flat_map(|host| [host.public, host.cluster]);
+        [MONITOR, CLIENT].into_iter().chain(hosts).collect()
+    }
+
+    pub fn monitor_address(&self) -> IpAddr {
+        MONITOR
+    }
+
+    pub fn client_address(&self) -> IpAddr {
+        CLIENT
+    }
+
+    pub fn heal_networks(&self) {
+        let addresses = self.addresses();
+        for from in &addresses {
+            for to in &addresses {
+                self.world.heal(*from, *to);
+            }
+        }
+    }
+}
+
+impl SimulatedHost {
+    pub fn is_running(&self) -> bool {
+        self.running.borrow().is_some()
+    }
+
+    async fn format(&self) {
+        let process = self.process.clone();
+        let ring = process.ring();
+        let devices = Devices {
+            base: open(&ring, &format!("{}/base", self.id)).await,
+            hot: if self.disks.len() > 1 { Some(open(&ring, &format!("{}/hot", self.id)).await) } else { None },
+        };
+        let store_id = [self.id as u8 + 1 + 16 * self.stores.get(); 16];
+        self.stores.set(self.stores.get() + 1);
+        let options = FormatOptions { osd: self.id, store_id, fsid: FSID.0, wal_bytes: None, force: true };
+        Store::format(&ring, &devices, options).await.expect("a disk can be formatted");
+    }
+
+    /// Ends the process at once; with `power`, its disks lose what their caches had.
+    pub fn kill(&self, power: bool) {
+        self.starts.set(self.starts.get() + 1);
+        self.running.borrow_mut().take();
+        self.process.kill();
+        if power {
+            self.disks.iter().for_each(Disk::power_cut);
+        }
+    }
+
+    /// A new store on its disks. It must not be running.
+    pub async fn wipe(&self) {
+        self.format().await;
+    }
+
+    pub fn shift_wall_clock(&self, nanoseconds: i64) {
+        self.process.shift_wall_clock(nanoseconds);
+    }
+}

@@ -1,0 +1,102 @@
+//! What must be true when everything works again: each object is linearizable, and its copies are the same.
+
+use super::workload::History;
+use super::{Cluster, workload};
+use crate::linearizable;
+use basalt_blockstore::ObjectKey;
+use basalt_cluster::Map;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Waits until every group is where it belongs and serves. `Err` says what did not come to rest in time.
+pub async fn wait_until_clean(cluster: &Rc<Cluster>, limit: Duration) -> Result<(), String> {
+    let ring = cluster.client.ring();
+    let began = ring.now();
+    loop {
+        let unclean = unclean(cluster);
+        let Some(problem) = unclean else { return Ok(()) };
+        if ring.now().since(began) > limit {
+            return Err(format!("not clean {limit:?} after the last fault: {problem}"));
+        }
+        ring.sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn unclean(cluster: &Cluster) -> Option<String> {
+    let map = cluster.map();
+    if let Some(osd) = map.osds.iter().find(|osd| !osd.is_up) {
+        return Some(format!("osd.{} is down", osd.id));
+    }
+    for (pg, pool, group) in map.pgs() {
+        if group.in_sync.len() < pool.size as usize {
+            let words = waits(cluster, &map, pg);
+            return Some(format!("{pg} has in-sync set {:?}, primary {:?}; {words}", group.in_sync, group.primary));
+        }
+        let primary = group.primary?;
+        let report = cluster.osd(primary).map(|osd| osd.report());
+        let Some(report) = report else { return Some(format!("osd.{primary} is not there")) };
+        if report.epoch < group.changed_epoch {
+            return Some(format!("osd.{primary} has not heard of epoch {}", group.changed_epoch));
+        }
+        if let Some(group) = report.groups.iter().find(|group| (group.pool, group.pg) == (pg.pool, pg.seed)) {
+            return Some(format!("{pg}: {group:?}"));
+        }
+    }
+    None
+}
+
+fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
+    let primary = map.pg(pg).and_then(|group| group.primary);
+    let report = primary.and_then(|primary| cluster.osd(primary)).map(|osd| osd.report());
+    let group =
+        report.and_then(|report| report.groups.into_iter().find(|group| (group.pool, group.pg) == (pg.pool, pg.seed)));
+    format!("{group:?}")
+}
+
+/// Everything that must hold at rest.
+pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
+    for (name, events) in history.borrow().iter() {
+        linearizable::check(events).map_err(|problem| format!("{name}: {problem}"))?;
+    }
+    replicas_agree(cluster, history).await
+}
+
+/// Every copy of every object, read from the stores themselves.
+async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
+    let map = cluster.map();
+    let names: Vec<String> = history.borrow().keys().cloned().collect();
+    for name in names {
+        let pool = map.pool_by_name(super::POOL).ok_or("the pool is gone")?;
+        let pg = map.pg_of(pool.id, name.as_bytes()).ok_or("no group")?;
+        let group = map.pg(pg).ok_or("no group")?;
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.clone().into_bytes() };
+        let mut first: Option<(u32, Option<(u64, Vec<u8>)>)> = None;
+        for member in &group.in_sync {
+            let osd = cluster.osd(*member).ok_or_else(|| format!("osd.{member} is not there"))?;
+            let info = osd.store().stat(&key).await.map_err(|error| error.to_string())?;
+            let copy = match info {
+                None => None,
+                Some(info) => {
+                    let read = osd.store().read(&key, 0, info.size).await.map_err(|error| error.to_string())?;
+                    Some((info.version, read.data.to_vec()))
+                }
+            };
+            match &first {
+                None => first = Some((*member, copy)),
+                Some((other, seen)) if *seen != copy => {
+                    let shown = |copy: &Option<(u64, Vec<u8>)>| {
+                        copy.as_ref()
+                            .map(|(version, bytes)| (*version >> 40, *version & 0xff_ffff, workload::values(bytes)))
+                    };
+                    return Err(format!(
+                        "{name} in {pg} differs: osd.{other} has {:?}, osd.{member} has {:?}",
+                        shown(seen),
+                        shown(&copy)
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(())
+}

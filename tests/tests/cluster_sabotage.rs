@@ -1,0 +1,69 @@
+//! Broken replication, with one mistake at a time that its maintainers could have made: the seeds that find nothing in it as it is find
+//! every one of them.
+
+use basalt_osd::sabotage::{self, Sabotage};
+use basalt_tests::cluster::{scenario, seed};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// So many seeds are tried for each.
+const SEEDS: u64 = 600;
+
+fn is_found(mistake: Sabotage) {
+    for number in 0..SEEDS {
+        // First what happens seldom by chance. A daemon or a client that notices by itself has found it as well.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            sabotage::with(mistake, || if number == 0 { scenario::last_survivor() } else { seed::run(number) })
+        }));
+        let problem = match outcome {
+            Ok(Ok(_)) => continue,
+            Ok(Err(problem)) => problem,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+            }
+        };
+        let what: String = problem.lines().next().unwrap_or_default().chars().take(110).collect();
+        println!("{:26} {number:>4}  {what}", format!("{mistake:?}"));
+        return;
+    }
+    panic!("{mistake:?} is not found by {SEEDS} seeds");
+}
+
+macro_rules! found {
+    ($($claim:ident: $mistake:ident,)+) => {
+        $(
+            #[test]
+            fn $claim() {
+                is_found(Sabotage::$mistake);
+            }
+        )+
+
+        #[test]
+        fn every_mistake_has_a_test() {
+            assert_eq!(Sabotage::ALL, [$(Sabotage::$mistake),+]);
+            assert!(Sabotage::ALL.len() >= 10);
+        }
+    };
+}
+
+#[test]
+fn the_scenario_finds_nothing_in_what_is_not_broken() {
+    scenario::last_survivor().unwrap();
+}
+
+found! {
+    an_answer_before_the_members_have_it_is_found: AcknowledgeBeforeMembers,
+    a_read_of_what_is_not_committed_is_found: ReadUncommitted,
+    a_read_without_a_lease_is_found: SkipLease,
+    a_primary_that_does_not_wait_for_leases_is_found: SkipFence,
+    an_ignored_reign_is_found: IgnoreReign,
+    a_forgotten_log_is_found: ForgetTheLog,
+    forgotten_requests_are_found: ForgetRequests,
+    a_primary_that_serves_before_its_members_agree_is_found: SkipReconciliation,
+    divergent_writes_that_stay_are_found: KeepDivergentWrites,
+    a_member_that_joins_too_early_is_found: JoinTooEarly,
+    ignored_order_is_found: IgnoreOrder,
+    a_write_not_owed_to_who_is_away_is_found: ForgetWhoIsAway,
+    writes_lost_while_a_member_is_filled_are_found: LoseWritesWhileFilling,
+    a_group_served_without_its_set_is_found: ServeWithoutTheSet,
+}
