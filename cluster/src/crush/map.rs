@@ -63,7 +63,9 @@ impl CrushMap {
     /// As [`CrushMap::new_default`], with a rule that separates items of another of the usual types.
     pub fn new_with_rule_over(failure_domain: &str) -> CrushMap {
         let type_id = TYPES.iter().position(|name| *name == failure_domain);
-        let type_id = type_id.expect("one of the usual types") as u16;
+        let Some(type_id) = type_id.map(|id| id as u16) else {
+            panic!("'{failure_domain}' is none of the usual types")
+        };
         let mut map = CrushMap::empty(Tunables::DEFAULT);
         map.types = (0..).zip(TYPES.map(str::to_owned)).collect();
         let root = Bucket {

@@ -35,6 +35,8 @@ pub struct Now {
     pub unix: Duration,
 }
 
+// There is one at a time, and nearly all are requests.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Event {
     Request { session: SessionId, request: MonitorRequest },

@@ -124,7 +124,7 @@ impl Changes {
         let touched = self.ranges.get(first..end).unwrap_or_default();
         let start = touched.first().map_or(range.start, |known| known.start.min(range.start));
         let last = touched.last().map_or(range.end, |known| known.end.max(range.end));
-        self.ranges.splice(first..end, [start..last]);
+        self.ranges.splice(first..end, std::iter::once(start..last));
         while self.ranges.len() > ranges_max {
             let gap = |pair: &[Range<u64>]| match pair {
                 [one, other] => other.start - one.end,

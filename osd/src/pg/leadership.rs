@@ -135,7 +135,9 @@ impl Leadership {
                 format!("this OSD's copy of {pg} is only half filled, although the map has it in the in-sync set"),
             ));
         }
-        let mut log = self.log.borrow_mut();
+        // It may have failed half way before.
+        *self.log.borrow_mut() = LogWindow::default();
+        self.requests.clear();
         let mut from = 0;
         loop {
             let step = store.read_log(pg.pool, pg.seed, from, limits::LOG_READ_STEP).await?;
@@ -143,7 +145,7 @@ impl Leadership {
             from = last.saturating_add(1);
             for (version, bytes) in step {
                 let entry = summary::decode(pg, version, &bytes)?;
-                log.push(version, entry.request);
+                self.log.borrow_mut().push(version, entry.request);
                 let shown = if entry.exists { version } else { 0 };
                 if sabotaged(Sabotage::ForgetRequests) {
                     continue;

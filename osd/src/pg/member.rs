@@ -266,7 +266,7 @@ mod tests {
             exists: true,
             previous: 0,
             committed: 0,
-            changes: Changes { ranges: vec![0..10], ..Changes::default() },
+            changes: Changes { xattrs: true, ..Changes::default() },
             results: Vec::new(),
             data: Vec::new(),
         }

@@ -34,7 +34,8 @@ impl<'a> StateReader<'a> {
     pub async fn new(osd: &'a Osd, key: &'a ObjectKey, changes: &'a Changes) -> Result<StateReader<'a>, Refusal> {
         let info = osd.store().stat(key).await?;
         let size = info.map_or(0, |info| info.size);
-        let mut ranges: Vec<Range<u64>> = if changes.is_whole { vec![0..size] } else { changes.ranges.clone() };
+        let mut ranges: Vec<Range<u64>> =
+            if changes.is_whole { std::iter::once(0..size).collect() } else { changes.ranges.clone() };
         ranges.iter_mut().for_each(|range| range.end = range.end.min(size));
         ranges.retain(|range| range.start < range.end);
         ranges.reverse();

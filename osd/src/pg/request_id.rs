@@ -68,6 +68,10 @@ impl RequestTable {
         }
     }
 
+    pub fn clear(&self) {
+        self.clients.borrow_mut().clear();
+    }
+
     /// An entry of the log, found at the start of the OSD.
     pub fn recover(&self, request: RequestId, applied: Applied) {
         let mut clients = self.clients.borrow_mut();

@@ -61,6 +61,9 @@ pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), Strin
     replicas_agree(cluster, history).await
 }
 
+/// An object's version and content on one OSD.
+type Copy = Option<(u64, Vec<u8>)>;
+
 /// Every copy of every object, read from the stores themselves.
 async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
     let map = cluster.map();
@@ -70,7 +73,7 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
         let pg = map.pg_of(pool.id, name.as_bytes()).ok_or("no group")?;
         let group = map.pg(pg).ok_or("no group")?;
         let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.clone().into_bytes() };
-        let mut first: Option<(u32, Option<(u64, Vec<u8>)>)> = None;
+        let mut first: Option<(u32, Copy)> = None;
         for member in &group.in_sync {
             let osd = cluster.osd(*member).ok_or_else(|| format!("osd.{member} is not there"))?;
             let info = osd.store().stat(&key).await.map_err(|error| error.to_string())?;
@@ -84,7 +87,7 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
             match &first {
                 None => first = Some((*member, copy)),
                 Some((other, seen)) if *seen != copy => {
-                    let shown = |copy: &Option<(u64, Vec<u8>)>| {
+                    let shown = |copy: &Copy| {
                         copy.as_ref()
                             .map(|(version, bytes)| (*version >> 40, *version & 0xff_ffff, workload::values(bytes)))
                     };

@@ -45,11 +45,11 @@ impl MonitorCore {
         let mut crush = map.crush_map();
         let has_moved = self.map.osd(id).is_some_and(|known| known.host != osd.host);
         let has_place = i32::try_from(id).is_ok_and(|id| crush.parents(id).next().is_some());
-        if !has_place || has_moved {
-            if let Err(problem) = place_osd(&mut crush, &osd) {
-                let message = format!("osd.{id} of host {} can't be placed in the CRUSH map: {problem}", osd.host);
-                return vec![refuse(session, 0, Refusal::invalid(message))];
-            }
+        if (!has_place || has_moved)
+            && let Err(problem) = place_osd(&mut crush, &osd)
+        {
+            let message = format!("osd.{id} of host {} can't be placed in the CRUSH map: {problem}", osd.host);
+            return vec![refuse(session, 0, Refusal::invalid(message))];
         }
         map.set_crush_map(&crush);
         match map.osd_mut(id) {

@@ -22,6 +22,8 @@ pub(super) enum StreamError {
 }
 
 /// What a peer may send to a monitor once it is known.
+// There is one at a time, and nearly all are requests.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Incoming {
     Request(MonitorRequest),
     Ping,
