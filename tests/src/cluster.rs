@@ -28,6 +28,7 @@ use std::time::Duration;
 pub const POOL: &str = "data";
 const FSID: Fsid = Fsid([0xb5; 16]);
 const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+const LONELY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 98));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,7 @@ pub struct Cluster {
     pub options: ClusterOptions,
     pub hosts: Vec<Rc<SimulatedHost>>,
     pub client: Process,
+    lonely: Process,
     monitor_process: Process,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
@@ -101,6 +103,7 @@ impl Cluster {
         let world = World::new(seed);
         let monitor_process = world.process("monitor", MONITOR);
         let client = world.process("client", CLIENT);
+        let lonely = world.process("lonely client", LONELY);
         let hosts = (0..options.hosts)
             .map(|id| {
                 let [public, cluster] = [0, 1].map(|net| IpAddr::V4(Ipv4Addr::new(10, net, 0, 10 + id as u8)));
@@ -127,6 +130,7 @@ impl Cluster {
             options,
             hosts,
             client,
+            lonely,
             monitor_process,
             monitor: RefCell::default(),
             stored: Rc::default(),
@@ -229,11 +233,20 @@ impl Cluster {
         host.running.borrow().as_ref().and_then(|running| running.osd(id))
     }
 
-    pub async fn connect(&self) -> Client {
+    /// A second machine with clients.
+    pub fn lonely_client(&self) -> Process {
+        self.lonely.clone()
+    }
+
+    pub fn lonely_address(&self) -> IpAddr {
+        LONELY
+    }
+
+    pub async fn connect_on(&self, ring: &Ring) -> Client {
         let credentials = credentials("client.admin");
         let name = EntityName::new("client.admin").expect("a name");
         let config = ClientConfig::new(credentials.fsid, monitors(), credentials.key, name);
-        Client::connect(&self.client.ring(), config).await.expect("the monitor answers")
+        Client::connect(ring, config).await.expect("the monitor answers")
     }
 
     /// Both ways, or one.
@@ -243,7 +256,7 @@ impl Cluster {
 
     pub fn addresses(&self) -> Vec<IpAddr> {
         let hosts = self.hosts.iter().flat_map(|host| [host.public, host.cluster]);
-        [MONITOR, CLIENT].into_iter().chain(hosts).collect()
+        [MONITOR, CLIENT, LONELY].into_iter().chain(hosts).collect()
     }
 
     pub fn monitor_address(&self) -> IpAddr {

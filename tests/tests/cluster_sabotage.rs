@@ -6,13 +6,17 @@ use basalt_tests::cluster::{scenario, seed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// So many seeds are tried for each.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 300;
 
 fn is_found(mistake: Sabotage) {
     for number in 0..SEEDS {
         // First what happens seldom by chance. A daemon or a client that notices by itself has found it as well.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            sabotage::with(mistake, || if number == 0 { scenario::last_survivor() } else { seed::run(number) })
+            sabotage::with(mistake, || match number {
+                0 => scenario::last_survivor(),
+                1 => scenario::cut_off_primary(),
+                seed => seed::run(seed),
+            })
         }));
         let problem = match outcome {
             Ok(Ok(_)) => continue,
@@ -49,6 +53,7 @@ macro_rules! found {
 #[test]
 fn the_scenario_finds_nothing_in_what_is_not_broken() {
     scenario::last_survivor().unwrap();
+    scenario::cut_off_primary().unwrap();
 }
 
 found! {

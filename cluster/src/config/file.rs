@@ -332,6 +332,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         let mut monitor = Table::new();
         monitor.insert("name".into(), text(&section.name));
         monitor.insert("listen".into(), text(&section.listen));
+        if section.failure_domain != FailureDomain::default() {
+            monitor.insert("failure_domain".into(), text(&section.failure_domain.name()));
+        }
         match &section.store {
             MonitorStoreSettings::Embedded { data } => {
                 monitor.insert("data".into(), path(data));

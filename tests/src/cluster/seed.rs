@@ -14,7 +14,13 @@ pub fn run(seed: u64) -> Result<u64, String> {
     };
     let cluster = Cluster::new(seed, options);
     let history = History::default();
-    let workload = WorkloadOptions { clients: 4, objects: 7, operations: 90, pause_max: Duration::from_millis(500) };
+    let workload = WorkloadOptions {
+        clients: 4,
+        objects: 7,
+        operations: 90,
+        pause_max: Duration::from_millis(500),
+        only_reads: false,
+    };
     let nemesis = NemesisOptions { rounds: 4, pause_max: Duration::from_secs(2), fault_max: Duration::from_secs(9) };
     cluster.world.block_on(async {
         let ring = cluster.client.ring();

@@ -22,6 +22,7 @@ pub struct WorkloadOptions {
     /// Of each client.
     pub operations: u32,
     pub pause_max: Duration,
+    pub only_reads: bool,
 }
 
 /// The bytes of a block with this value.
@@ -44,10 +45,16 @@ pub fn values(bytes: &[u8]) -> Result<Vec<u32>, String> {
 
 /// Runs the clients to their end.
 pub async fn run(cluster: &Cluster, options: WorkloadOptions, history: &History) {
-    let ring = cluster.client.ring();
+    run_from(cluster, 0, options, history).await;
+}
+
+/// Clients with these numbers and the following; from 7 on until 20 they are those that are to be cut off.
+pub async fn run_from(cluster: &Cluster, first: u32, options: WorkloadOptions, history: &History) {
+    let process = if (7..20).contains(&first) { cluster.lonely_client() } else { cluster.client.clone() };
+    let ring = process.ring();
     let mut tasks = Vec::new();
-    for number in 0..options.clients {
-        let client = cluster.connect().await;
+    for number in first..first + options.clients {
+        let client = cluster.connect_on(&ring).await;
         let pool = client.pool(POOL).await.expect("the pool is there");
         let random = Random::new(cluster.world.seed() * 1009 + u64::from(number) + 1);
         let history = history.clone();
@@ -79,7 +86,8 @@ impl Worker {
         ring.sleep(self.random.duration(pause_max)).await;
         let name = format!("object-{}", self.random.below(u64::from(self.options.objects)));
         let value = 1 + self.number * 10_000 + step;
-        let operation = match self.random.below(20) {
+        let kinds = if self.options.only_reads { 8 } else { 20 };
+        let operation = match self.random.below(kinds) {
             0..8 => Operation::Read,
             8..11 => Operation::WriteFull(vec![value; 1 + self.random.below(5) as usize]),
             11..15 => Operation::Write { block: self.random.below(6) as usize, value },
