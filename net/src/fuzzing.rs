@@ -8,7 +8,8 @@ use crate::frame::{FrameHeader, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, archive, 
 use crate::handshake::{Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, Step};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::message::monitor::{
-    AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest, OsdBoot, OsdReport, PoolReport,
+    AdminCommand, ChangeMode, CommandReply, CrushChange, MapChange, MapNews, MonitorReply, MonitorRequest, OsdBoot,
+    OsdReport, PoolReport,
 };
 use crate::message::object::{
     ListReply, ListRequest, ObjectReply, ObjectRequest, Operation, OperationResult, OsdCommand, OsdCommandReply,
@@ -173,6 +174,9 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
     };
     let create = AdminCommand::PoolCreate { name: text("data"), pg_num: Some(8), rule: None, size: Some(3) };
     let set = AdminCommand::PoolSet { name: text("data"), variable: text("size"), value: text("a longer value") };
+    let change = CrushChange::Move { name: text("host-1"), place: vec![text("rack=r1"), text("root=default")] };
+    let mode = ChangeMode { dry_run: true, sure: false };
+    let place = AdminCommand::Change { change: MapChange::Crush(change), mode };
     let reply = CommandReply { errno: 22, message: text("what is wrong"), json: text("null") };
     vec![
         seed(&MonitorRequest::Subscribe { have_epoch: 4 }),
@@ -180,6 +184,7 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
         seed(&MonitorRequest::Report(report)),
         seed(&MonitorRequest::Command { tag: 1, command: create }),
         seed(&MonitorRequest::Command { tag: 2, command: set }),
+        seed(&MonitorRequest::Command { tag: 3, command: place }),
         seed(&MonitorReply::Map(MapNews::Whole { epoch: 4, map: vec![1; 100] })),
         seed(&MonitorReply::Command { tag: 1, reply }),
     ]

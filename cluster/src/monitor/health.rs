@@ -206,7 +206,8 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
         }
         let members: Vec<String> = group.acting.iter().map(u32::to_string).collect();
         // Beyond those that are shown, only their number counts.
-        let is_shown = unavailable.len().min(degraded.len()) < limits::HEALTH_DETAIL_MAX;
+        let has_room = |lines: &Vec<String>| lines.len() < limits::HEALTH_DETAIL_MAX;
+        let is_shown = (!is_active && has_room(&unavailable)) || (is_degraded && has_room(&degraded));
         let why = if is_shown { view.waits_for(&group).into_iter().next() } else { None };
         let why = why.map_or(String::new(), |why| format!(", waiting for {why}"));
         let line = format!("pg {} is {}, acting [{}]{why}", group.id, group.state, members.join(","));
