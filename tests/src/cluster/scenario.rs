@@ -8,7 +8,7 @@ use std::time::Duration;
 /// A primary that is cut off from everybody but one client, who does not hear of the new map either, must neither answer that client with
 /// what is old nor with what nobody else has; for as long as its leases last, nobody else may go on.
 pub fn cut_off_primary() -> Result<u64, String> {
-    for round in 0..6_u64 {
+    for round in 0..12_u64 {
         let cluster = Cluster::new(90 + round, ClusterOptions { pg_num: 1, ..ClusterOptions::default() });
         let history = History::default();
         let options = WorkloadOptions {
@@ -22,10 +22,23 @@ pub fn cut_off_primary() -> Result<u64, String> {
             let ring = cluster.client.ring();
             // The second client knows the map of now, and will know no other.
             let lonely = cluster.lonely_client();
-            let lonely_options = WorkloadOptions { clients: 2, operations: 40, only_reads: round % 3 != 2, ..options };
+            let only_reads = round % 2 == 0;
+            // Where one writes, others look at what it writes while it waits.
+            let lonely_options = WorkloadOptions {
+                clients: if only_reads { 2 } else { 1 },
+                operations: 30,
+                only_reads,
+                pause_max: Duration::from_millis(700),
+                ..options
+            };
+            let readers = WorkloadOptions { clients: 2, operations: 35, only_reads: true, ..lonely_options };
             let lonely_run = {
                 let (cluster, history) = (cluster.clone(), history.clone());
                 lonely.ring().spawn(async move { workload::run_from(&cluster, 7, lonely_options, &history).await })
+            };
+            let readers_run = {
+                let (cluster, history) = (cluster.clone(), history.clone());
+                lonely.ring().spawn(async move { workload::run_from(&cluster, 10, readers, &history).await })
             };
             workload::run(&cluster, WorkloadOptions { operations: 3, ..options }, &history).await;
             let primary = cluster.map().pgs().next().and_then(|(_, _, group)| group.primary).ok_or("no primary")?;
@@ -43,22 +56,23 @@ pub fn cut_off_primary() -> Result<u64, String> {
             cluster.world.heal(host.public, cluster.lonely_address());
             cluster.world.heal(cluster.lonely_address(), host.public);
             // Some rounds wait until the others miss it, others say so at once.
-            if round % 2 == 0 {
+            if round % 4 < 2 {
                 let change = MapChange::Osds { osds: vec![primary], what: OsdChange::Down };
                 let command = AdminCommand::Change { change, mode: ChangeMode { dry_run: false, sure: true } };
                 let reply = cluster.monitor().command(command).await;
                 assert_eq!(reply.errno, 0, "{}", reply.message);
             } else {
-                ring.sleep(Duration::from_millis(300 * round)).await;
+                ring.sleep(Duration::from_millis(200 * round)).await;
             }
             workload::run_from(&cluster, 20, options, &history).await;
-            if round > 3 {
+            if round > 7 {
                 host.kill(true);
                 cluster.start_host(&host);
             }
             ring.sleep(Duration::from_secs(5)).await;
             cluster.heal_networks();
             lonely_run.await;
+            readers_run.await;
             verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
             workload::run_from(&cluster, 40, WorkloadOptions { operations: 6, ..options }, &history).await;
             verdict::judge(&cluster, &history).await
