@@ -16,8 +16,8 @@ title() {
 title 'building'
 "${CARGO:-cargo}" build --release --quiet -p basalt-cli
 
-title 'starting: one OSD, a hot slice of 1 GiB over a base device that is as slow as a 7200 rpm disk'
-start_cluster data/quickstart --base 8G --hot 1G --base-model hdd
+title 'starting: three copies on three OSDs, each a hot slice of 1 GiB over a base device that is as slow as a 7200 rpm disk'
+start_cluster data/quickstart --osds 3 --size 3 --base 8G --hot 1G --base-model hdd
 
 title "storing $tree, at most $most of it"
 "$basalt" obj import data "$tree" --max-bytes "$most"
@@ -26,7 +26,7 @@ title 'reading every byte back and comparing'
 "$basalt" obj verify data "$tree" --max-bytes "$most"
 
 title 'bench: 4 KiB random writes, then reads, 32 at a time'
-"$basalt" osd pool create bench
+"$basalt" osd pool create bench --size 3
 # The second job has the first one's name, and so its objects.
 "$basalt" bench --summary --pool=bench --bs=4k --iodepth=32 --size=64M --time_based --runtime=5 \
     --name=4k --rw=randwrite --name=4k --stonewall --rw=randread

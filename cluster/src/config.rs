@@ -44,6 +44,14 @@ pub enum FailureDomain {
 }
 
 impl FailureDomain {
+    /// The number of its type in a new CRUSH map.
+    pub fn crush_type(self) -> u16 {
+        match self {
+            FailureDomain::Osd => 0,
+            FailureDomain::Host => 1,
+        }
+    }
+
     /// As the CRUSH map's types are called.
     pub fn name(self) -> &'static str {
         match self {

@@ -10,8 +10,8 @@ pub const POOL_COUNT_MAX: usize = 1_024;
 pub const POOL_NAME_BYTES_MAX: usize = 256;
 /// Copies of an object; Ceph's bounds too.
 pub const POOL_SIZE_MAX: u32 = 10;
-/// One copy, while nothing replicates yet: a pool that asks for more says so in its health.
-pub const POOL_SIZE_DEFAULT: u32 = 1;
+/// As far as there are places for them.
+pub const POOL_SIZE_DEFAULT: u32 = 3;
 /// Of one pool.
 pub const PG_NUM_MAX: u32 = 65_536;
 pub const PG_NUM_DEFAULT: u32 = 32;
@@ -35,6 +35,8 @@ pub const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// An OSD that has not reported for this long is down.
 pub const OSD_REPORT_GRACE: Duration = Duration::from_secs(20);
+/// An OSD that was marked down and never stopped comes up again after this at the earliest: by then it has reported what it hears.
+pub const OSD_DOWN_TIME_MIN: Duration = Duration::from_secs(2);
 /// So large a part of the OSDs stays in, whatever is down; Ceph's `mon_osd_min_in_ratio`.
 pub const OSD_IN_RATIO_MIN: f64 = 0.75;
 /// Rates are of the newest reports only; an OSD silent for longer contributes none.

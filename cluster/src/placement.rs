@@ -31,6 +31,17 @@ impl Placer {
             && (!one.crush.is_empty() || derived(one) == derived(other))
     }
 
+    /// For how many copies a rule finds places, at most `most`.
+    pub fn places(&self, rule: u32, most: u32) -> u32 {
+        let mut scratch = self.scratch.borrow_mut();
+        let (workspace, chosen) = &mut *scratch;
+        let found = (0..16).map(|x| {
+            self.mapper.do_rule(rule, x, most as usize, &self.reweights, workspace, chosen);
+            chosen.iter().filter(|item| **item != ITEM_NONE).count() as u32
+        });
+        found.max().unwrap_or(0)
+    }
+
     /// The OSDs that a group belongs on, the first to lead it.
     pub fn choose(&self, pool: &Pool, seed: u32) -> Vec<u32> {
         let x = hash::placement_seed(pool.id, seed, pool.pgp_num);

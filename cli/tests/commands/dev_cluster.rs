@@ -70,6 +70,11 @@ impl DevCluster {
         assert_eq!(first.as_deref(), Ok("ready"), "no `ready`; the daemon's log:\n{}", self.log());
     }
 
+    /// From now on it is started with nothing but its folder.
+    pub fn forget_arguments(&mut self) {
+        self.arguments.clear();
+    }
+
     pub fn is_alive(&mut self) -> bool {
         self.daemon.as_mut().is_some_and(|daemon| daemon.try_wait().unwrap().is_none())
     }

@@ -50,7 +50,7 @@ impl Hosts {
         self.cluster.dir().join(format!("host.{host}.toml"))
     }
 
-    fn pid(&self, host: u32) -> Option<u32> {
+    pub fn pid(&self, host: u32) -> Option<u32> {
         let path = self.cluster.dir().join(format!("run/host.{host}.pid"));
         fs::read_to_string(path).unwrap().trim().parse().ok()
     }

@@ -4,6 +4,7 @@
 //! Raw devices need root and loop devices. Where there are none, such a test says so and tests nothing.
 
 mod bad_files;
+mod cut_networks;
 #[path = "../commands/dev_cluster.rs"]
 // The other tests use the rest of it.
 #[allow(dead_code)]
@@ -14,6 +15,7 @@ mod hostile_bytes;
 mod hosts;
 mod kills;
 mod loop_device;
+mod namespaces;
 mod raw_devices;
 mod replicas;
 mod scrub;

@@ -11,6 +11,33 @@ const PAUSE_MAX_S: f64 = 5.0;
 const LOADED_S: f64 = 3.0;
 
 #[test]
+fn hosts_end_with_whoever_started_them_and_the_folder_needs_no_options_again() {
+    let mut hosts = Hosts::start(3);
+    let bytes = noise(5, 200_000);
+    for by_force in [true, false] {
+        assert_eq!(hosts.cluster.put("kept", &bytes).status, 0);
+        let pids: Vec<u32> = (0..3).map(|host| hosts.pid(host).unwrap()).collect();
+        let lives = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        assert!(pids.iter().all(lives));
+        if by_force {
+            hosts.cluster.kill();
+        } else {
+            assert_eq!(hosts.cluster.stop().code(), Some(0), "{}", hosts.log());
+        }
+        let begun = Instant::now();
+        while pids.iter().any(lives) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a host outlived its cluster\n{}", hosts.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        hosts.cluster.forget_arguments();
+        hosts.cluster.start_again();
+        assert!(hosts.cluster.get("kept").stdout == bytes);
+        // Reports come once a second.
+        hosts.wait_clean();
+    }
+}
+
+#[test]
 fn a_host_killed_during_an_import_is_noticed_by_nobody_and_catches_up_by_log() {
     let mut hosts = Hosts::start(3);
     for host in 0..3_u32 {

@@ -57,15 +57,12 @@ impl CrushMap {
 
     /// What a new cluster begins with: the usual types, the root `default`, and a rule that separates hosts.
     pub fn new_default() -> CrushMap {
-        CrushMap::new_with_rule_over("host")
+        CrushMap::new_with_rule_over(1)
     }
 
-    /// As [`CrushMap::new_default`], with a rule that separates items of another of the usual types.
-    pub fn new_with_rule_over(failure_domain: &str) -> CrushMap {
-        let type_id = TYPES.iter().position(|name| *name == failure_domain);
-        let Some(type_id) = type_id.map(|id| id as u16) else {
-            panic!("'{failure_domain}' is none of the usual types")
-        };
+    /// As [`CrushMap::new_default`], with a rule that separates items of another of the usual types: 0 is `osd`, 1 `host`.
+    pub fn new_with_rule_over(type_id: u16) -> CrushMap {
+        assert!(usize::from(type_id) < TYPES.len(), "{type_id} is none of the usual types");
         let mut map = CrushMap::empty(Tunables::DEFAULT);
         map.types = (0..).zip(TYPES.map(str::to_owned)).collect();
         let root = Bucket {

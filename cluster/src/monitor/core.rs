@@ -124,7 +124,7 @@ impl MonitorCore {
         let (map, is_new) = match stored.newest_map {
             None => {
                 let mut map = Map::new(fsid, now.unix.as_secs());
-                map.set_crush_map(&CrushMap::new_with_rule_over(failure_domain.name()));
+                map.set_crush_map(&CrushMap::new_with_rule_over(failure_domain.crush_type()));
                 (map, true)
             }
             Some((epoch, bytes)) => (Map::decode(&bytes).map_err(|source| RestoreError::Map { epoch, source })?, false),

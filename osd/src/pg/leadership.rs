@@ -35,6 +35,8 @@ pub struct Leadership {
     committed: Cell<u64>,
     /// What was committed when this reign began, by this OSD's own log.
     pub before_oldest: Cell<u64>,
+    /// The set has fewer members than the pool has copies: those that come back need the log.
+    pub lacks_members: Cell<bool>,
     waiting: RefCell<BTreeMap<(u64, u64), OnceSender<()>>>,
     last_waiter: Cell<u64>,
     log: RefCell<LogWindow>,
@@ -68,6 +70,7 @@ impl Leadership {
             durable: Cell::new(0),
             committed: Cell::new(0),
             before_oldest: Cell::new(0),
+            lacks_members: Cell::new(false),
             waiting: RefCell::default(),
             last_waiter: Cell::new(0),
             log: RefCell::default(),
@@ -170,7 +173,8 @@ impl Leadership {
     /// What the log may do without once the next entry is in it.
     pub fn trim(&self) -> Option<u64> {
         // What a member that is being brought up to date may still need stays, up to a bound.
-        let is_whole = self.members.borrow().values().all(|member| member.state.get() == State::Live);
+        let is_whole =
+            !self.lacks_members.get() && self.members.borrow().values().all(|member| member.state.get() == State::Live);
         let kept = if is_whole { limits::LOG_ENTRIES_KEPT } else { limits::LOG_ENTRIES_MAX };
         let trimmed = self.log.borrow_mut().trim(&self.requests, kept, self.committed.get());
         trimmed.map(|(first_kept, last_trimmed)| {

@@ -61,6 +61,7 @@ fn gather(osd: &Rc<Osd>, leadership: &Rc<Leadership>, map: &Map, pool: &Pool, gr
     if !is_whole && leadership.phase() == Phase::Active {
         leadership.set_phase(Phase::Peered);
     }
+    leadership.lacks_members.set(group.in_sync.len() < pool.size as usize);
     let wanted = candidates(osd, map, pool, group);
     for member in leadership.members() {
         let lives = map

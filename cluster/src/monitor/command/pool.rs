@@ -4,6 +4,7 @@ use super::change::Proposal;
 use super::{Answer, Outcome, View};
 use crate::limits;
 use crate::map::{CacheMode, Map, Pool, PoolFlags, Quota, TierSettings};
+use crate::placement::Placer;
 use crate::pool_settings::{self, Refusal};
 use crate::quantity::{format_bytes, format_count};
 use serde_json::{Map as Object, Value, json};
@@ -25,7 +26,10 @@ impl View<'_> {
             Some(rule) => around.rule_id(&rule)?,
             None => around.rules.first().map_or(0, |(id, _)| *id),
         };
-        let size = i64::from(size.unwrap_or(limits::POOL_SIZE_DEFAULT));
+        let size = i64::from(size.unwrap_or_else(|| {
+            // As many copies as are safe, as far as there are places for them.
+            Placer::new(self.map).places(crush_rule, limits::POOL_SIZE_DEFAULT).max(1)
+        }));
         let size = pool_settings::check_size(size, &around)?;
         let pg_num = self.check_pg_num(pg_num.unwrap_or(limits::PG_NUM_DEFAULT))?;
         if self.map.pools.len() >= limits::POOL_COUNT_MAX {

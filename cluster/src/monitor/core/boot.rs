@@ -25,6 +25,11 @@ impl MonitorCore {
             self.booted.insert(id, session);
             return Vec::new();
         }
+        if self.map.osd(id).is_some_and(|known| never_stopped(known, &osd)) {
+            // It was marked down because others miss it, perhaps on one network only, and would be again: its reports tell when it is well.
+            self.booted.insert(id, session);
+            return Vec::new();
+        }
         tracing::info!(osd = id, host = %osd.host, address = %osd.public_address, "boot");
         let mut map = self.map.clone();
         let has_new_store = self.map.osd(id).is_some_and(|known| known.store_id != osd.store_id);
@@ -142,6 +147,15 @@ impl MonitorCore {
         come_up(&mut osd, epoch, now);
         Ok(osd)
     }
+}
+
+/// Whether an OSD that the map has down is the same process at the same place.
+fn never_stopped(known: &Osd, booted: &Osd) -> bool {
+    let place = |osd: &Osd| (osd.public_address.clone(), osd.cluster_address.clone(), osd.host.clone());
+    known.exists
+        && !known.is_up
+        && (known.life, known.store_id) == (booted.life, booted.store_id)
+        && place(known) == place(booted)
 }
 
 /// Whether an OSD that is up has booted as it did before: all but the times is the same.

@@ -43,6 +43,11 @@ impl MonitorCore {
         if self.booted.get(&id) != Some(&session) || self.map.flags.contains(MapFlags::NOUP) || stays_away {
             return Vec::new();
         }
+        // A cut is noticed at both of its ends, but not in the same moment.
+        let down_for = self.down_since.get(&id).map(|since| now.monotonic.saturating_sub(*since));
+        if down_for.is_some_and(|time| time < limits::OSD_DOWN_TIME_MIN) {
+            return Vec::new();
+        }
         let mut map = self.map.clone();
         let Some(osd) = map.osd_mut(id) else { return Vec::new() };
         come_up(osd, self.map.epoch + 1, now);
