@@ -71,6 +71,7 @@ impl DevCluster {
     }
 
     /// From now on it is started with nothing but its folder.
+    #[allow(dead_code, reason = "only some of the test binaries that share this file start it anew")]
     pub fn forget_arguments(&mut self) {
         self.arguments.clear();
     }
