@@ -42,6 +42,10 @@ scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_scale
 	@target/release/store_scale --dir data/scale --max $(SCALE_MAX) $(SCALE)
 
+# So many seeds of whole clusters: `make cluster-seeds SEEDS=2000..12000`.
+cluster-seeds:
+	BASALT_SEEDS=$(SEEDS) $(CARGO) test --release -p basalt-tests --test cluster_seeds -- --exact clusters_keep_their_promises --nocapture
+
 map-scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin map_scale
 	@target/release/map_scale $(MAP_SCALE)

@@ -37,16 +37,8 @@ mistakes! {
     ForgetRequests,
     /// A new primary serves before the members agree.
     SkipReconciliation,
-    /// What only a member has, because its primary failed, stays there.
-    KeepDivergentWrites,
     /// A member is taken into the set before it has everything.
     JoinTooEarly,
-    /// Members do what they are told in any order.
-    IgnoreOrder,
-    /// A write for which a member is away is not owed to it.
-    ForgetWhoIsAway,
-    /// Of an object that is being copied, what is written meanwhile is left out.
-    LoseWritesWhileFilling,
     /// A group is served although members of its set are down.
     ServeWithoutTheSet,
 }

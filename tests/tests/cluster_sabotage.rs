@@ -6,7 +6,7 @@ use basalt_tests::cluster::{scenario, seed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// So many seeds are tried for each.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 100;
 
 fn is_found(mistake: Sabotage) {
     for number in 0..SEEDS {
@@ -65,10 +65,6 @@ found! {
     a_forgotten_log_is_found: ForgetTheLog,
     forgotten_requests_are_found: ForgetRequests,
     a_primary_that_serves_before_its_members_agree_is_found: SkipReconciliation,
-    divergent_writes_that_stay_are_found: KeepDivergentWrites,
     a_member_that_joins_too_early_is_found: JoinTooEarly,
-    ignored_order_is_found: IgnoreOrder,
-    a_write_not_owed_to_who_is_away_is_found: ForgetWhoIsAway,
-    writes_lost_while_a_member_is_filled_are_found: LoseWritesWhileFilling,
     a_group_served_without_its_set_is_found: ServeWithoutTheSet,
 }

@@ -55,9 +55,7 @@ struct Turn {
 
 impl Turn {
     async fn come(&mut self) {
-        if let Some(before) = self.before.take()
-            && !sabotaged(Sabotage::IgnoreOrder)
-        {
+        if let Some(before) = self.before.take() {
             before.await;
         }
     }

@@ -2,7 +2,6 @@
 
 use super::changes::Changes;
 use super::log_entry::LogEntry;
-use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::local::{Event, OnceSender};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +117,7 @@ impl Member {
     /// Decides what becomes of a write, and notes it.
     pub fn route(&self, name: &[u8], version: u64, entry: &LogEntry, encoded: &[u8]) -> Route {
         if self.state.get() == State::Away {
-            if self.is_required.get() && !sabotaged(Sabotage::ForgetWhoIsAway) {
+            if self.is_required.get() {
                 self.pending.borrow_mut().insert(version);
             }
             return Route::Skipped;
@@ -129,7 +128,6 @@ impl Member {
                 Reach::All => false,
                 Reach::Collecting => true,
                 Reach::Filling { window: Some(window), .. } if name > window.as_slice() => return Route::Skipped,
-                Reach::Filling { .. } if sabotaged(Sabotage::LoseWritesWhileFilling) => return Route::Skipped,
                 Reach::Filling { done, .. } => name > done.as_slice(),
             };
         self.pending.borrow_mut().insert(version);

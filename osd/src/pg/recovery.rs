@@ -197,8 +197,7 @@ impl Sync {
                 lack.entries.insert(*version, bytes.clone());
             });
         }
-        let only_theirs = theirs.iter().filter(|(version, _)| !ours.contains_key(version));
-        for (version, bytes) in only_theirs.filter(|_| !sabotaged(Sabotage::KeepDivergentWrites)) {
+        for (version, bytes) in theirs.iter().filter(|(version, _)| !ours.contains_key(version)) {
             let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
             self.member.lacks(&entry.name, |lack| {
                 lack.changes.merge(&entry.changes);
