@@ -22,13 +22,12 @@ pub const FSID: &str = "6a8f9d3e-1c5b-4a57-9f0e-3c2d1b0a9f8e";
 
 /// The configuration of a host with one OSD. Nothing else listens on its ports, but for bad luck.
 pub fn configuration(fsid: &str, osd: u32, base: &str, hot: Option<&str>) -> String {
-    let port = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (monitor, cluster) = (port(), port());
+    let monitor = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let hot = hot.map_or_else(String::new, |hot| format!("hot = \"{hot}\"\n"));
     format!(
         "fsid = \"{fsid}\"\nkey_file = \"key\"\nmonitors = [\"127.0.0.1:{monitor}\"]\n\n\
          [monitor]\nlisten = \"127.0.0.1:{monitor}\"\ndata = \"mon\"\n\n\
-         [osd]\nhost = \"one\"\npublic_address = \"127.0.0.1:0\"\ncluster_address = \"127.0.0.1:{cluster}\"\n\n\
+         [osd]\nhost = \"one\"\npublic_address = \"127.0.0.1:0\"\ncluster_address = \"127.0.0.1:0\"\n\n\
          [[osd.device]]\nid = {osd}\nbase = \"{base}\"\n{hot}"
     )
 }

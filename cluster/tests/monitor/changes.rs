@@ -63,7 +63,8 @@ fn osds_are_marked_in_the_words_of_ceph() {
     }
     assert_eq!(harness.map().epoch(), epoch + 6, "what changed nothing made no map");
     assert_eq!(change(&mut harness, OsdChange::Out, &[4, 2, 4]).message, "marked out osd.2. marked out osd.4.");
-    // It was marked down by hand, lives, and reports.
+    // It was marked down by hand, lives, and reports; for a moment it stays down all the same.
+    harness.tick_for(3);
     harness.request(session_of(1), MonitorRequest::Report(report(1)));
     assert!(harness.map().osd(1).unwrap().is_up);
 }
