@@ -11,6 +11,8 @@ mod allocator;
 mod checkpoint;
 mod checksum;
 mod commit;
+#[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod content_digest;
 mod data_cache;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod encoding;

@@ -90,6 +90,10 @@ pub const DATA_CACHE_SMALL_SHARE: usize = 10;
 /// Reads of an entry are counted to this.
 pub const DATA_CACHE_FREQUENCY_MAX: u8 = 3;
 
+/// Blocks of an object whose checksums are taken from the index at once, and whose data is read at once, for a digest.
+pub const DIGEST_BLOCKS_MAX: u32 = 4096;
+pub const DIGEST_READ_BLOCKS_MAX: u32 = 256;
+
 /// After this long without a transaction the last record is sealed (see `wal`).
 pub const SEAL_AFTER: std::time::Duration = std::time::Duration::from_millis(20);
 

@@ -5,7 +5,7 @@ use crate::index::key;
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
-use crate::read::{self, Copies, Piece, Source};
+use crate::read::{self, Copies, Piece, Source, Through};
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
@@ -31,7 +31,9 @@ pub(crate) async fn promote(
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
         let plan = |state: &State, copies| read::plan(state, &record, (at, to), copies);
         let pieces = inner.index(|state| plan(state, Copies::Any)).await?;
-        let read = inner.read_verified(object, |state, copies| Ok(Some((record, plan(state, copies)?)))).await?;
+        let read = inner
+            .read_verified(object, Through::Cache, |state, copies| Ok(Some((record, plan(state, copies)?))))
+            .await?;
         let (_, data, _) = read.ok_or(Error::NotFound)?;
         // Named, so that readers wait for the copy that is on its way.
         let commit = inner

@@ -48,6 +48,13 @@ pub(crate) enum Copies {
     NoClean,
 }
 
+/// Whether a read may be answered from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Through {
+    Cache,
+    Devices,
+}
+
 /// The pieces that make up `[from, to)`, in order, without gaps: hot before base, base before nothing.
 pub(crate) fn plan(
     state: &State,
@@ -151,7 +158,7 @@ impl Inner {
         block: u32,
     ) -> Result<Buffer> {
         let plan = |state: &State, copies| Ok(Some((*record, plan(state, record, (block, block + 1), copies)?)));
-        let (_, data, _) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        let (_, data, _) = self.read_verified(object, Through::Cache, plan).await?.ok_or(Error::NotFound)?;
         Ok(data.try_unique().unwrap_or_else(|shared| {
             let mut copy = self.ring.buffer(shared.len());
             copy.copy_from_slice(&shared);
@@ -164,6 +171,7 @@ impl Inner {
     pub(crate) async fn read_verified(
         self: &Rc<Self>,
         object: &ObjectKey,
+        through: Through,
         mut plan: impl FnMut(&State, Copies) -> Result<Option<(ObjectRecord, Vec<Piece>)>, Missing>,
     ) -> Result<Option<(ObjectRecord, Slice, [u64; 2])>> {
         let mut copies = Copies::Any;
@@ -187,7 +195,11 @@ impl Inner {
                     _ => return Err(error),
                 }
             }
-            match self.read_kept(&pieces, planned, object).await {
+            let read = match through {
+                Through::Cache => self.read_kept(&pieces, planned, object).await,
+                Through::Devices => self.read_from_devices(&pieces, object).await,
+            };
+            match read {
                 Ok(data) => {
                     let bytes = |wanted: Side| {
                         let on = |piece: &&Piece| matches!(piece.source, Source::Device { side, .. } if side == wanted);
@@ -231,6 +243,12 @@ impl Inner {
         let planned = (blocks <= DATA_CACHE_RUN_BLOCKS_MAX && pieces.len() > 1).then_some(planned);
         let buffer = self.ring.buffer(blocks as usize * BLOCK);
         Ok(self.read_windows(buffer, pieces, planned, object).await?.freeze())
+    }
+
+    async fn read_from_devices(&self, pieces: &[Piece], object: &ObjectKey) -> Result<Slice> {
+        let blocks: u32 = pieces.iter().map(|piece| piece.blocks).sum();
+        let buffer = self.ring.buffer(blocks as usize * BLOCK);
+        Ok(self.read_pieces(buffer, pieces, object).await?.freeze())
     }
 
     /// From the devices, whatever the data cache has.
@@ -350,7 +368,8 @@ impl Inner {
             let blocks = if offset < end { ((offset / BLOCK_BYTES) as u32, blocks_of(end)) } else { (0, 0) };
             Ok(Some((record, plan(state, &record, blocks, copies)?)))
         };
-        let (record, data, [base_bytes, hot_bytes]) = self.read_verified(object, plan).await?.ok_or(Error::NotFound)?;
+        let read = self.read_verified(object, Through::Cache, plan).await?;
+        let (record, data, [base_bytes, hot_bytes]) = read.ok_or(Error::NotFound)?;
         let length = end_in(&record).saturating_sub(offset) as usize;
         let start = if length == 0 { 0 } else { (offset % BLOCK_BYTES) as usize };
         Ok(ReadData { data: data.slice(start..start + length), info: record.info(), base_bytes, hot_bytes })

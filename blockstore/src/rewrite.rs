@@ -11,7 +11,7 @@ use crate::index::{Layer, Missing};
 use crate::limits::{EXTENT_BLOCKS_MAX, REWRITE_BLOCKS_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::prepared::Applied;
-use crate::read::{self, Copies, Piece, Source};
+use crate::read::{self, Copies, Piece, Source, Through};
 use crate::record::{Extent, ExtentState, ObjectRecord};
 use crate::state::{Change, State, blocks_of};
 use crate::store::{Inner, Rewritten};
@@ -176,7 +176,7 @@ async fn copy(
             let plan = |state: &State, copies: Copies| {
                 Ok(Some((*record, read::plan(state, record, (stretch.from, stretch.to), copies)?)))
             };
-            inner.read_verified(object, plan).await?;
+            inner.read_verified(object, Through::Cache, plan).await?;
             return Err(Error::Busy(format!("object {} changed while it was rewritten", read::display(object))));
         }
     };

@@ -480,6 +480,14 @@ impl Store {
         self.inner.read_object(object, offset, length).await
     }
 
+    /// A digest of the object's bytes that depends on nothing but them and its size, to be compared with another store's. It is made of
+    /// the checksums that the index keeps; with `verify`, all data is read from the devices as well, and what does not fit its
+    /// checksum is an error. `None` if there is no such object; `Busy` if it was written to meanwhile.
+    pub async fn content_digest(&self, object: &ObjectKey, verify: bool) -> Result<Option<(ObjectInfo, u32)>> {
+        self.check_fence()?;
+        self.inner.content_digest(object, verify).await
+    }
+
     /// Looks something up in an object that exists.
     async fn of_object<T>(&self, object: &ObjectKey, f: impl Fn(&State, ObjectId) -> Result<T, Missing>) -> Result<T> {
         self.check_fence()?;

@@ -77,6 +77,15 @@ pub fn names_the_place(error: &Error) -> bool {
     error.to_string().contains("/sim/") && ![2, 28].contains(&error.errno())
 }
 
+/// What [`Store::content_digest`] says of these bytes.
+fn digest(data: &[u8]) -> u32 {
+    data.chunks(4096).fold(0, |digest, block| {
+        let mut block = block.to_vec();
+        block.resize(4096, 0);
+        crc32c::crc32c_append(digest, &crc32c::crc32c(&block).to_le_bytes())
+    })
+}
+
 /// Asks the store for everything that it may hold by the model. `Ok`: how many questions were answered with an error that names the place;
 /// all other answers were the model's. `Err`: what was wrong.
 pub async fn compare(store: &Store, model: &Model) -> Result<u64, String> {
@@ -111,6 +120,11 @@ pub async fn compare(store: &Store, model: &Model) -> Result<u64, String> {
             }
         }
         check(data, "data", key)?;
+        for verify in [false, true] {
+            let found = store.content_digest(key, verify).await;
+            let found = found.map(|found| found.map(|(_, digest)| digest) == Some(digest(&expected.data)));
+            check(found, "digest", key)?;
+        }
         let xattrs = store.list_xattrs(key).await.map(|found| found.into_iter().eq(expected.xattrs.clone()));
         check(xattrs, "xattrs", key)?;
         let omap = store.list_omap(key, &[], &[], usize::MAX).await;
