@@ -1,10 +1,12 @@
 //! What an administrator asks of one OSD directly.
 
+use crate::group_scrubber::is_primary;
 use crate::osd::Osd;
+use crate::pg::scrub::Scope;
 use basalt_cluster::PgId;
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
 
-pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
+pub async fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
     let (errno, message, json) = match &request.command {
         OsdCommand::TierDrain { pool } => drain(osd, *pool),
         OsdCommand::TierStatus => (0, String::new(), osd.tier().status()),
@@ -12,7 +14,10 @@ pub fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
             osd.scrubber().request();
             (0, String::new(), serde_json::Value::Null)
         }
-        OsdCommand::ScrubGroup { pool, pg, repair } => scrub_group(osd, PgId { pool: *pool, seed: *pg }, *repair),
+        OsdCommand::ScrubGroup { pool, pg, deep, repair } => {
+            let scope = Scope { is_deep: *deep || *repair, settles: *repair };
+            scrub_group(osd, PgId { pool: *pool, seed: *pg }, scope).await
+        }
         OsdCommand::StoreStatus => (0, String::new(), store_status(osd)),
     };
     OsdCommandReply { request: request.request, errno, message, json: json.to_string() }
@@ -34,14 +39,12 @@ fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {
     }
 }
 
-/// A scrub reads the whole store, and repairs what it can in any case: so all groups of this OSD are looked over.
-fn scrub_group(osd: &Osd, pg: PgId, _repair: bool) -> (i32, String, serde_json::Value) {
-    let holds = osd.map().is_some_and(|map| map.pg(pg).is_some_and(|group| group.in_sync.contains(&osd.id())));
-    if !holds {
-        let message = format!("osd.{} is not in the in-sync set of {pg} in epoch {}", osd.id(), osd.epoch());
+async fn scrub_group(osd: &Osd, pg: PgId, scope: Scope) -> (i32, String, serde_json::Value) {
+    if !is_primary(osd, pg) {
+        let message = format!("osd.{} is not the primary of {pg} in epoch {}", osd.id(), osd.epoch());
         return (libc::ENOENT, message, serde_json::Value::Null);
     }
-    osd.scrubber().request();
+    osd.group_scrubber().request(osd, pg, scope).await;
     (0, String::new(), serde_json::Value::Null)
 }
 

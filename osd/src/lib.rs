@@ -19,6 +19,7 @@ mod counters;
 mod cpu_list;
 pub mod daemon;
 pub mod error;
+mod group_scrubber;
 pub mod host_config;
 mod host_status;
 pub mod limits;

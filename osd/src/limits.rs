@@ -78,8 +78,6 @@ pub const PUSH_PART_BYTES: u64 = 8 << 20;
 pub const PUSH_OMAP_BYTES: usize = 1 << 20;
 /// Zeros are looked for in steps of so many bytes.
 pub const ZERO_RUN_BYTES: usize = 4096;
-/// Data that is read at once for a checksum over an object.
-pub const DIGEST_STEP_BYTES: u64 = 1 << 20;
 /// Entries of the log, or objects, that are asked for or sent at once.
 pub const LOG_PUSH_STEP: usize = 256;
 pub const COMPARE_STEP: usize = 512;
@@ -150,6 +148,17 @@ pub const SCRUB_STEP_BYTES_MAX: u64 = 4 << 20;
 /// How long a step waits for a moment without client requests: with so many steps a second, a busy OSD scrubs at a quarter of its pace.
 pub const SCRUB_YIELD_MAX: Duration = Duration::from_millis(250);
 /// How often a waiting scrub looks whether it may go on.
+/// Objects whose digests are compared at once, and those for which all data is read.
+pub const SCRUB_COMPARED_OBJECTS: usize = 256;
+pub const SCRUB_READ_OBJECTS: usize = 4;
+/// How long a member may take to say them.
+pub const SCRUB_ANSWER_MAX: Duration = Duration::from_secs(60);
+/// What an object costs, in bytes read, of which only digests are compared.
+pub const SCRUB_OBJECT_COST: u64 = 8 << 10;
+/// The copies of a group are compared so often in the time in which all data is read once.
+pub const COMPARISONS_PER_PASS: u32 = 7;
+/// When a comparison that could not be made is tried again.
+pub const COMPARISON_RETRY: Duration = Duration::from_secs(30);
 pub const SCRUB_LOOK_MIN: Duration = Duration::from_secs(1);
 pub const SCRUB_LOOK_MAX: Duration = Duration::from_secs(60);
 /// How much of a pass is done again after a crash.

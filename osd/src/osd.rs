@@ -2,6 +2,7 @@
 
 use crate::capacity::Capacity;
 use crate::counters::Counters;
+use crate::group_scrubber::GroupScrubber;
 use crate::limits;
 use crate::peer::Peers;
 use crate::peer::lease::Leases;
@@ -21,7 +22,7 @@ use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{
-    GroupChanges, GroupJoin, GroupReport, MemberProgress, MonitorRequest, OsdReport, PoolReport,
+    GroupChanges, GroupJoin, GroupReport, GroupScrub, MemberProgress, MonitorRequest, OsdReport, PoolReport,
 };
 use basalt_net::message::peer::Reign;
 use basalt_net::{Fsid, Key};
@@ -62,6 +63,7 @@ pub struct Osd {
     tier: Rc<TierDriver>,
     capacity: Capacity,
     scrubber: Scrubber,
+    group_scrubber: GroupScrubber,
     sessions: SessionRegistry,
     peers: Peers,
     leases: Leases,
@@ -102,6 +104,7 @@ impl Osd {
             counters,
             capacity: Capacity::new(store.clone()),
             scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
+            group_scrubber: GroupScrubber::new(ring.clone(), options.scrub.interval / limits::COMPARISONS_PER_PASS),
             store,
             sessions: SessionRegistry::default(),
             peers: Peers::default(),
@@ -128,13 +131,15 @@ impl Osd {
     }
 
     fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
-        let [learner, flusher, evicter, remover, scrubber, watcher, joiner] = std::array::from_fn(|_| self.clone());
+        let [learner, flusher, evicter, remover, scrubber, comparer, watcher, joiner] =
+            std::array::from_fn(|_| self.clone());
         vec![
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
             self.ring.spawn(async move { pool_removal::run(&remover).await }),
             self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),
+            self.ring.spawn(async move { comparer.group_scrubber.run(&comparer).await }),
             self.ring.spawn(async move { watcher.watch().await }),
             self.ring.spawn(async move { joiner.tell_joins().await }),
         ]
@@ -166,6 +171,10 @@ impl Osd {
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
         &self.scrubber
+    }
+
+    pub(crate) fn group_scrubber(&self) -> &GroupScrubber {
+        &self.group_scrubber
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -348,6 +357,12 @@ impl Osd {
         member.lose();
     }
 
+    /// Of all groups that this OSD leads.
+    pub(crate) fn leaderships(&self) -> impl Iterator<Item = Rc<Leadership>> {
+        let led: Vec<Rc<Leadership>> = self.pgs.borrow().values().filter_map(|pg| pg.leadership()).collect();
+        led.into_iter()
+    }
+
     fn leadership_of(&self, reign: Reign) -> Option<Rc<Leadership>> {
         let id = PgId { pool: reign.pool, seed: reign.pg };
         let pg = self.pgs.borrow().get(&id).cloned()?;
@@ -506,6 +521,8 @@ impl Osd {
         let patience = 2 * self.heartbeat_interval();
         let hearing = self.peers.hearing(now, patience.max(limits::LEASE));
         let (groups, groups_active) = self.group_reports();
+        let mut scrub = self.scrubber.report();
+        self.group_scrubber.add_to(&mut scrub);
         OsdReport {
             osd: self.id,
             epoch: self.epoch(),
@@ -518,7 +535,7 @@ impl Osd {
             log_bytes: usage.log_bytes,
             fault: self.store.fenced().unwrap_or_default(),
             checksum_errors: usage.checksum_errors,
-            scrub: self.scrubber.report(),
+            scrub,
             silent_peers: hearing.silent,
             heard_peers: hearing.heard,
             is_isolated: hearing.is_isolated,
@@ -534,8 +551,7 @@ impl Osd {
     fn group_reports(&self) -> (Vec<GroupReport>, u32) {
         let mut reports = Vec::new();
         let mut active = 0;
-        for pg in self.pgs.borrow().values() {
-            let Some(leadership) = pg.leadership() else { continue };
+        for leadership in self.leaderships() {
             let is_active = leadership.phase() == Phase::Active;
             active += u32::from(is_active);
             let recovering: Vec<MemberProgress> = leadership
@@ -551,7 +567,8 @@ impl Osd {
                     is_waiting: member.progress.is_waiting.get(),
                 })
                 .collect();
-            if is_active && recovering.is_empty() {
+            let scrub = self.group_scrubber.of_group(leadership.pg());
+            if is_active && recovering.is_empty() && scrub == GroupScrub::default() {
                 continue;
             }
             let reign = leadership.reign();
@@ -562,6 +579,7 @@ impl Osd {
                 is_active,
                 waits_for: leadership.waits_for.borrow().clone(),
                 recovering,
+                scrub,
             });
         }
         reports.truncate(limits::GROUP_REPORTS_MAX);

@@ -1,6 +1,7 @@
 //! A placement group on this OSD: led by it, or by another OSD for which it keeps a copy.
 
 mod changes;
+mod copies;
 pub mod follower;
 pub mod guard;
 pub mod leadership;
@@ -14,6 +15,7 @@ pub mod read;
 pub mod recovery;
 pub mod repair;
 pub mod request_id;
+pub mod scrub;
 pub mod summary;
 pub mod version;
 pub mod write;

@@ -182,7 +182,7 @@ impl Scrubber {
     }
 
     /// Bytes a second.
-    fn pace(&self) -> u64 {
+    pub fn pace(&self) -> u64 {
         let usage = self.store.usage();
         let within = (self.settings.interval.as_secs() / 4 * 3).max(1);
         let needed = usage.base_used.saturating_add(usage.hot_used) / within;

@@ -100,7 +100,7 @@ impl Server {
             }
             FrameKind::OSD_COMMAND_REQUEST => {
                 let request: OsdCommandRequest = frame.message()?;
-                let reply = command::answer(&self.osd, &request);
+                let reply = command::answer(&self.osd, &request).await;
                 // If the session has ended, its reader ends as well.
                 let _ = self.sender.send(&reply, Vec::new()).await;
             }

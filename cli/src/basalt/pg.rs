@@ -16,9 +16,9 @@ pub async fn run(client: &Client, output: &mut Output, command: Pg) -> Result<()
         Pg::Stat => return say(client, output, AdminCommand::PgStat).await,
         Pg::Dump => return show(client, output, AdminCommand::PgDump, plain::pg::dump).await,
         Pg::Query { pg } => return say(client, output, AdminCommand::PgQuery { pg }).await,
-        Pg::Scrub { pg } => return scrub(client, output, &pg, "scrub", false).await,
-        Pg::DeepScrub { pg } => return scrub(client, output, &pg, "deep-scrub", false).await,
-        Pg::Repair { pg } => return scrub(client, output, &pg, "repair", true).await,
+        Pg::Scrub { pg } => return scrub(client, output, &pg, "scrub", (false, false)).await,
+        Pg::DeepScrub { pg } => return scrub(client, output, &pg, "deep-scrub", (true, false)).await,
+        Pg::Repair { pg } => return scrub(client, output, &pg, "repair", (true, true)).await,
         Pg::Ls { mut words } => {
             // Ceph takes a pool's number before the states.
             let pool = words.first().is_some_and(|word| word.parse::<u32>().is_ok()).then(|| words.remove(0));
@@ -30,8 +30,8 @@ pub async fn run(client: &Client, output: &mut Output, command: Pg) -> Result<()
     show(client, output, AdminCommand::PgLs { which }, plain::pg::list_of_groups).await
 }
 
-/// Tells every OSD that holds the group.
-async fn scrub(client: &Client, output: &mut Output, pg: &str, verb: &str, repair: bool) -> Result<()> {
+/// Tells the group's primary.
+async fn scrub(client: &Client, output: &mut Output, pg: &str, verb: &str, (deep, repair): (bool, bool)) -> Result<()> {
     let id: PgId = pg.parse().map_err(Failure::invalid)?;
     let group = ask(client, AdminCommand::PgQuery { pg: pg.to_owned() }).await?.document;
     let acting: Vec<u32> = group.get("acting").and_then(Value::as_array).map_or_else(Vec::new, |osds| {
@@ -43,9 +43,7 @@ async fn scrub(client: &Client, output: &mut Output, pg: &str, verb: &str, repai
             format!("pg {id} has no primary now; `basalt pg query {id}` says what it waits for"),
         ));
     };
-    for osd in &acting {
-        tell(client, *osd, OsdCommand::ScrubGroup { pool: id.pool, pg: id.seed, repair }).await?;
-    }
+    tell(client, *primary, OsdCommand::ScrubGroup { pool: id.pool, pg: id.seed, deep, repair }).await?;
     let message = format!("instructing pg {id} on osd.{primary} to {verb}");
     output.show(&json!({ "pgid": id.to_string(), "osds": acting, "message": message }), |_| format!("{message}\n"))
 }

@@ -194,17 +194,21 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
 
 /// How many groups are in each state.
 fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize> {
-    let (mut unavailable, mut degraded, mut undersized) = (Vec::new(), Vec::new(), 0);
+    let (mut unavailable, mut degraded, mut damaged, mut undersized) = (Vec::new(), Vec::new(), Vec::new(), 0);
     let mut states: BTreeMap<PgState, usize> = BTreeMap::new();
     for group in view.core.pg_views() {
         *states.entry(group.state).or_default() += 1;
         let is_active = group.state.contains(PgState::ACTIVE);
         let is_degraded = group.state.contains(PgState::DEGRADED);
         undersized += usize::from(group.state.contains(PgState::UNDERSIZED));
-        if is_active && !is_degraded {
+        let is_damaged = group.state.contains(PgState::INCONSISTENT);
+        if is_active && !is_degraded && !is_damaged {
             continue;
         }
         let members: Vec<String> = group.acting.iter().map(u32::to_string).collect();
+        if is_damaged {
+            damaged.push(format!("pg {} is {}, acting [{}]", group.id, group.state, members.join(",")));
+        }
         // Beyond those that are shown, only their number counts.
         let has_room = |lines: &Vec<String>| lines.len() < limits::HEALTH_DETAIL_MAX;
         let is_shown = (!is_active && has_room(&unavailable)) || (is_degraded && has_room(&degraded));
@@ -222,6 +226,9 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
     let inactive: Vec<String> = inactive.map(|(state, count)| format!("{count} pgs {state}")).collect();
     add(checks, "PG_AVAILABILITY", Severity::Warning, unavailable, |count| {
         format!("Reduced data availability: {count} pgs inactive, {}", inactive.join(", "))
+    });
+    add(checks, "PG_DAMAGED", Severity::Error, damaged, |count| {
+        format!("Possible data damage: {count} pg{} inconsistent", if count == 1 { "" } else { "s" })
     });
     let copies = view.copies();
     add(checks, "PG_DEGRADED", Severity::Warning, degraded, |count| {

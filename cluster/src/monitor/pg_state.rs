@@ -24,8 +24,11 @@ impl PgState {
     pub const BACKFILL_WAIT: PgState = PgState(1 << 9);
     pub const BACKFILLING: PgState = PgState(1 << 10);
     pub const PEERED: PgState = PgState(1 << 11);
+    pub const INCONSISTENT: PgState = PgState(1 << 12);
+    pub const SCRUBBING: PgState = PgState(1 << 13);
+    pub const DEEP: PgState = PgState(1 << 14);
 
-    const NAMES: [(PgState, &str); 12] = [
+    const NAMES: [(PgState, &str); 15] = [
         (Self::ACTIVE, "active"),
         (Self::CLEAN, "clean"),
         (Self::RECOVERY_WAIT, "recovery_wait"),
@@ -38,6 +41,9 @@ impl PgState {
         (Self::BACKFILL_WAIT, "backfill_wait"),
         (Self::BACKFILLING, "backfilling"),
         (Self::PEERED, "peered"),
+        (Self::INCONSISTENT, "inconsistent"),
+        (Self::SCRUBBING, "scrubbing"),
+        (Self::DEEP, "deep"),
     ];
 
     /// The state that a word names.
@@ -150,6 +156,10 @@ impl<'a> PgView<'a> {
         }
         let is_still = filling().next().is_none();
         state.add(PgState::CLEAN, is_active && live >= self.pool.size && is_filled && is_still);
+        let scrub = self.report.map(|report| report.scrub).unwrap_or_default();
+        state.add(PgState::INCONSISTENT, scrub.inconsistent > 0);
+        state.add(PgState::SCRUBBING, scrub.is_running);
+        state.add(PgState::DEEP, scrub.is_running && scrub.is_deep);
         state
     }
 

@@ -50,7 +50,8 @@ fn primary_says(harness: &mut Harness, is_active: bool, waits_for: &str, recover
     let (_, _, group) = harness.map().pgs().next().unwrap();
     let (primary, reign) = (group.primary.unwrap(), group.reign);
     let waits_for = waits_for.into();
-    let groups = vec![GroupReport { pool: 1, pg: 0, reign, is_active, waits_for, recovering }];
+    let groups =
+        vec![GroupReport { pool: 1, pg: 0, reign, is_active, waits_for, recovering, scrub: GroupScrub::default() }];
     let report = OsdReport { groups, ..with_objects(harness, primary) };
     harness.request(session_of(primary), MonitorRequest::Report(report));
 }
@@ -248,6 +249,7 @@ fn progress_is_told_in_percent_and_its_end_from_its_pace() {
                 is_active: true,
                 waits_for: String::new(),
                 recovering: vec![progress(back, true, 2 * second, 125, false)],
+                scrub: GroupScrub::default(),
             }],
             recovered_bytes: second << 21,
             recovered_objects: 2 * second,

@@ -150,6 +150,17 @@ pub struct GroupReport {
     pub waits_for: String,
     /// OSDs that are on their way into the in-sync set.
     pub recovering: Vec<MemberProgress>,
+    pub scrub: GroupScrub,
+}
+
+/// Of the comparison of a group's copies.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[rkyv(derive(Debug))]
+pub struct GroupScrub {
+    pub is_running: bool,
+    pub is_deep: bool,
+    /// Objects of which the last one left copies that differ.
+    pub inconsistent: u64,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]

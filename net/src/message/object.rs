@@ -189,8 +189,15 @@ pub enum OsdCommand {
     StoreStatus,
     /// Compare everything in the store with its checksums, from the beginning and now; the reply comes at once.
     DeepScrub,
-    /// Look over one placement group that this OSD holds, and repair what can be repaired; the reply comes at once.
-    ScrubGroup { pool: u32, pg: u32, repair: bool },
+    /// Compare the copies of a placement group that this OSD is the primary of; the reply comes at once.
+    ScrubGroup {
+        pool: u32,
+        pg: u32,
+        /// All data is read on all members, too.
+        deep: bool,
+        /// Copies that differ and of which none is known to be the right one are settled as well.
+        repair: bool,
+    },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

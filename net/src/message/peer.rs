@@ -120,8 +120,10 @@ pub enum Question {
     Objects { after: Vec<u8>, max: u32 },
     /// An object, or ranges of it.
     Object { name: Vec<u8>, ranges: Vec<(u64, u64)>, attributes: bool },
-    /// Checksums of its objects after a name, data and attributes apart; for scrub.
+    /// Digests of its objects after a name, data and attributes apart; for scrub. `deep`: all data is read for it.
     Digests { after: Vec<u8>, max: u32, deep: bool },
+    /// The digest of one object, or none; answered by `Digests`.
+    Digest { name: Vec<u8>, deep: bool },
 }
 
 /// From a member to its primary.
@@ -202,9 +204,9 @@ pub struct ObjectDigest {
     pub name: Vec<u8>,
     pub version: u64,
     pub size: u64,
-    /// crc32c of the data; 0 unless asked for.
+    /// crc32c over the crc32c of each 4 KiB of the data, with zeros behind its end.
     pub data: u32,
-    /// crc32c of xattrs and omap; 0 unless asked for.
+    /// crc32c of xattrs and omap.
     pub attributes: u32,
     /// The member can't read it: why.
     pub error: String,

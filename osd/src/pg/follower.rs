@@ -276,7 +276,7 @@ async fn try_answer(
         Question::Object { .. } => {
             reign_shared_with(osd, caller.peer, reign).await?;
         }
-        Question::Digests { .. } => {
+        Question::Digests { .. } | Question::Digest { .. } => {
             reign_of(osd, caller.peer, reign).await?;
         }
         _ => pg.follower().check(caller, reign)?,
@@ -308,6 +308,10 @@ async fn try_answer(
         Question::Digests { after, max, deep } => {
             let (objects, more) = scrub_digest::digests(osd, pg.id(), &after, max as usize, deep).await?;
             Answer::Digests { objects, more }
+        }
+        Question::Digest { name, deep } => {
+            let digest = scrub_digest::digest(osd, &ObjectKey { pool, pg: seed, name }, deep).await?;
+            Answer::Digests { objects: digest.into_iter().collect(), more: false }
         }
     };
     Ok((answer, Vec::new()))

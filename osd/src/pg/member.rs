@@ -148,6 +148,12 @@ impl Member {
         self.pending.borrow_mut().extend(lack.entries.keys());
     }
 
+    /// Its copy of the object is wrong and is to be replaced. Whoever keeps it in sync hears of it.
+    pub fn lacks_all_of(&self, name: &[u8]) {
+        self.lacks(name, |lack| lack.changes.merge(&Changes::everything()));
+        self.changed.notify_all();
+    }
+
     pub fn next_lacking(&self) -> Option<Vec<u8>> {
         self.missing.borrow().keys().next().cloned()
     }
@@ -171,6 +177,11 @@ impl Member {
         self.last_push.set(number);
         self.pushes.borrow_mut().insert(number, done);
         number
+    }
+
+    /// Nothing of the object is lacking or on its way.
+    pub fn is_settled(&self, name: &[u8]) -> bool {
+        !self.missing.borrow().contains_key(name) && self.pushes.borrow().is_empty()
     }
 
     pub fn push_ended(&self, number: u64) {

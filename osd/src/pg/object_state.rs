@@ -80,7 +80,7 @@ impl<'a> StateReader<'a> {
             && let Some(range) = self.ranges.last_mut()
         {
             let length = (range.end - range.start).min(room);
-            let data = read_or_repair(self.osd, self.key, range.start, length).await?;
+            let data = store.read(self.key, range.start, length).await?.data;
             segments(range.start, &data, &mut parts.segments, &mut payload);
             room -= length;
             range.start += length;
@@ -104,13 +104,6 @@ impl<'a> StateReader<'a> {
         }
         let state = ObjectState { object: Some(parts), is_absent: false };
         Ok(Some((Part { state, payload }, self.is_done)))
-    }
-}
-
-async fn read_or_repair(osd: &Osd, key: &ObjectKey, offset: u64, length: u64) -> Result<Slice, Refusal> {
-    match osd.store().read(key, offset, length).await {
-        Ok(read) => Ok(read.data),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,11 +1,11 @@
 //! Puts a damaged piece of an object right from another member's copy. It changes nothing that anyone sees: the same version, the same
-//! bytes, on other blocks of this OSD's device.
+//! bytes, on other blocks of this OSD's device. A copy that is wrong as a whole is replaced.
 
-use super::object_state::gather;
+use super::object_state::{self, gather};
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
-use basalt_blockstore::{ObjectInfo, ObjectKey, Placement};
+use basalt_blockstore::{ObjectInfo, ObjectKey, Placement, Transaction};
 use basalt_cluster::PgId;
 use basalt_net::message::peer::{Answer, Question, Reign};
 use basalt_ring::Slice;
@@ -101,6 +101,59 @@ async fn fetch(
         return Ok(None);
     }
     Ok(Some(gather(osd.ring(), &pieces)))
+}
+
+/// Replaces this OSD's copy of an object, in one transaction, by the one that another member has. The transaction holds the object's
+/// lock, and nothing else is staged in it.
+pub async fn take_over(
+    osd: &Osd,
+    mut transaction: Transaction,
+    key: &ObjectKey,
+    reign: Reign,
+    member: u32,
+) -> Result<(), Refusal> {
+    let gone = || Refusal::new(libc::ENOTCONN, format!("osd.{member} is not there"));
+    let link = osd.peers().link(member).ok_or_else(gone)?;
+    let session = link.session().ok_or_else(gone)?;
+    let mut at = 0;
+    let mut taken: Option<(u64, u64)> = None;
+    loop {
+        let ranges = vec![(at, limits::PUSH_PART_BYTES)];
+        let question = Question::Object { name: key.name.clone(), ranges, attributes: taken.is_none() };
+        let asked = osd.ring().timeout(limits::REPAIR_WAIT_MAX, link.ask(session, reign, question)).await;
+        let answered = asked.unwrap_or_else(|_| Err(Refusal::new(libc::ETIMEDOUT, "no answer in time")))?;
+        let Answer::Object(mut state) = answered.answer else {
+            return Err(Refusal::new(libc::EPROTO, "an object was asked for, and something else came"));
+        };
+        let size = match &mut state.object {
+            None => 0,
+            Some(parts) if parts.version == 0 => {
+                return Err(Refusal::new(libc::EFBIG, "its attributes are too many to be taken over at once"));
+            }
+            Some(parts) => {
+                let is_first = taken.is_none();
+                let read = *taken.get_or_insert((parts.version, parts.mtime_ns));
+                if read.0 != parts.version {
+                    return Err(Refusal::new(libc::EAGAIN, "it changed meanwhile"));
+                }
+                parts.is_whole = is_first;
+                parts.size
+            }
+        };
+        object_state::stage(&mut transaction, key, state, answered.payload).await?;
+        at += limits::PUSH_PART_BYTES;
+        if at >= size {
+            break;
+        }
+    }
+    let mut prepared = transaction.prepare(Placement::Base).await?;
+    if let Some((version, mtime_ns)) = taken {
+        prepared.set_version(version, mtime_ns);
+    }
+    let commit = prepared.submit().await?;
+    osd.tier().changed(commit.hot_changes());
+    commit.durable().await?;
+    Ok(())
 }
 
 /// `false`: the object was written to meanwhile.

@@ -30,6 +30,8 @@ impl Summary {
 }
 
 const XATTR: &[u8] = b"status";
+/// When the group's copies were compared last, in seconds since 1970, as text.
+const COMPARED_XATTR: &[u8] = b"compared";
 
 fn record_key(pg: PgId) -> ObjectKey {
     ObjectKey { pool: limits::OWN_POOL, pg: 0, name: format!("group/{pg}").into_bytes() }
@@ -63,6 +65,24 @@ async fn write_record(store: &Store, pg: PgId, is_complete: bool, committed: u64
     let state = if is_complete { "complete" } else { "filling" };
     transaction.touch(&key);
     transaction.set_xattr(&key, XATTR, format!("{state} {committed}").as_bytes());
+    transaction.prepare(Placement::Base).await?.submit().await?.durable().await?;
+    Ok(())
+}
+
+/// `None`: never while this OSD was the primary.
+pub async fn compared_unix_s(store: &Store, pg: PgId) -> Result<Option<u64>, Refusal> {
+    match store.get_xattr(&record_key(pg), COMPARED_XATTR).await {
+        Ok(value) => Ok(value.and_then(|value| String::from_utf8_lossy(&value).parse().ok())),
+        Err(basalt_blockstore::Error::NotFound) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn keep_compared(store: &Store, pg: PgId, unix_s: u64) -> Result<(), Refusal> {
+    let key = record_key(pg);
+    let mut transaction = store.begin(std::slice::from_ref(&key)).await;
+    transaction.touch(&key);
+    transaction.set_xattr(&key, COMPARED_XATTR, unix_s.to_string().as_bytes());
     transaction.prepare(Placement::Base).await?.submit().await?.durable().await?;
     Ok(())
 }
