@@ -11,10 +11,11 @@ use crate::pg::scrub::{Comparison, Found, Scope};
 use crate::pg::summary;
 use basalt_cluster::{MapFlags, PgId};
 use basalt_net::message::monitor::{GroupScrub, ScrubReport};
-use basalt_ring::local::Event;
+use basalt_ring::local::{Event, select};
 use basalt_ring::{Instant, Ring};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -74,6 +75,7 @@ impl GroupScrubber {
 
     /// Until the OSD stops.
     pub async fn run(&self, osd: &Rc<Osd>) {
+        let pause = (self.interval / 8).clamp(limits::SCRUB_LOOK_MIN, limits::SCRUB_LOOK_MAX);
         while !osd.is_stopping() {
             let asked = self.asked.wait();
             let map_change = osd.map_change();
@@ -89,9 +91,9 @@ impl GroupScrubber {
                 Some((leadership, scope)) => self.compare(osd, leadership, scope).await,
                 None => {
                     let either = async {
-                        basalt_ring::local::select(std::pin::pin!(asked), std::pin::pin!(map_change)).await;
+                        select(pin!(asked), pin!(map_change)).await;
                     };
-                    osd.pause_until(limits::SCRUB_LOOK_MAX, either).await;
+                    osd.pause_until(pause, either).await;
                     // Maps may come in a row.
                     osd.pause(limits::SCRUB_LOOK_MIN).await;
                 }

@@ -193,7 +193,8 @@ impl Cluster {
             cluster_address: SocketAddr::new(host.cluster, 6801),
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
-            scrub: ScrubSettings::default(),
+            // Often enough to meet faults; so small a store is read in a moment.
+            scrub: ScrubSettings { interval: Duration::from_secs(140), ..ScrubSettings::default() },
             osds: vec![OsdDevices {
                 id: host.id,
                 base: PathBuf::from(format!("{}/base", host.id)),

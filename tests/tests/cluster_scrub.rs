@@ -5,6 +5,7 @@ use basalt_blockstore::{ObjectKey, Placement};
 use basalt_net::message::monitor::OsdReport;
 use basalt_net::message::object::OsdCommand;
 use basalt_tests::cluster::{Cluster, ClusterOptions, POOL, verdict};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -83,7 +84,12 @@ impl Scene {
         let command = OsdCommand::ScrubGroup { pool: self.key.pool, pg: self.key.pg, deep, repair };
         let reply = client.osd_command(self.primary(), command).await.expect("it answers");
         assert_eq!(reply.errno, 0, "{}", reply.message);
-        client.ring().sleep(Duration::from_secs(20)).await;
+        let running = || self.report().groups.iter().any(|group| group.pg == self.key.pg && group.scrub.is_running);
+        for is_running in [true, false] {
+            while running() != is_running {
+                client.ring().sleep(Duration::from_micros(50)).await;
+            }
+        }
     }
 
     /// Of the first bytes that any change touches, the value on each member; `None`: there is no object.
@@ -197,10 +203,9 @@ fn groups_are_compared_without_being_asked() {
     let scene = scene(31, 3);
     scene.cluster.world.block_on(async {
         scene.change(scene.members[2], Change::Data(9)).await;
-        // A week is the default.
         let ring = scene.cluster.client.ring();
         for _ in 0..60 {
-            ring.sleep(Duration::from_secs(1800)).await;
+            ring.sleep(Duration::from_secs(2)).await;
             if scene.copies().await == [green(7), green(7), green(7)] {
                 return;
             }
@@ -215,20 +220,25 @@ fn clients_that_write_meanwhile_are_no_difference() {
     scene.cluster.world.block_on(async {
         let ring = scene.cluster.client.ring();
         let mut writers = Vec::new();
-        for number in 0..4_u8 {
+        let is_over = Rc::new(Cell::new(false));
+        for number in 0..8_u8 {
             let client = scene.cluster.connect_on(&ring).await;
+            let is_over = is_over.clone();
             writers.push(ring.spawn(async move {
                 let pool = client.pool(POOL).await.expect("the pool");
-                for step in 0..200_u64 {
+                let mut step = 0;
+                while !is_over.get() {
                     let mut buffer = pool.ring().buffer(500);
                     buffer.fill(number);
-                    pool.write(NAME, step * 50, buffer.freeze()).await.expect("a write");
+                    step += 1;
+                    pool.write(NAME, step % 300 * 50, buffer.freeze()).await.expect("a write");
                 }
             }));
         }
-        for _ in 0..3 {
+        for _ in 0..25 {
             scene.ask(Verb::DeepScrub).await;
         }
+        is_over.set(true);
         for writer in writers {
             writer.await;
         }
