@@ -41,6 +41,14 @@ mistakes! {
     JoinTooEarly,
     /// A group is served although members of its set are down.
     ServeWithoutTheSet,
+    /// A member submits what it is told as it is ready, not in turn.
+    IgnoreTheOrder,
+    /// What only a member has, and no primary committed, stays there.
+    KeepDivergentWrites,
+    /// Writes do not wait for a member of the set that has no session.
+    OweNothingToTheAbsent,
+    /// What is written to objects that were just filled in is not noted for the member.
+    ForgetWritesDuringFill,
 }
 
 #[cfg(feature = "sabotage")]

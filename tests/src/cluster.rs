@@ -1,12 +1,15 @@
 //! A whole cluster in one simulated world: the shipped monitor, OSDs and clients, on disks and networks that fail as they are told.
 
+pub mod administrator;
 pub mod monitor;
 pub mod nemesis;
+pub mod rot;
 pub mod scenario;
 pub mod seed;
 pub mod verdict;
 pub mod workload;
 
+use crate::random::Random;
 use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::Map;
@@ -16,6 +19,7 @@ use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_osd::osd::Osd;
 use basalt_osd::{HostConfig, OsdDevices, RingHost};
+use basalt_ring::local::Event;
 use basalt_ring::sim::{Disk, Process, World};
 use basalt_ring::{Device, DeviceInfo, DeviceKind, DeviceOptions, Ring};
 use monitor::Monitor;
@@ -29,6 +33,7 @@ pub const POOL: &str = "data";
 const FSID: Fsid = Fsid([0xb5; 16]);
 const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const LONELY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 98));
+const MORTAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 97));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +72,11 @@ pub struct Cluster {
     pub hosts: Vec<Rc<SimulatedHost>>,
     pub client: Process,
     lonely: Process,
+    mortal: Process,
+    /// A client asks for a change.
+    pub write_began: Event,
+    /// The host whose disks may hold damaged data.
+    rotten: Cell<Option<u32>>,
     monitor_process: Process,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
@@ -104,6 +114,7 @@ impl Cluster {
         let monitor_process = world.process("monitor", MONITOR);
         let client = world.process("client", CLIENT);
         let lonely = world.process("lonely client", LONELY);
+        let mortal = world.process("mortal client", MORTAL);
         let hosts = (0..options.hosts)
             .map(|id| {
                 let [public, cluster] = [0, 1].map(|net| IpAddr::V4(Ipv4Addr::new(10, net, 0, 10 + id as u8)));
@@ -131,6 +142,9 @@ impl Cluster {
             hosts,
             client,
             lonely,
+            mortal,
+            write_began: Event::new(),
+            rotten: Cell::new(None),
             monitor_process,
             monitor: RefCell::default(),
             stored: Rc::default(),
@@ -224,8 +238,34 @@ impl Cluster {
         map.pgs().all(|(_, _, group)| {
             let others = group.in_sync.iter().filter(|id| **id != host.id);
             let mut alive = others.filter(|id| map.osd(**id).is_some_and(|osd| osd.is_up));
-            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running()))
+            alive.any(|id| {
+                self.hosts.get(*id as usize).is_some_and(|host| host.is_running() && !self.is_rotten(host))
+            })
         })
+    }
+
+    /// Whether what rots on the host can be had elsewhere whatever happens next.
+    pub fn may_rot(&self, host: &SimulatedHost) -> bool {
+        let map = self.map();
+        let is_whole = || map.pgs().all(|(_, pool, group)| group.in_sync.len() >= pool.size as usize);
+        let all_up = || map.osds.iter().all(|osd| osd.is_up) && self.hosts.iter().all(|host| host.is_running());
+        let rotten = self.rotten.get();
+        rotten.is_none_or(|rotten| rotten == host.id) && is_whole() && all_up()
+    }
+
+    pub fn note_rotten(&self, host: &SimulatedHost) {
+        self.rotten.set(Some(host.id));
+    }
+
+    pub fn is_rotten(&self, host: &SimulatedHost) -> bool {
+        self.rotten.get() == Some(host.id)
+    }
+
+    /// All that it has now was checked, or is new.
+    pub fn note_healthy(&self, host: &SimulatedHost) {
+        if self.is_rotten(host) {
+            self.rotten.set(None);
+        }
     }
 
     pub fn osd(&self, id: u32) -> Option<Rc<Osd>> {
@@ -236,6 +276,19 @@ impl Cluster {
     /// A second machine with clients.
     pub fn lonely_client(&self) -> Process {
         self.lonely.clone()
+    }
+
+    /// One that is killed now and then.
+    pub fn mortal_client(&self) -> Process {
+        self.mortal.clone()
+    }
+
+    /// A moment in which a change is probably under way, somewhere between its client and the last disk; or, without any, later.
+    pub async fn soon_after_a_write(&self, random: &mut Random) {
+        let ring = self.client.ring();
+        if ring.timeout(Duration::from_secs(2), self.write_began.wait()).await.is_ok() {
+            ring.sleep(random.duration(Duration::from_micros(1500))).await;
+        }
     }
 
     pub fn lonely_address(&self) -> IpAddr {
@@ -256,7 +309,7 @@ impl Cluster {
 
     pub fn addresses(&self) -> Vec<IpAddr> {
         let hosts = self.hosts.iter().flat_map(|host| [host.public, host.cluster]);
-        [MONITOR, CLIENT, LONELY].into_iter().chain(hosts).collect()
+        [MONITOR, CLIENT, LONELY, MORTAL].into_iter().chain(hosts).collect()
     }
 
     pub fn monitor_address(&self) -> IpAddr {

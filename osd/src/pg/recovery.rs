@@ -197,7 +197,8 @@ impl Sync {
                 lack.entries.insert(*version, bytes.clone());
             });
         }
-        for (version, bytes) in theirs.iter().filter(|(version, _)| !ours.contains_key(version)) {
+        let divergent = |version: &u64| !ours.contains_key(version) && !sabotaged(Sabotage::KeepDivergentWrites);
+        for (version, bytes) in theirs.iter().filter(|(version, _)| divergent(version)) {
             let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
             self.member.lacks(&entry.name, |lack| {
                 lack.changes.merge(&entry.changes);

@@ -2,21 +2,27 @@
 
 use super::nemesis::{self, NemesisOptions};
 use super::workload::{self, History, WorkloadOptions};
-use super::{Cluster, ClusterOptions, verdict};
+use super::{Cluster, ClusterOptions, rot, verdict};
 use std::time::Duration;
 
 /// The seed's run; its trace's hash, or what is wrong.
 pub fn run(seed: u64) -> Result<u64, String> {
-    let options = match seed % 4 {
-        0 => ClusterOptions { hosts: 4, ..ClusterOptions::default() },
-        1 => ClusterOptions { size: 2, ..ClusterOptions::default() },
-        _ => ClusterOptions::default(),
+    let (hosts, size) = match seed % 4 {
+        0 => (4, 3),
+        1 => (3, 2),
+        _ => (3, 3),
     };
-    let cluster = Cluster::new(seed, options);
+    let (pg_num, objects) = match seed / 4 % 3 {
+        0 => (4, 7),
+        // Much in one group.
+        1 => (1, 12),
+        _ => (2, 16),
+    };
+    let cluster = Cluster::new(seed, ClusterOptions { hosts, size, pg_num, ..ClusterOptions::default() });
     let history = History::default();
     let workload = WorkloadOptions {
         clients: 4,
-        objects: 7,
+        objects,
         operations: 90,
         pause_max: Duration::from_millis(500),
         only_reads: false,
@@ -26,9 +32,13 @@ pub fn run(seed: u64) -> Result<u64, String> {
         let ring = cluster.client.ring();
         let attacked = cluster.clone();
         let attacking = ring.spawn(async move { nemesis::run(&attacked, nemesis).await });
+        let (mourned, its_history) = (cluster.clone(), history.clone());
+        let dying = ring.spawn(async move { workload::run_mortal(&mourned, 4, workload, &its_history).await });
         workload::run(&cluster, workload, &history).await;
         attacking.await;
+        dying.await;
         verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
+        rot::scrub_all(&cluster).await?;
         verdict::judge(&cluster, &history).await
     })?;
     Ok(cluster.world.trace_hash())
