@@ -169,7 +169,10 @@ impl Sync {
             }
         }
         if !is_required || !status.is_complete {
-            self.ask(Question::Settle { committed: self.leadership.committed() }).await?;
+            // What is committed without it may still be on its way to it.
+            let has = if sabotaged(Sabotage::SettleWhatIsUnderWay) { u64::MAX } else { self.member.confirmed() };
+            let committed = self.leadership.committed().min(has);
+            self.ask(Question::Settle { committed }).await?;
         }
         Ok(())
     }
