@@ -33,6 +33,7 @@ pub const POOL: &str = "data";
 const FSID: Fsid = Fsid([0xb5; 16]);
 const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const LONELY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 98));
+const START_ATTEMPTS: u32 = 30;
 const MORTAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 97));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
@@ -61,6 +62,8 @@ pub struct SimulatedHost {
     pub disks: Vec<Disk>,
     process: Process,
     running: RefCell<Option<RingHost>>,
+    /// It runs, or is on its way to.
+    is_alive: Cell<bool>,
     /// Counts its starts: one that was overtaken by a kill comes to nothing.
     starts: Cell<u64>,
     stores: Cell<u8>,
@@ -75,8 +78,11 @@ pub struct Cluster {
     mortal: Process,
     /// A client asks for a change.
     pub write_began: Event,
+    /// Clients need do no more.
+    pub is_over: Cell<bool>,
     /// The host whose disks may hold damaged data.
     rotten: Cell<Option<u32>>,
+    tells: bool,
     monitor_process: Process,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
@@ -131,6 +137,7 @@ impl Cluster {
                     disks,
                     process,
                     running: RefCell::default(),
+                    is_alive: Cell::new(false),
                     starts: Cell::new(0),
                     stores: Cell::new(0),
                 })
@@ -144,7 +151,9 @@ impl Cluster {
             lonely,
             mortal,
             write_began: Event::new(),
+            is_over: Cell::new(false),
             rotten: Cell::new(None),
+            tells: std::env::var_os("BASALT_STORY").is_some(),
             monitor_process,
             monitor: RefCell::default(),
             stored: Rc::default(),
@@ -217,19 +226,39 @@ impl Cluster {
                 volatile_cache: None,
             }],
         };
+        if host.is_alive.replace(true) {
+            return;
+        }
+        self.tell(|| format!("host {} starts", host.id));
         let start = host.starts.get() + 1;
         host.starts.set(start);
         let ring = host.process.ring();
         let (task_ring, starting) = (ring.clone(), host.clone());
         ring.spawn(async move {
-            match RingHost::start(&task_ring, config).await {
-                Ok(running) if starting.starts.get() == start => {
-                    *starting.running.borrow_mut() = Some(running);
+            let mut attempts = 0;
+            while starting.starts.get() == start {
+                match RingHost::start(&task_ring, config.clone()).await {
+                    Ok(running) if starting.starts.get() == start => {
+                        *starting.running.borrow_mut() = Some(running);
+                        return;
+                    }
+                    Ok(_) => {}
+                    // A disk may fail just then; whoever looks after daemons starts them again.
+                    Err(error) => {
+                        attempts += 1;
+                        assert!(attempts < START_ATTEMPTS, "host {} does not start: {error}", starting.id);
+                        task_ring.sleep(Duration::from_secs(1)).await;
+                    }
                 }
-                Ok(_) => {}
-                Err(error) => panic!("host {} does not start: {error}", starting.id),
             }
         });
+    }
+
+    /// For whoever wants to know what happens in a seed: with BASALT_STORY set it is told while it happens.
+    pub fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            println!("{:>12.6} s  {}", self.world.elapsed().as_secs_f64(), what());
+        }
     }
 
     /// Whether every group has another member that is up and has all of it.
@@ -238,9 +267,7 @@ impl Cluster {
         map.pgs().all(|(_, _, group)| {
             let others = group.in_sync.iter().filter(|id| **id != host.id);
             let mut alive = others.filter(|id| map.osd(**id).is_some_and(|osd| osd.is_up));
-            alive.any(|id| {
-                self.hosts.get(*id as usize).is_some_and(|host| host.is_running() && !self.is_rotten(host))
-            })
+            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running() && !self.is_rotten(host)))
         })
     }
 
@@ -351,6 +378,7 @@ impl SimulatedHost {
     /// Ends the process at once; with `power`, its disks lose what their caches had.
     pub fn kill(&self, power: bool) {
         self.starts.set(self.starts.get() + 1);
+        self.is_alive.set(false);
         self.running.borrow_mut().take();
         self.process.kill();
         if power {

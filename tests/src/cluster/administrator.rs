@@ -58,6 +58,9 @@ impl Administrator {
 
     /// Whether it was done: some of it is refused while too much else is amiss.
     async fn command(&self, command: AdminCommand) -> bool {
-        self.cluster.monitor().command(command).await.errno == 0
+        let words = format!("{command:?}");
+        let reply = self.cluster.monitor().command(command).await;
+        self.cluster.tell(|| format!("{words}: {}", reply.message));
+        reply.errno == 0
     }
 }

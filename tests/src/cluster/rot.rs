@@ -51,9 +51,16 @@ pub async fn strike(cluster: &Rc<Cluster>, host: &Rc<SimulatedHost>, random: &mu
         if now == *bytes {
             disk.flip(sector * SECTOR + random.below(SECTOR), 1 << random.below(8));
             cluster.note_rotten(host);
+            cluster.tell(|| format!("sector {sector} of host {} rots", host.id));
         }
     }
     if cluster.options.size == 2 {
+        // While it is written to, an object's copies may be of two versions, and neither be of use for the other.
+        for _ in 0..4 {
+            if scrub(cluster, host).await.is_ok() {
+                return;
+            }
+        }
         scrub(cluster, host).await.expect("nothing else is amiss");
     }
 }
@@ -69,6 +76,8 @@ pub async fn scrub_all(cluster: &Rc<Cluster>) -> Result<(), String> {
 async fn scrub(cluster: &Rc<Cluster>, host: &Rc<SimulatedHost>) -> Result<(), String> {
     let ring = cluster.client.ring();
     let client = cluster.connect_on(&ring).await;
+    // Passes are told apart by the second in which they ended.
+    ring.sleep(Duration::from_millis(1100)).await;
     let report = || cluster.osd(host.id).map(|osd| osd.report().scrub);
     let before = report().ok_or_else(|| format!("osd.{} is not there", host.id))?;
     let reply = client.osd_command(host.id, OsdCommand::DeepScrub).await.map_err(|error| error.message().to_owned())?;

@@ -23,7 +23,7 @@ pub type History = Rc<RefCell<BTreeMap<String, Vec<Event>>>>;
 pub struct WorkloadOptions {
     pub clients: u32,
     pub objects: u32,
-    /// Of each client.
+    /// Of each client, at most.
     pub operations: u32,
     pub pause_max: Duration,
     pub only_reads: bool,
@@ -35,10 +35,7 @@ fn pair_key(pair: usize) -> Vec<u8> {
 }
 
 /// What attributes as listed say. `Err`: they are none that a client wrote.
-pub fn attributes(
-    xattrs: &[(Vec<u8>, Vec<u8>)],
-    omap: &[(Vec<u8>, Vec<u8>)],
-) -> Result<(u32, [u32; PAIRS]), String> {
+pub fn attributes(xattrs: &[(Vec<u8>, Vec<u8>)], omap: &[(Vec<u8>, Vec<u8>)]) -> Result<(u32, [u32; PAIRS]), String> {
     let value = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).map_err(|_| format!("a value of {bytes:?}"));
     let mut mark = 0;
     let mut pairs = [0; PAIRS];
@@ -85,8 +82,9 @@ pub async fn run_from(cluster: &Rc<Cluster>, first: u32, options: WorkloadOption
     let mut tasks = Vec::new();
     for number in first..first + options.clients {
         let mut worker = Worker::connect(cluster, &ring, number, options, history).await;
+        let over = cluster.clone();
         tasks.push(ring.spawn(async move {
-            for step in 0..options.operations {
+            for step in (0..options.operations).take_while(|_| !over.is_over.get()) {
                 worker.step(step).await;
             }
         }));
@@ -100,7 +98,7 @@ pub async fn run_from(cluster: &Rc<Cluster>, first: u32, options: WorkloadOption
 pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOptions, history: &History) {
     let mut random = Random::new(cluster.world.seed() * 4801 + 3);
     let process = cluster.mortal_client();
-    for life in 0..lives {
+    for life in (0..lives).take_while(|_| !cluster.is_over.get()) {
         let ring = process.ring();
         let (in_it, history) = (cluster.clone(), history.clone());
         let task_ring = ring.clone();
@@ -151,8 +149,8 @@ impl Worker {
         let operation = match random.below(kinds) {
             0..4 => Operation::Read,
             4..8 => Operation::ReadData,
-            8..10 => Operation::WriteFull(vec![value; 1 + random.below(5) as usize]),
-            10..13 => Operation::Write { block: random.below(6) as usize, value },
+            8 => Operation::WriteFull(vec![value; 1 + random.below(5) as usize]),
+            9..13 => Operation::Write { block: random.below(6) as usize, value },
             13..17 => Operation::Append(value),
             17 => Operation::Truncate { blocks: random.below(5) as usize },
             18 => Operation::Zero { block: random.below(6) as usize },
@@ -245,7 +243,8 @@ impl Worker {
         let listing = object::Operation::ListOmap { after: Vec::new(), prefix: Vec::new(), max: 100, values: true };
         let vector = ObjectOperations::new().read(0, 1 << 20).list_xattrs().operation(listing);
         let outcome = self.pool.execute(name, vector).await?;
-        let has_data = matches!(outcome.results().first(), Some(object::OperationResult::Data { length }) if *length > 0);
+        let has_data =
+            matches!(outcome.results().first(), Some(object::OperationResult::Data { length }) if *length > 0);
         let blocks = if has_data { whole(name, values(&outcome.data(0)?)) } else { Vec::new() };
         let ((xattrs, _), (omap, _)) = (outcome.pairs(1)?, outcome.pairs(2)?);
         let (mark, pairs) = whole(name, attributes(xattrs, omap));
