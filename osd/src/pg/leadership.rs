@@ -235,8 +235,12 @@ impl Leadership {
         self.members.borrow().get(&osd).cloned()
     }
 
+    /// In the place of an earlier life of the same OSD, if that is still a member.
     pub fn add_member(&self, member: Rc<Member>) {
-        self.members.borrow_mut().insert(member.osd, member);
+        let before = self.members.borrow_mut().insert(member.osd, member);
+        if let Some(before) = before {
+            before.lose();
+        }
         self.advance();
     }
 
