@@ -228,7 +228,11 @@ impl Network {
     /// `added` nanoseconds from now on; what is on its way is not held back.
     pub(super) fn slow_down(shared: &Shared, from: IpAddr, to: IpAddr, added: u64) {
         let slow = &mut shared.network.borrow_mut().slow;
-        if added == 0 { slow.remove(&(from, to)) } else { slow.insert((from, to), added) };
+        if added == 0 {
+            slow.remove(&(from, to))
+        } else {
+            slow.insert((from, to), added)
+        };
     }
 
     /// Ends all connections between two addresses; what is on its way is lost.

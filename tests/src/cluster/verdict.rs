@@ -56,7 +56,13 @@ fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
 /// Everything that must hold at rest.
 pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
     for (name, events) in history.borrow().iter() {
-        linearizable::check(events).map_err(|problem| format!("{name}: {problem}"))?;
+        linearizable::check(events).map_err(|problem| {
+            let pg =
+                cluster.map().pool_by_name(super::POOL).and_then(|pool| cluster.map().pg_of(pool.id, name.as_bytes()));
+            cluster.tell(|| format!("all of {name} in {pg:?}:"));
+            events.iter().for_each(|event| cluster.tell(|| format!("{event:?}")));
+            format!("{name}: {problem}")
+        })?;
     }
     replicas_agree(cluster, history).await
 }
