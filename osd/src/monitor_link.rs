@@ -116,7 +116,9 @@ impl MonitorLink {
         let in_map = self.map.as_ref().and_then(|map| map.osd(osd));
         match (self.boots.get(&osd), in_map) {
             (Some(boot), Some(known)) => {
-                known.is_up && known.store_id == boot.store_id && known.public_address == boot.public_address
+                known.is_up
+                    && (known.life, known.store_id) == (boot.life, boot.store_id)
+                    && known.public_address == boot.public_address
             }
             _ => false,
         }

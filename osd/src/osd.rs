@@ -44,6 +44,8 @@ pub struct Identity {
 #[derive(Clone, Debug)]
 pub struct OsdOptions {
     pub identity: Identity,
+    /// As it tells the monitor: drawn at each start.
+    pub life: u64,
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
@@ -229,7 +231,12 @@ impl Osd {
     fn lead_groups(self: &Rc<Self>, map: &Map) {
         let has_others = map.osds.iter().any(|osd| osd.exists && osd.id != self.id);
         let fence = self.leases.fence(map.epoch(), has_others);
-        let may_lead = self.is_healthy();
+        // A map from before it started, or that the monitor made without having heard of it, is about another life of it: perhaps
+        // of another store, and surely of writes under way that this one knows nothing of.
+        let is_meant = map
+            .osd(self.id)
+            .is_some_and(|known| (known.life, known.store_id) == (self.options.life, self.store.store_id()));
+        let may_lead = self.is_healthy() && is_meant;
         for (id, _, group) in map.pgs() {
             if group.primary != Some(self.id) || !may_lead {
                 if let Some(pg) = self.pgs.borrow().get(&id) {

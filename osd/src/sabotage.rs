@@ -41,6 +41,18 @@ mistakes! {
     JoinTooEarly,
     /// A group is served although members of its set are down.
     ServeWithoutTheSet,
+    /// A member that is filled vouches for what is committed without it while that is still on its way to it.
+    SettleWhatIsUnderWay,
+    /// A member that lacks writes is told with others that they are committed.
+    VouchForWhatIsLacked,
+    /// A member submits what it is told as it is ready, not in turn.
+    IgnoreTheOrder,
+    /// What only a member has, and no primary committed, stays there.
+    KeepDivergentWrites,
+    /// Writes do not wait for a member of the set that has no session.
+    OweNothingToTheAbsent,
+    /// What is written to objects that were just filled in is not noted for the member.
+    ForgetWritesDuringFill,
 }
 
 #[cfg(feature = "sabotage")]

@@ -89,6 +89,15 @@ impl World {
     pub fn heal(&self, from: IpAddr, to: IpAddr) {
         Network::heal(self.shared(), from, to);
     }
+    /// From now on packets from `from` to `to` take so much longer; zero ends it.
+    pub fn slow_down(&self, from: IpAddr, to: IpAddr, added: Duration) {
+        let nanoseconds = u64::try_from(added.as_nanos()).unwrap_or(u64::MAX);
+        Network::slow_down(self.shared(), from, to, nanoseconds);
+    }
+    /// All connections between the two addresses end with `ECONNRESET` on both sides; what was on its way is lost. New ones may be made.
+    pub fn reset_connections(&self, one: IpAddr, other: IpAddr) {
+        Network::reset(self.shared(), one, other);
+    }
     /// A hash of everything that happened so far, equal for equal runs.
     pub fn trace_hash(&self) -> u64 {
         self.shared().trace_hash()

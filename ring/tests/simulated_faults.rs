@@ -388,6 +388,39 @@ fn a_cut_link_holds_bytes_back_until_it_heals() {
 }
 
 #[test]
+fn a_slow_link_delays_and_broken_connections_end_on_both_sides() {
+    for seed in 0..20 {
+        let world = World::new(seed);
+        let (one, two) = (world.process("one", ONE), world.process("two", TWO));
+        let (server, client) = (one.ring(), two.ring());
+        world.block_on(async {
+            let (accepted, connected) = connect(&server, &client).await;
+            world.slow_down(TWO, ONE, Duration::from_secs(1));
+            let began = world.elapsed();
+            connected.send(vec![client.buffer(1).freeze()]).await.0.expect("connected");
+            accepted.receive_exact(server.buffer(1)).await.0.expect("late, and not lost");
+            assert!(world.elapsed() - began >= Duration::from_secs(1));
+            world.slow_down(TWO, ONE, Duration::ZERO);
+            let began = world.elapsed();
+            connected.send(vec![client.buffer(1).freeze()]).await.0.expect("connected");
+            accepted.receive_exact(server.buffer(1)).await.0.expect("connected");
+            assert!(world.elapsed() - began < Duration::from_millis(10));
+
+            connected.send(vec![client.buffer(1).freeze()]).await.0.expect("connected");
+            world.reset_connections(ONE, TWO);
+            for (socket, ring) in [(&accepted, &server), (&connected, &client)] {
+                let error = socket.receive_exact(ring.buffer(1)).await.0.expect_err("what was on its way is lost");
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                let error = socket.send(vec![ring.buffer(1).freeze()]).await.0.expect_err("it is over");
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            }
+            drop((accepted, connected));
+            exchange(&server, &client).await;
+        });
+    }
+}
+
+#[test]
 fn connecting_across_a_cut_times_out_and_nowhere_is_unreachable() {
     let world = World::new(5);
     let (one, two) = (world.process("one", ONE), world.process("two", TWO));

@@ -1,12 +1,15 @@
 //! A whole cluster in one simulated world: the shipped monitor, OSDs and clients, on disks and networks that fail as they are told.
 
+pub mod administrator;
 pub mod monitor;
 pub mod nemesis;
+pub mod rot;
 pub mod scenario;
 pub mod seed;
 pub mod verdict;
 pub mod workload;
 
+use crate::random::Random;
 use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::Map;
@@ -16,6 +19,7 @@ use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_osd::osd::Osd;
 use basalt_osd::{HostConfig, OsdDevices, RingHost};
+use basalt_ring::local::Event;
 use basalt_ring::sim::{Disk, Process, World};
 use basalt_ring::{Device, DeviceInfo, DeviceKind, DeviceOptions, Ring};
 use monitor::Monitor;
@@ -29,6 +33,8 @@ pub const POOL: &str = "data";
 const FSID: Fsid = Fsid([0xb5; 16]);
 const MONITOR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const LONELY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 98));
+const START_ATTEMPTS: u32 = 30;
+const MORTAL: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 97));
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 99));
 
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +62,8 @@ pub struct SimulatedHost {
     pub disks: Vec<Disk>,
     process: Process,
     running: RefCell<Option<RingHost>>,
+    /// It runs, or is on its way to.
+    is_alive: Cell<bool>,
     /// Counts its starts: one that was overtaken by a kill comes to nothing.
     starts: Cell<u64>,
     stores: Cell<u8>,
@@ -67,6 +75,14 @@ pub struct Cluster {
     pub hosts: Vec<Rc<SimulatedHost>>,
     pub client: Process,
     lonely: Process,
+    mortal: Process,
+    /// A client asks for a change.
+    pub write_began: Event,
+    /// Clients need do no more.
+    pub is_over: Cell<bool>,
+    /// The host whose disks may hold damaged data.
+    rotten: Cell<Option<u32>>,
+    tells: bool,
     monitor_process: Process,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
@@ -104,6 +120,7 @@ impl Cluster {
         let monitor_process = world.process("monitor", MONITOR);
         let client = world.process("client", CLIENT);
         let lonely = world.process("lonely client", LONELY);
+        let mortal = world.process("mortal client", MORTAL);
         let hosts = (0..options.hosts)
             .map(|id| {
                 let [public, cluster] = [0, 1].map(|net| IpAddr::V4(Ipv4Addr::new(10, net, 0, 10 + id as u8)));
@@ -120,6 +137,7 @@ impl Cluster {
                     disks,
                     process,
                     running: RefCell::default(),
+                    is_alive: Cell::new(false),
                     starts: Cell::new(0),
                     stores: Cell::new(0),
                 })
@@ -131,6 +149,11 @@ impl Cluster {
             hosts,
             client,
             lonely,
+            mortal,
+            write_began: Event::new(),
+            is_over: Cell::new(false),
+            rotten: Cell::new(None),
+            tells: std::env::var_os("BASALT_STORY").is_some(),
             monitor_process,
             monitor: RefCell::default(),
             stored: Rc::default(),
@@ -204,19 +227,39 @@ impl Cluster {
                 volatile_cache: None,
             }],
         };
+        if host.is_alive.replace(true) {
+            return;
+        }
+        self.tell(|| format!("host {} starts", host.id));
         let start = host.starts.get() + 1;
         host.starts.set(start);
         let ring = host.process.ring();
         let (task_ring, starting) = (ring.clone(), host.clone());
         ring.spawn(async move {
-            match RingHost::start(&task_ring, config).await {
-                Ok(running) if starting.starts.get() == start => {
-                    *starting.running.borrow_mut() = Some(running);
+            let mut attempts = 0;
+            while starting.starts.get() == start {
+                match RingHost::start(&task_ring, config.clone()).await {
+                    Ok(running) if starting.starts.get() == start => {
+                        *starting.running.borrow_mut() = Some(running);
+                        return;
+                    }
+                    Ok(_) => {}
+                    // A disk may fail just then; whoever looks after daemons starts them again.
+                    Err(error) => {
+                        attempts += 1;
+                        assert!(attempts < START_ATTEMPTS, "host {} does not start: {error}", starting.id);
+                        task_ring.sleep(Duration::from_secs(1)).await;
+                    }
                 }
-                Ok(_) => {}
-                Err(error) => panic!("host {} does not start: {error}", starting.id),
             }
         });
+    }
+
+    /// For whoever wants to know what happens in a seed: with BASALT_STORY set it is told while it happens.
+    pub fn tell(&self, what: impl FnOnce() -> String) {
+        if self.tells {
+            println!("{:>12.6} s  {}", self.world.elapsed().as_secs_f64(), what());
+        }
     }
 
     /// Whether every group has another member that is up and has all of it.
@@ -225,8 +268,32 @@ impl Cluster {
         map.pgs().all(|(_, _, group)| {
             let others = group.in_sync.iter().filter(|id| **id != host.id);
             let mut alive = others.filter(|id| map.osd(**id).is_some_and(|osd| osd.is_up));
-            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running()))
+            alive.any(|id| self.hosts.get(*id as usize).is_some_and(|host| host.is_running() && !self.is_rotten(host)))
         })
+    }
+
+    /// Whether what rots on the host can be had elsewhere whatever happens next.
+    pub fn may_rot(&self, host: &SimulatedHost) -> bool {
+        let map = self.map();
+        let is_whole = || map.pgs().all(|(_, pool, group)| group.in_sync.len() >= pool.size as usize);
+        let all_up = || map.osds.iter().all(|osd| osd.is_up) && self.hosts.iter().all(|host| host.is_running());
+        let rotten = self.rotten.get();
+        rotten.is_none_or(|rotten| rotten == host.id) && is_whole() && all_up()
+    }
+
+    pub fn note_rotten(&self, host: &SimulatedHost) {
+        self.rotten.set(Some(host.id));
+    }
+
+    pub fn is_rotten(&self, host: &SimulatedHost) -> bool {
+        self.rotten.get() == Some(host.id)
+    }
+
+    /// All that it has now was checked, or is new.
+    pub fn note_healthy(&self, host: &SimulatedHost) {
+        if self.is_rotten(host) {
+            self.rotten.set(None);
+        }
     }
 
     pub fn osd(&self, id: u32) -> Option<Rc<Osd>> {
@@ -237,6 +304,19 @@ impl Cluster {
     /// A second machine with clients.
     pub fn lonely_client(&self) -> Process {
         self.lonely.clone()
+    }
+
+    /// One that is killed now and then.
+    pub fn mortal_client(&self) -> Process {
+        self.mortal.clone()
+    }
+
+    /// A moment in which a change is probably under way, somewhere between its client and the last disk; or, without any, later.
+    pub async fn soon_after_a_write(&self, random: &mut Random) {
+        let ring = self.client.ring();
+        if ring.timeout(Duration::from_secs(2), self.write_began.wait()).await.is_ok() {
+            ring.sleep(random.duration(Duration::from_micros(1500))).await;
+        }
     }
 
     pub fn lonely_address(&self) -> IpAddr {
@@ -257,7 +337,7 @@ impl Cluster {
 
     pub fn addresses(&self) -> Vec<IpAddr> {
         let hosts = self.hosts.iter().flat_map(|host| [host.public, host.cluster]);
-        [MONITOR, CLIENT, LONELY].into_iter().chain(hosts).collect()
+        [MONITOR, CLIENT, LONELY, MORTAL].into_iter().chain(hosts).collect()
     }
 
     pub fn monitor_address(&self) -> IpAddr {
@@ -299,6 +379,7 @@ impl SimulatedHost {
     /// Ends the process at once; with `power`, its disks lose what their caches had.
     pub fn kill(&self, power: bool) {
         self.starts.set(self.starts.get() + 1);
+        self.is_alive.set(false);
         self.running.borrow_mut().take();
         self.process.kill();
         if power {

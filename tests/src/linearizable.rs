@@ -5,22 +5,52 @@
 
 use std::collections::HashSet;
 
-/// The object: `None` if there is none, else the value of each block.
-pub type State = Option<Vec<u32>>;
+/// Omap keys that are used.
+pub const PAIRS: usize = 3;
+
+/// Values are not 0, which stands for a block never written, and for an attribute that is not there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Object {
+    pub blocks: Vec<u32>,
+    /// An xattr.
+    pub mark: u32,
+    pub pairs: [u32; PAIRS],
+}
+
+pub type State = Option<Object>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// Data and attributes, of one moment.
     Read,
-    /// All blocks anew.
+    ReadData,
+    /// All blocks anew; attributes stay.
     WriteFull(Vec<u32>),
     /// One block; blocks before it that are missing are zeros.
     Write {
         block: usize,
         value: u32,
     },
+    /// As `Write`, and with it the mark and a pair.
+    WriteMarked {
+        block: usize,
+        value: u32,
+        pair: usize,
+    },
     Append(u32),
     Truncate {
         blocks: usize,
+    },
+    Zero {
+        block: usize,
+    },
+    Mark(u32),
+    SetPair {
+        pair: usize,
+        value: u32,
+    },
+    RemovePair {
+        pair: usize,
     },
     Remove,
 }
@@ -29,6 +59,7 @@ pub enum Operation {
 pub enum Outcome {
     Done,
     Read(State),
+    ReadData(Option<Vec<u32>>),
     /// ENOENT of a removal.
     NotFound,
     /// The client does not know.
@@ -48,30 +79,40 @@ pub struct Event {
 fn apply(state: &State, event: &Event) -> Option<State> {
     let unknown = event.outcome == Outcome::Unknown;
     match (&event.operation, &event.outcome) {
-        (Operation::Read, Outcome::Read(seen)) => (seen == state).then(|| state.clone()),
-        (Operation::Read, _) => Some(state.clone()),
-        (Operation::Remove, Outcome::NotFound) => state.is_none().then_some(None),
-        (Operation::Remove, _) => (unknown || state.is_some()).then_some(None),
-        (Operation::WriteFull(blocks), _) => Some(Some(blocks.clone())),
-        (Operation::Write { block, value }, _) => {
-            let mut blocks = state.clone().unwrap_or_default();
-            if blocks.len() <= *block {
-                blocks.resize(block + 1, 0);
-            }
-            blocks[*block] = *value;
-            Some(Some(blocks))
+        (Operation::Read, Outcome::Read(seen)) => return (seen == state).then(|| state.clone()),
+        (Operation::ReadData, Outcome::ReadData(seen)) => {
+            return (seen.as_ref() == state.as_ref().map(|object| &object.blocks)).then(|| state.clone());
         }
-        (Operation::Append(value), _) => {
-            let mut blocks = state.clone().unwrap_or_default();
-            blocks.push(*value);
-            Some(Some(blocks))
-        }
-        (Operation::Truncate { blocks: count }, _) => {
-            let mut blocks = state.clone().unwrap_or_default();
-            blocks.resize(*count, 0);
-            Some(Some(blocks))
-        }
+        (Operation::Read | Operation::ReadData, _) => return Some(state.clone()),
+        (Operation::Remove, Outcome::NotFound) => return state.is_none().then_some(None),
+        (Operation::Remove, _) => return (unknown || state.is_some()).then_some(None),
+        _ => {}
     }
+    let mut object = state.clone().unwrap_or_default();
+    let blocks = &mut object.blocks;
+    let mut write = |block: usize, value: u32| {
+        if blocks.len() <= block {
+            blocks.resize(block + 1, 0);
+        }
+        blocks[block] = value;
+    };
+    match &event.operation {
+        Operation::Read | Operation::ReadData | Operation::Remove => unreachable!("dealt with above"),
+        Operation::WriteFull(blocks) => object.blocks.clone_from(blocks),
+        Operation::Write { block, value } => write(*block, *value),
+        Operation::WriteMarked { block, value, pair } => {
+            write(*block, *value);
+            object.mark = *value;
+            object.pairs[*pair] = *value;
+        }
+        Operation::Append(value) => object.blocks.push(*value),
+        Operation::Truncate { blocks } => object.blocks.resize(*blocks, 0),
+        Operation::Zero { block } => write(*block, 0),
+        Operation::Mark(value) => object.mark = *value,
+        Operation::SetPair { pair, value } => object.pairs[*pair] = *value,
+        Operation::RemovePair { pair } => object.pairs[*pair] = 0,
+    }
+    Some(Some(object))
 }
 
 /// `Err` says which operations have no place. At most 128 events.
@@ -151,7 +192,7 @@ mod tests {
     }
 
     fn read(began: u64, ended: u64, seen: &[u32]) -> Event {
-        event(began, ended, Operation::Read, Outcome::Read(Some(seen.to_vec())))
+        event(began, ended, Operation::ReadData, Outcome::ReadData(Some(seen.to_vec())))
     }
 
     #[test]
@@ -184,6 +225,18 @@ mod tests {
         let append = |began, value| event(began, began + 1, Operation::Append(value), Outcome::Done);
         assert!(check(&[append(0, 1), append(2, 2), read(4, 5, &[1, 2])]).is_ok());
         assert!(check(&[append(0, 1), append(2, 2), read(4, 5, &[1, 2, 2])]).is_err());
+    }
+
+    #[test]
+    fn half_of_what_was_written_together_is_noticed() {
+        let written = event(0, 9, Operation::WriteMarked { block: 0, value: 7, pair: 1 }, Outcome::Done);
+        let seen = |mark, pairs| {
+            let object = Object { blocks: vec![7], mark, pairs };
+            event(1, 2, Operation::Read, Outcome::Read(Some(object)))
+        };
+        assert!(check(&[written.clone(), seen(7, [0, 7, 0])]).is_ok());
+        assert!(check(&[written.clone(), seen(0, [0, 7, 0])]).is_err());
+        assert!(check(&[written, seen(7, [0, 0, 0])]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use basalt_tests::cluster::{scenario, seed};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// So many seeds are tried for each.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 400;
 
 fn is_found(mistake: Sabotage) {
     for number in 0..SEEDS {
@@ -67,4 +67,10 @@ found! {
     a_primary_that_serves_before_its_members_agree_is_found: SkipReconciliation,
     a_member_that_joins_too_early_is_found: JoinTooEarly,
     a_group_served_without_its_set_is_found: ServeWithoutTheSet,
+    vouching_for_what_is_under_way_is_found: SettleWhatIsUnderWay,
+    vouching_for_what_is_lacked_is_found: VouchForWhatIsLacked,
+    a_member_that_ignores_the_order_is_found: IgnoreTheOrder,
+    divergent_writes_that_stay_are_found: KeepDivergentWrites,
+    writes_not_owed_to_the_absent_are_found: OweNothingToTheAbsent,
+    writes_forgotten_during_a_fill_are_found: ForgetWritesDuringFill,
 }

@@ -4,7 +4,7 @@
 //! and go through the monitor's map only; a write waits for a member until the map is without it.
 
 use super::log::LogWindow;
-use super::log_entry::LogEntry;
+use super::log_entry::{self, LogEntry};
 use super::member::{Member, Route, State};
 use super::request_id::{Applied, RequestTable};
 use super::{summary, version};
@@ -202,7 +202,12 @@ impl Leadership {
         let write = write();
         for member in members.values() {
             if member.route(&entry.name, version, entry, &write.entry) == Route::Sent {
-                let request = PeerRequest::Write { reign: self.reign(), write: write.clone() };
+                let mut write = write.clone();
+                if member.confirmed() < entry.committed && !sabotaged(Sabotage::VouchForWhatIsLacked) {
+                    // What it still lacks must be looked for, should it fail now and ask with this log.
+                    write.entry = log_entry::without_committed(write.entry);
+                }
+                let request = PeerRequest::Write { reign: self.reign(), write };
                 let payload = payload.iter().cloned().collect();
                 let link = osd.peers().link(member.osd);
                 // Of a session that has ended, the member's own task hears, and asks what there is.
@@ -230,8 +235,12 @@ impl Leadership {
         self.members.borrow().get(&osd).cloned()
     }
 
+    /// In the place of an earlier life of the same OSD, if that is still a member.
     pub fn add_member(&self, member: Rc<Member>) {
-        self.members.borrow_mut().insert(member.osd, member);
+        let before = self.members.borrow_mut().insert(member.osd, member);
+        if let Some(before) = before {
+            before.lose();
+        }
         self.advance();
     }
 

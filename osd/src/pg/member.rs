@@ -2,6 +2,7 @@
 
 use super::changes::Changes;
 use super::log_entry::LogEntry;
+use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::local::{Event, OnceSender};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,7 +118,7 @@ impl Member {
     /// Decides what becomes of a write, and notes it.
     pub fn route(&self, name: &[u8], version: u64, entry: &LogEntry, encoded: &[u8]) -> Route {
         if self.state.get() == State::Away {
-            if self.is_required.get() {
+            if self.is_required.get() && !sabotaged(Sabotage::OweNothingToTheAbsent) {
                 self.pending.borrow_mut().insert(version);
             }
             return Route::Skipped;
@@ -133,6 +134,9 @@ impl Member {
         self.pending.borrow_mut().insert(version);
         if !is_kept {
             return Route::Sent;
+        }
+        if sabotaged(Sabotage::ForgetWritesDuringFill) && matches!(*self.reach.borrow(), Reach::Filling { .. }) {
+            return Route::Kept;
         }
         let lack = missing.entry(name.to_vec()).or_default();
         lack.changes.merge(&entry.changes);

@@ -63,21 +63,24 @@ fn gather(osd: &Rc<Osd>, leadership: &Rc<Leadership>, map: &Map, pool: &Pool, gr
     }
     leadership.lacks_members.set(group.in_sync.len() < pool.size as usize);
     let wanted = candidates(osd, map, pool, group);
+    let is_of_this_life =
+        |member: &Member| map.osd(member.osd).is_some_and(|known| known.up_since_epoch == member.up_since_epoch);
     for member in leadership.members() {
-        let lives = map
-            .osd(member.osd)
-            .is_some_and(|known| known.exists && known.is_up && known.up_since_epoch == member.up_since_epoch);
+        let lives = is_up(member.osd) && is_of_this_life(&member);
         let in_set = group.in_sync.contains(&member.osd);
         // Who was said to be ready stays until the monitor has decided.
         let stays = in_set || member.is_required.get() || wanted.contains(&member.osd);
-        if !lives || !stays {
+        if in_set && is_up(member.osd) && !lives {
+            // It takes its own place below: in between nothing may be committed without it.
+            continue;
+        } else if !lives || !stays {
             leadership.remove_member(member.osd);
         } else if in_set {
             member.is_required.set(true);
         }
     }
     for id in set().filter(|id| is_up(*id)).chain(wanted.iter().copied()) {
-        if leadership.member(id).is_none()
+        if leadership.member(id).is_none_or(|member| !is_of_this_life(&member))
             && let Some(known) = map.osd(id)
         {
             let is_required = group.in_sync.contains(&id);

@@ -169,7 +169,10 @@ impl Sync {
             }
         }
         if !is_required || !status.is_complete {
-            self.ask(Question::Settle { committed: self.leadership.committed() }).await?;
+            // What is committed without it may still be on its way to it.
+            let has = if sabotaged(Sabotage::SettleWhatIsUnderWay) { u64::MAX } else { self.member.confirmed() };
+            let committed = self.leadership.committed().min(has);
+            self.ask(Question::Settle { committed }).await?;
         }
         Ok(())
     }
@@ -197,7 +200,8 @@ impl Sync {
                 lack.entries.insert(*version, bytes.clone());
             });
         }
-        for (version, bytes) in theirs.iter().filter(|(version, _)| !ours.contains_key(version)) {
+        let divergent = |version: &u64| !ours.contains_key(version) && !sabotaged(Sabotage::KeepDivergentWrites);
+        for (version, bytes) in theirs.iter().filter(|(version, _)| divergent(version)) {
             let entry = summary::decode(self.leadership.pg(), *version, bytes)?;
             self.member.lacks(&entry.name, |lack| {
                 lack.changes.merge(&entry.changes);

@@ -25,6 +25,8 @@ const PACKET_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Network {
     addresses: BTreeSet<IpAddr>,
     cut: BTreeSet<(IpAddr, IpAddr)>,
+    /// Added to what packets of a link take, in nanoseconds.
+    slow: BTreeMap<(IpAddr, IpAddr), u64>,
     listeners: BTreeMap<ListenerId, ListenerState>,
     endpoints: BTreeMap<EndpointId, Endpoint>,
     next_id: u64,
@@ -117,6 +119,7 @@ impl Network {
         Network {
             addresses: BTreeSet::new(),
             cut: BTreeSet::new(),
+            slow: BTreeMap::new(),
             listeners: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             next_id: 1,
@@ -153,7 +156,8 @@ impl Network {
     /// Puts a packet on its way to `endpoint`, behind those before it.
     fn dispatch(&mut self, shared: &Shared, endpoint: EndpointId, packet: Packet) {
         let Some(state) = self.endpoints.get_mut(&endpoint) else { return };
-        let due = (shared.now() + latency(shared)).max(state.last_arrival + 1);
+        let added = self.slow.get(&(state.remote.ip(), state.local.ip())).copied().unwrap_or(0);
+        let due = (shared.now() + latency(shared) + added).max(state.last_arrival + 1);
         state.last_arrival = due;
         if let Packet::Data(data) = &packet {
             state.held_bytes += data.len();
@@ -219,6 +223,32 @@ impl Network {
                 }
             }
         }
+    }
+
+    /// `added` nanoseconds from now on; what is on its way is not held back.
+    pub(super) fn slow_down(shared: &Shared, from: IpAddr, to: IpAddr, added: u64) {
+        let slow = &mut shared.network.borrow_mut().slow;
+        if added == 0 {
+            slow.remove(&(from, to))
+        } else {
+            slow.insert((from, to), added)
+        };
+    }
+
+    /// Ends all connections between two addresses; what is on its way is lost.
+    pub(super) fn reset(shared: &Shared, one: IpAddr, other: IpAddr) {
+        let network = &mut *shared.network.borrow_mut();
+        let ends = [(one, other), (other, one)];
+        let between = |(_, state): &(&EndpointId, &mut Endpoint)| ends.contains(&(state.remote.ip(), state.local.ip()));
+        let mut over = Vec::new();
+        for (id, state) in network.endpoints.iter_mut().filter(between) {
+            state.arriving.clear();
+            state.held_bytes = state.received.len();
+            state.reset = true;
+            state.wake_all();
+            over.push(*id);
+        }
+        over.into_iter().for_each(|id| network.forget_if_over(id));
     }
 
     /// Ends all connections and listeners of a process that is killed.

@@ -98,6 +98,14 @@ impl Monitor {
         if let Action::Persist(batch) = action {
             let mut stored = self.inner.stored.borrow_mut();
             if let Some((epoch, map)) = batch.map {
+                if std::env::var_os("BASALT_STORY").is_some() {
+                    let map = Map::decode(map.as_slice()).expect("a map that was made");
+                    let groups: Vec<String> = map
+                        .pgs()
+                        .map(|(id, _, g)| format!("{id} {:?} of {:?} r{}", g.primary, g.in_sync, g.reign))
+                        .collect();
+                    println!("{:>12.6} s  epoch {epoch}: {}", self.inner.ring.now().0 as f64 / 1e9, groups.join("; "));
+                }
                 stored.newest_map = Some((epoch, map.to_vec()));
             }
             stored.values.extend(batch.values);

@@ -2,33 +2,49 @@
 
 use super::nemesis::{self, NemesisOptions};
 use super::workload::{self, History, WorkloadOptions};
-use super::{Cluster, ClusterOptions, verdict};
+use super::{Cluster, ClusterOptions, rot, verdict};
 use std::time::Duration;
 
 /// The seed's run; its trace's hash, or what is wrong.
 pub fn run(seed: u64) -> Result<u64, String> {
-    let options = match seed % 4 {
-        0 => ClusterOptions { hosts: 4, ..ClusterOptions::default() },
-        1 => ClusterOptions { size: 2, ..ClusterOptions::default() },
-        _ => ClusterOptions::default(),
+    let (hosts, size) = match seed % 4 {
+        0 => (4, 3),
+        1 => (3, 2),
+        _ => (3, 3),
     };
-    let cluster = Cluster::new(seed, options);
+    let (pg_num, objects) = match seed / 4 % 3 {
+        0 => (4, 8),
+        // Much in one group.
+        1 => (1, 12),
+        _ => (2, 20),
+    };
+    let cluster = Cluster::new(seed, ClusterOptions { hosts, size, pg_num, ..ClusterOptions::default() });
     let history = History::default();
     let workload = WorkloadOptions {
         clients: 4,
-        objects: 7,
-        operations: 90,
+        objects,
+        operations: 130,
         pause_max: Duration::from_millis(500),
         only_reads: false,
     };
-    let nemesis = NemesisOptions { rounds: 4, pause_max: Duration::from_secs(2), fault_max: Duration::from_secs(9) };
+    // Few faults that last, or many that hardly do.
+    let (rounds, fault_max) = if seed / 2 % 2 == 0 { (4, 9) } else { (8, 3) };
+    let pause_max = Duration::from_secs(2);
+    let nemesis = NemesisOptions { rounds, pause_max, fault_max: Duration::from_secs(fault_max) };
     cluster.world.block_on(async {
         let ring = cluster.client.ring();
         let attacked = cluster.clone();
-        let attacking = ring.spawn(async move { nemesis::run(&attacked, nemesis).await });
+        let attacking = ring.spawn(async move {
+            nemesis::run(&attacked, nemesis).await;
+            attacked.is_over.set(true);
+        });
+        let (mourned, its_history) = (cluster.clone(), history.clone());
+        let dying = ring.spawn(async move { workload::run_mortal(&mourned, 4, workload, &its_history).await });
         workload::run(&cluster, workload, &history).await;
         attacking.await;
+        dying.await;
         verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
+        rot::scrub_all(&cluster).await?;
         verdict::judge(&cluster, &history).await
     })?;
     Ok(cluster.world.trace_hash())

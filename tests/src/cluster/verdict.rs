@@ -3,7 +3,7 @@
 use super::workload::History;
 use super::{Cluster, workload};
 use crate::linearizable;
-use basalt_blockstore::ObjectKey;
+use basalt_blockstore::{ObjectKey, Store};
 use basalt_cluster::Map;
 use std::rc::Rc;
 use std::time::Duration;
@@ -56,13 +56,20 @@ fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
 /// Everything that must hold at rest.
 pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
     for (name, events) in history.borrow().iter() {
-        linearizable::check(events).map_err(|problem| format!("{name}: {problem}"))?;
+        linearizable::check(events).map_err(|problem| {
+            let pg =
+                cluster.map().pool_by_name(super::POOL).and_then(|pool| cluster.map().pg_of(pool.id, name.as_bytes()));
+            cluster.tell(|| format!("all of {name} in {pg:?}:"));
+            events.iter().for_each(|event| cluster.tell(|| format!("{event:?}")));
+            format!("{name}: {problem}")
+        })?;
     }
     replicas_agree(cluster, history).await
 }
 
-/// An object's version and content on one OSD.
-type Copy = Option<(u64, Vec<u8>)>;
+/// An object's version, data, xattrs and omap on one OSD.
+type Copy = Option<(u64, Vec<u8>, Pairs, Pairs)>;
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Every copy of every object, read from the stores themselves.
 async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
@@ -76,20 +83,15 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
         let mut first: Option<(u32, Copy)> = None;
         for member in &group.in_sync {
             let osd = cluster.osd(*member).ok_or_else(|| format!("osd.{member} is not there"))?;
-            let info = osd.store().stat(&key).await.map_err(|error| error.to_string())?;
-            let copy = match info {
-                None => None,
-                Some(info) => {
-                    let read = osd.store().read(&key, 0, info.size).await.map_err(|error| error.to_string())?;
-                    Some((info.version, read.data.to_vec()))
-                }
-            };
+            let copy = copy(osd.store(), &key).await.map_err(|error| format!("{name} on osd.{member}: {error}"))?;
             match &first {
                 None => first = Some((*member, copy)),
                 Some((other, seen)) if *seen != copy => {
                     let shown = |copy: &Copy| {
-                        copy.as_ref()
-                            .map(|(version, bytes)| (*version >> 40, *version & 0xff_ffff, workload::values(bytes)))
+                        copy.as_ref().map(|(version, bytes, xattrs, omap)| {
+                            let attributes = workload::attributes(xattrs, omap);
+                            (*version >> 40, *version & 0xff_ffff, workload::values(bytes), attributes)
+                        })
                     };
                     return Err(format!(
                         "{name} in {pg} differs: osd.{other} has {:?}, osd.{member} has {:?}",
@@ -102,4 +104,12 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
         }
     }
     Ok(())
+}
+
+async fn copy(store: &Store, key: &ObjectKey) -> basalt_blockstore::Result<Copy> {
+    let Some(info) = store.stat(key).await? else { return Ok(None) };
+    let read = store.read(key, 0, info.size).await?;
+    let xattrs = store.list_xattrs(key).await?;
+    let (omap, _) = store.list_omap(key, &[], &[], 100).await?;
+    Ok(Some((info.version, read.data.to_vec(), xattrs, omap)))
 }

@@ -1,13 +1,17 @@
 //! Clients that write and read a few objects, and keep a record of what they did and heard.
 
 use super::{Cluster, POOL};
-use crate::linearizable::{Event, Operation, Outcome};
+use crate::linearizable::{Event, Object, Operation, Outcome, PAIRS};
 use crate::random::Random;
-use basalt_client::Pool;
+use basalt_client::{ObjectOperations, Pool};
+use basalt_net::message::object;
+use basalt_ring::{Ring, Slice};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
+
+pub const MARK: &[u8] = b"mark";
 
 /// Not a multiple of the store's blocks, so that neighbours share one.
 pub const BLOCK_BYTES: usize = 3000;
@@ -19,10 +23,33 @@ pub type History = Rc<RefCell<BTreeMap<String, Vec<Event>>>>;
 pub struct WorkloadOptions {
     pub clients: u32,
     pub objects: u32,
-    /// Of each client.
+    /// Of each client, at most.
     pub operations: u32,
     pub pause_max: Duration,
     pub only_reads: bool,
+}
+
+/// The omap key of a pair.
+fn pair_key(pair: usize) -> Vec<u8> {
+    format!("pair-{pair}").into_bytes()
+}
+
+/// What attributes as listed say. `Err`: they are none that a client wrote.
+pub fn attributes(xattrs: &[(Vec<u8>, Vec<u8>)], omap: &[(Vec<u8>, Vec<u8>)]) -> Result<(u32, [u32; PAIRS]), String> {
+    let value = |bytes: &[u8]| bytes.try_into().map(u32::from_le_bytes).map_err(|_| format!("a value of {bytes:?}"));
+    let mut mark = 0;
+    let mut pairs = [0; PAIRS];
+    for (name, bytes) in xattrs {
+        if name != MARK {
+            return Err(format!("an xattr '{}'", name.escape_ascii()));
+        }
+        mark = value(bytes)?;
+    }
+    for (key, bytes) in omap {
+        let pair = (0..PAIRS).find(|pair| pair_key(*pair) == *key);
+        pairs[pair.ok_or_else(|| format!("an omap key '{}'", key.escape_ascii()))?] = value(bytes)?;
+    }
+    Ok((mark, pairs))
 }
 
 /// The bytes of a block with this value.
@@ -44,23 +71,20 @@ pub fn values(bytes: &[u8]) -> Result<Vec<u32>, String> {
 }
 
 /// Runs the clients to their end.
-pub async fn run(cluster: &Cluster, options: WorkloadOptions, history: &History) {
+pub async fn run(cluster: &Rc<Cluster>, options: WorkloadOptions, history: &History) {
     run_from(cluster, 0, options, history).await;
 }
 
 /// Clients with these numbers and the following; from 7 on until 20 they are those that are to be cut off.
-pub async fn run_from(cluster: &Cluster, first: u32, options: WorkloadOptions, history: &History) {
+pub async fn run_from(cluster: &Rc<Cluster>, first: u32, options: WorkloadOptions, history: &History) {
     let process = if (7..20).contains(&first) { cluster.lonely_client() } else { cluster.client.clone() };
     let ring = process.ring();
     let mut tasks = Vec::new();
     for number in first..first + options.clients {
-        let client = cluster.connect_on(&ring).await;
-        let pool = client.pool(POOL).await.expect("the pool is there");
-        let random = Random::new(cluster.world.seed() * 1009 + u64::from(number) + 1);
-        let history = history.clone();
+        let mut worker = Worker::connect(cluster, &ring, number, options, history).await;
+        let over = cluster.clone();
         tasks.push(ring.spawn(async move {
-            let mut worker = Worker { pool, random, number, options, history };
-            for step in 0..options.operations {
+            for step in (0..options.operations).take_while(|_| !over.is_over.get()) {
                 worker.step(step).await;
             }
         }));
@@ -70,7 +94,28 @@ pub async fn run_from(cluster: &Cluster, first: u32, options: WorkloadOptions, h
     }
 }
 
+/// A client whose machine dies in the middle of what it does, so many times: nobody asks again for what it had asked for.
+pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOptions, history: &History) {
+    let mut random = Random::new(cluster.world.seed() * 4801 + 3);
+    let process = cluster.mortal_client();
+    for life in (0..lives).take_while(|_| !cluster.is_over.get()) {
+        let ring = process.ring();
+        let (in_it, history) = (cluster.clone(), history.clone());
+        let task_ring = ring.clone();
+        ring.spawn(async move {
+            let mut worker = Worker::connect(&in_it, &task_ring, 60 + life, options, &history).await;
+            for step in 0..options.operations {
+                worker.step(step).await;
+            }
+        });
+        cluster.client.ring().sleep(random.duration(Duration::from_secs(4))).await;
+        cluster.soon_after_a_write(&mut random).await;
+        process.kill();
+    }
+}
+
 struct Worker {
+    cluster: Rc<Cluster>,
     pool: Pool,
     random: Random,
     number: u32,
@@ -79,6 +124,19 @@ struct Worker {
 }
 
 impl Worker {
+    async fn connect(
+        cluster: &Rc<Cluster>,
+        ring: &Ring,
+        number: u32,
+        options: WorkloadOptions,
+        history: &History,
+    ) -> Worker {
+        let client = cluster.connect_on(ring).await;
+        let pool = client.pool(POOL).await.expect("the pool is there");
+        let random = Random::new(cluster.world.seed() * 1009 + u64::from(number) + 1);
+        Worker { cluster: cluster.clone(), pool, random, number, options, history: history.clone() }
+    }
+
     async fn step(&mut self, step: u32) {
         let ring = self.pool.ring().clone();
         // In bursts, so that requests meet each other.
@@ -86,46 +144,89 @@ impl Worker {
         ring.sleep(self.random.duration(pause_max)).await;
         let name = format!("object-{}", self.random.below(u64::from(self.options.objects)));
         let value = 1 + self.number * 10_000 + step;
-        let kinds = if self.options.only_reads { 8 } else { 20 };
-        let operation = match self.random.below(kinds) {
-            0..8 => Operation::Read,
-            8..11 => Operation::WriteFull(vec![value; 1 + self.random.below(5) as usize]),
-            11..15 => Operation::Write { block: self.random.below(6) as usize, value },
-            15..18 => Operation::Append(value),
-            18 => Operation::Truncate { blocks: self.random.below(5) as usize },
+        let random = &mut self.random;
+        let kinds = if self.options.only_reads { 8 } else { 24 };
+        let operation = match random.below(kinds) {
+            0..4 => Operation::Read,
+            4..8 => Operation::ReadData,
+            8 => Operation::WriteFull(vec![value; 1 + random.below(5) as usize]),
+            9..13 => Operation::Write { block: random.below(6) as usize, value },
+            13..17 => Operation::Append(value),
+            17 => Operation::Truncate { blocks: random.below(5) as usize },
+            18 => Operation::Zero { block: random.below(6) as usize },
+            19 => Operation::Mark(value),
+            20 => Operation::SetPair { pair: random.below(PAIRS as u64) as usize, value },
+            21 => Operation::RemovePair { pair: random.below(PAIRS as u64) as usize },
+            22 => {
+                let pair = random.below(PAIRS as u64) as usize;
+                Operation::WriteMarked { block: random.below(6) as usize, value, pair }
+            }
             _ => Operation::Remove,
         };
+        // Whoever dies has not heard of the outcome.
         let began = ring.now().0;
+        let event = Event { began, ended: u64::MAX, operation: operation.clone(), outcome: Outcome::Unknown };
+        let index = {
+            let mut history = self.history.borrow_mut();
+            let events = history.entry(name.clone()).or_default();
+            events.push(event);
+            events.len() - 1
+        };
+        if !matches!(operation, Operation::Read | Operation::ReadData) {
+            self.cluster.write_began.notify_all();
+        }
         let outcome = self.carry_out(&name, &operation).await;
-        let ended = ring.now().0;
-        self.history.borrow_mut().entry(name).or_default().push(Event { began, ended, operation, outcome });
+        if let Some(event) = self.history.borrow_mut().get_mut(&name).and_then(|events| events.get_mut(index)) {
+            event.ended = ring.now().0;
+            event.outcome = outcome;
+        }
+    }
+
+    fn slice(&self, values: &[u32]) -> Slice {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| block(*value)).collect();
+        let mut buffer = self.pool.ring().buffer(bytes.len());
+        buffer.copy_from_slice(&bytes);
+        buffer.freeze()
     }
 
     async fn carry_out(&self, name: &str, operation: &Operation) -> Outcome {
         let name = name.as_bytes();
-        let slice = |values: &[u32]| {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| block(*value)).collect();
-            let mut buffer = self.pool.ring().buffer(bytes.len());
-            buffer.copy_from_slice(&bytes);
-            buffer.freeze()
-        };
+        let at = |block: usize| (block * BLOCK_BYTES) as u64;
+        let pair = |pair: usize, value: u32| vec![(pair_key(pair), value.to_le_bytes().to_vec())];
         let result = match operation {
             Operation::Read => {
-                return match self.pool.read(name, 0, 1 << 20).await {
-                    Ok(bytes) => match values(&bytes) {
-                        Ok(values) => Outcome::Read(Some(values)),
-                        Err(problem) => panic!("{}: {problem}", String::from_utf8_lossy(name)),
-                    },
+                return match self.read(name).await {
+                    Ok(object) => Outcome::Read(Some(object)),
                     Err(error) if error.errno() == libc::ENOENT => Outcome::Read(None),
                     Err(error) => unknown(&error),
                 };
             }
-            Operation::WriteFull(values) => self.pool.write_full(name, slice(values)).await.map(drop),
-            Operation::Write { block, value } => {
-                self.pool.write(name, (block * BLOCK_BYTES) as u64, slice(&[*value])).await.map(drop)
+            Operation::ReadData => {
+                return match self.pool.read(name, 0, 1 << 20).await {
+                    Ok(bytes) => Outcome::ReadData(Some(whole(name, values(&bytes)))),
+                    Err(error) if error.errno() == libc::ENOENT => Outcome::ReadData(None),
+                    Err(error) => unknown(&error),
+                };
             }
-            Operation::Append(value) => self.pool.append(name, slice(&[*value])).await.map(drop),
-            Operation::Truncate { blocks } => self.pool.truncate(name, (blocks * BLOCK_BYTES) as u64).await.map(drop),
+            Operation::WriteFull(values) => self.pool.write_full(name, self.slice(values)).await.map(drop),
+            Operation::Write { block, value } => {
+                self.pool.write(name, at(*block), self.slice(&[*value])).await.map(drop)
+            }
+            Operation::WriteMarked { block, value, pair: number } => {
+                let vector = ObjectOperations::new()
+                    .write(at(*block), self.slice(&[*value]))
+                    .set_xattr(MARK, &value.to_le_bytes())
+                    .operation(object::Operation::SetOmap { pairs: pair(*number, *value) });
+                self.pool.execute(name, vector).await.map(drop)
+            }
+            Operation::Append(value) => self.pool.append(name, self.slice(&[*value])).await.map(drop),
+            Operation::Truncate { blocks } => self.pool.truncate(name, at(*blocks)).await.map(drop),
+            Operation::Zero { block } => self.pool.zero(name, at(*block), BLOCK_BYTES as u64).await.map(drop),
+            Operation::Mark(value) => self.pool.set_xattr(name, MARK, &value.to_le_bytes()).await.map(drop),
+            Operation::SetPair { pair: number, value } => {
+                self.pool.set_omap(name, pair(*number, *value)).await.map(drop)
+            }
+            Operation::RemovePair { pair } => self.pool.remove_omap(name, &[&pair_key(*pair)]).await.map(drop),
             Operation::Remove => match self.pool.remove(name).await {
                 Err(error) if error.errno() == libc::ENOENT => return Outcome::NotFound,
                 result => result,
@@ -136,6 +237,23 @@ impl Worker {
             Err(error) => unknown(&error),
         }
     }
+
+    /// Data and attributes with one request.
+    async fn read(&self, name: &[u8]) -> basalt_client::Result<Object> {
+        let listing = object::Operation::ListOmap { after: Vec::new(), prefix: Vec::new(), max: 100, values: true };
+        let vector = ObjectOperations::new().read(0, 1 << 20).list_xattrs().operation(listing);
+        let outcome = self.pool.execute(name, vector).await?;
+        let has_data =
+            matches!(outcome.results().first(), Some(object::OperationResult::Data { length }) if *length > 0);
+        let blocks = if has_data { whole(name, values(&outcome.data(0)?)) } else { Vec::new() };
+        let ((xattrs, _), (omap, _)) = (outcome.pairs(1)?, outcome.pairs(2)?);
+        let (mark, pairs) = whole(name, attributes(xattrs, omap));
+        Ok(Object { blocks, mark, pairs })
+    }
+}
+
+fn whole<T>(name: &[u8], read: Result<T, String>) -> T {
+    read.unwrap_or_else(|problem| panic!("{}: {problem}", name.escape_ascii()))
 }
 
 /// Only time may run out: whatever fails in between, the client tries again.

@@ -1,0 +1,94 @@
+//! Blocks of data that rot on a disk, of one host at a time: as long as every other copy is whole, nobody may notice more of it than
+//! what is counted.
+
+use super::workload::BLOCK_BYTES;
+use super::{Cluster, SimulatedHost};
+use crate::random::Random;
+use basalt_net::message::object::OsdCommand;
+use basalt_ring::sim::Disk;
+use std::rc::Rc;
+use std::time::Duration;
+
+const SECTOR: u64 = 4096;
+/// What is younger may be of the last record in the log, whose damage can't be told from a write that was torn.
+const SETTLED_AFTER: Duration = Duration::from_millis(500);
+
+/// Blocks with a client's data: each is written with repetitions of a word, at most two of them in one sector.
+fn data_sectors(disk: &Disk) -> Vec<(u64, Vec<u8>)> {
+    let image = disk.snapshot();
+    let mut found = Vec::new();
+    let mut bytes = vec![0; SECTOR as usize];
+    for sector in 0..image.size() / SECTOR {
+        image.read(sector * SECTOR, &mut bytes);
+        let words: Vec<&[u8]> = bytes.chunks_exact(4).collect();
+        let changes = words.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        if changes <= SECTOR as usize / BLOCK_BYTES + 1 && words.iter().any(|word| word != &[0; 4]) {
+            found.push((sector, bytes.clone()));
+        }
+    }
+    found
+}
+
+/// Of two copies both must be there for one to be repaired, so nothing else may be amiss.
+pub async fn strike(cluster: &Rc<Cluster>, host: &Rc<SimulatedHost>, random: &mut Random) {
+    if !cluster.may_rot(host) {
+        return;
+    }
+    let disk = random.pick(&host.disks).clone();
+    let before = data_sectors(&disk);
+    if before.is_empty() {
+        return;
+    }
+    cluster.client.ring().sleep(SETTLED_AFTER).await;
+    if !cluster.may_rot(host) {
+        return;
+    }
+    let image = disk.snapshot();
+    let mut now = vec![0; SECTOR as usize];
+    for _ in 0..1 + random.below(4) {
+        let (sector, bytes) = random.pick(&before);
+        image.read(sector * SECTOR, &mut now);
+        if now == *bytes {
+            disk.flip(sector * SECTOR + random.below(SECTOR), 1 << random.below(8));
+            cluster.note_rotten(host);
+            cluster.tell(|| format!("sector {sector} of host {} rots", host.id));
+        }
+    }
+    if cluster.options.size == 2 {
+        // While it is written to, an object's copies may be of two versions, and neither be of use for the other.
+        for _ in 0..4 {
+            if scrub(cluster, host).await.is_ok() {
+                return;
+            }
+        }
+        scrub(cluster, host).await.expect("nothing else is amiss");
+    }
+}
+
+/// Every copy that may have rotted is read and put right.
+pub async fn scrub_all(cluster: &Rc<Cluster>) -> Result<(), String> {
+    for host in cluster.hosts.iter().filter(|host| cluster.is_rotten(host)) {
+        scrub(cluster, host).await?;
+    }
+    Ok(())
+}
+
+async fn scrub(cluster: &Rc<Cluster>, host: &Rc<SimulatedHost>) -> Result<(), String> {
+    let ring = cluster.client.ring();
+    let client = cluster.connect_on(&ring).await;
+    // Passes are told apart by the second in which they ended.
+    ring.sleep(Duration::from_millis(1100)).await;
+    let report = || cluster.osd(host.id).map(|osd| osd.report().scrub);
+    let before = report().ok_or_else(|| format!("osd.{} is not there", host.id))?;
+    let reply = client.osd_command(host.id, OsdCommand::DeepScrub).await.map_err(|error| error.message().to_owned())?;
+    assert_eq!(reply.errno, 0, "{}", reply.message);
+    for _ in 0..600 {
+        ring.sleep(Duration::from_millis(200)).await;
+        let now = report().ok_or_else(|| format!("osd.{} went away", host.id))?;
+        if !now.is_running && now.finished_unix_s != before.finished_unix_s {
+            cluster.note_healthy(host);
+            return if now.errors == 0 { Ok(()) } else { Err(format!("osd.{}: {:?}", host.id, now.findings)) };
+        }
+    }
+    Err(format!("the scrub of osd.{} does not end: {:?}", host.id, report()))
+}
