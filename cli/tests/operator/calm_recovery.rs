@@ -24,7 +24,11 @@ struct Load {
 
 const LOADS: [Load; 3] = [
     Load { name: "writes, depth 16", direction: "write", words: &["--rw=randwrite", "--iodepth=16"] },
-    Load { name: "writes, 400 a second", direction: "write", words: &["--rw=randwrite", "--iodepth=8", "--rate_iops=400"] },
+    Load {
+        name: "writes, 400 a second",
+        direction: "write",
+        words: &["--rw=randwrite", "--iodepth=8", "--rate_iops=400"],
+    },
     Load { name: "reads, depth 16", direction: "read", words: &["--rw=randread", "--iodepth=16"] },
 ];
 
@@ -108,6 +112,21 @@ fn wipe(hosts: &mut Hosts) {
     hosts.start_host(WIPED);
 }
 
+fn fill_pool(hosts: &Hosts, mebibytes: u64, object_kib: u64) {
+    let (size, object) = (format!("--size={mebibytes}M"), format!("--object_size={object_kib}k"));
+    // Written in pieces, so that no log reaches back to the first.
+    hosts.cluster.must(&[
+        "bench",
+        "--pool=few",
+        "--name=filler",
+        "--rw=write",
+        "--bs=16k",
+        "--iodepth=32",
+        &size,
+        &object,
+    ]);
+}
+
 fn is_filling(hosts: &Hosts) -> bool {
     !hosts.cluster.must_json(&["status"])["progress"].is_null() && hosts.osds_up() == 3
 }
@@ -121,21 +140,49 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+/// At a pace that does not change, `status` says how far it is, and when it will be through.
+#[test]
+fn status_tells_how_far_a_backfill_is_and_when_it_will_be_through() {
+    let mut hosts = Hosts::start(3);
+    hosts.cluster.must(&["osd", "pool", "create", POOL, "8", "--size", "3"]);
+    fill_pool(&hosts, 96, 64);
+    // Two primaries, 96 MiB and 16 KiB for each of 1536 objects: some 20 s.
+    hosts.cluster.must(&["config", "set", "osd_recovery_bytes_per_second", "3000000"]);
+    let screen = Screen::watch(hosts.cluster.config());
+    let before = hosts.figures();
+    wipe(&mut hosts);
+    hosts.wait_for("beginning of the backfill", || is_filling(&hosts));
+    hosts.wait_clean();
+    let shown = screen.end();
+    let [recovered, _] = hosts.figures().since(&before);
+    assert!(recovered > 90 << 20, "{recovered} bytes\n{}", hosts.log());
+    assert!(hosts.cluster.must_json(&["status"])["progress"].is_null());
+    let (first, last) = (shown.first().unwrap(), shown.last().unwrap());
+    println!("{recovered} bytes in {:.1?}: {shown:?}", last.at - first.at);
+    assert!(last.at - first.at > Duration::from_secs(10), "too fast to tell: {shown:?}");
+    assert!(first.percent < 20.0 && last.percent > 80.0 && last.percent < 100.0, "{shown:?}");
+    assert!(shown.windows(2).all(|pair| pair[0].percent <= pair[1].percent), "it went backwards: {shown:?}");
+    let half = shown.iter().find(|one| one.percent >= 50.0).unwrap();
+    let told = half.remaining_s.expect("half-way it is known when it will be through");
+    let truth = (last.at - half.at).as_secs_f64();
+    assert!(
+        (truth / 2.0 - 1.5..=truth * 2.0 + 1.5).contains(&told),
+        "{told} s were told, {truth:.1} it took: {shown:?}"
+    );
+    assert_eq!(hosts.cluster.stop().code(), Some(0), "{}", hosts.log());
+}
+
 #[test]
 #[ignore = "takes some minutes: `make calm-recovery`"]
 fn a_long_backfill_at_most_doubles_what_clients_wait() {
     let rounds = from_environment("CALM_ROUNDS", 3);
-    let mebibytes = from_environment("CALM_MIB", 768);
+    let mebibytes = from_environment("CALM_MIB", 1280);
     let object_kib = from_environment("CALM_OBJECT_KIB", 64);
     let seconds_long = from_environment("CALM_INTERVAL_S", 5);
     let only = std::env::var("CALM_LOAD").unwrap_or_default();
     let mut hosts = Hosts::start(3);
     hosts.cluster.must(&["osd", "pool", "create", POOL, "8", "--size", "3"]);
-    let (size, object) = (format!("--size={mebibytes}M"), format!("--object_size={object_kib}k"));
-    // Written in pieces, so that no log reaches back to the first.
-    hosts.cluster.must(&[
-        "bench", "--pool=few", "--name=filler", "--rw=write", "--bs=16k", "--iodepth=32", &size, &object,
-    ]);
+    fill_pool(&hosts, mebibytes, object_kib);
     let mut seed = 0;
     let mut ratios_of_all = Vec::new();
     for load in LOADS.iter().filter(|load| load.name.contains(&only)) {
@@ -179,7 +226,11 @@ fn a_long_backfill_at_most_doubles_what_clients_wait() {
                     line(all, |one| one.operations_per_second.round())
                 );
             }
-            println!("  status: {}", shown.iter().map(|one| format!("{:.0}s {:.1}% {:?}", one.at.as_secs_f64(), one.percent, one.remaining_s)).collect::<Vec<_>>().join(", "));
+            let as_told = shown.iter().step_by(5).map(|one| {
+                let left = one.remaining_s.map_or_else(String::new, |left| format!(" {left:.0} s left"));
+                format!("{:.0} s {:.1} %{left}", one.at.as_secs_f64(), one.percent)
+            });
+            println!("  status: {}", as_told.collect::<Vec<_>>().join(", "));
             pooled.push(median(these.clone()));
             ratios.extend(these);
         }
