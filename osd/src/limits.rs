@@ -57,20 +57,46 @@ pub const GROUP_REPORTS_MAX: usize = 4096;
 pub const JOIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Groups that one OSD brings up to date at a time by their logs.
 pub const RECOVERY_GROUPS_MAX: u64 = 16;
-/// Bytes a second of recovery that nobody waits for: to begin with, and the bounds.
-pub const RECOVERY_RATE_FIRST: f64 = 32e6;
-pub const RECOVERY_RATE_MIN: f64 = 2e6;
+/// Bytes a second of recovery that nobody waits for, of all OSDs that may recover to the same one together: whatever clients see, there are
+/// so many. An OSD begins with so many times its part. Beyond so many OSDs the part does not get smaller.
+pub const RECOVERY_RATE_FLOOR: f64 = 4e6;
+pub const RECOVERY_RATE_FIRST_FLOORS: f64 = 2.0;
+pub const RECOVERY_SHARERS_MAX: usize = 32;
 pub const RECOVERY_RATE_MAX: f64 = 4e9;
-pub const RECOVERY_RATE_GROWTH: f64 = 1.25;
-pub const RECOVERY_RATE_IDLE_GROWTH: f64 = 2.0;
+/// By what the rate grows and falls from one window to the next: fast up to where it was too much before, and slowly beyond.
+pub const RECOVERY_RATE_GROWTH: f64 = 1.12;
+pub const RECOVERY_RATE_CREEPS: f64 = 1.03;
+pub const RECOVERY_RATE_FALLS: f64 = 0.75;
+pub const RECOVERY_RATE_FALLS_FAR: f64 = 0.5;
+/// And with each window in which nothing was recovered.
+pub const RECOVERY_RATE_FADES: f64 = 0.9;
 /// What an object costs besides its bytes.
 pub const RECOVERY_OBJECT_COST: u64 = 16 << 10;
-/// How often the effect on clients is looked at, by how many latencies at least and at most.
+/// How long one sleeps at most before it is looked again at which rate.
+pub const RECOVERY_TURN_STEP: Duration = Duration::from_millis(100);
+/// The effect on clients is looked at after so long, or as soon after it as there are enough requests to tell.
 pub const RECOVERY_WINDOW: Duration = Duration::from_millis(500);
-pub const LATENCIES_MIN: usize = 20;
-pub const LATENCIES_MAX: usize = 65_536;
-/// How much of the slowdown that is allowed is aimed at.
+pub const RECOVERY_WINDOW_MAX: Duration = Duration::from_secs(2);
+pub const LATENCIES_ENOUGH: f64 = 100.0;
+/// Of fewer, the slowest hundredth can't be told.
+pub const LATENCIES_MIN: f64 = 20.0;
+/// Less is not worth a pause to anyone.
+pub const CALM_P99_MIN: Duration = Duration::from_micros(100);
+/// What clients saw without recovery counts half after this.
+pub const CALM_HALVES_AFTER: Duration = Duration::from_secs(30);
+/// How much of the slowdown that is allowed is aimed at: requests beyond that are slow.
 pub const RECOVERY_SLOWDOWN_AIM: f64 = 0.5;
+/// How many of all requests may be slow, and when it is far too many.
+pub const SLOW_SHARE_MAX: f64 = 0.01;
+pub const SLOW_SHARE_FAR: f64 = 0.03;
+/// How much a window counts in the next one.
+pub const JUDGED_FADES: f64 = 0.5;
+/// While there are clients, recovery pauses so often and so long; in the first part of it, what was under way ends.
+pub const RECOVERY_PAUSE_EVERY: Duration = Duration::from_secs(8);
+pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);
+pub const RECOVERY_SETTLES: Duration = Duration::from_millis(250);
+/// No client is there if none was heard of for so long.
+pub const RECOVERY_CLIENTS_GONE_AFTER: Duration = Duration::from_secs(3);
 /// Data that is on its way to members for recovery.
 pub const RECOVERY_BYTES_MAX: u64 = 64 << 20;
 /// Data of one message that brings an object to another OSD, and omap pairs of one, about.
@@ -194,6 +220,11 @@ pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const OSDS_PER_HOST_MAX: usize = 256;
 
 const _: () = {
+    assert!(RECOVERY_SETTLES.as_millis() * 2 < RECOVERY_PAUSE.as_millis());
+    // A pause is no time without clients, and windows fit between pauses.
+    assert!(RECOVERY_PAUSE.as_millis() < RECOVERY_CLIENTS_GONE_AFTER.as_millis());
+    assert!(RECOVERY_WINDOW_MAX.as_millis() * 2 < RECOVERY_PAUSE_EVERY.as_millis());
+    assert!(RECOVERY_TURN_STEP.as_millis() < RECOVERY_WINDOW.as_millis());
     assert!(SCRUB_YIELD_MAX.as_millis() as u64 * SCRUB_STEPS_PER_SECOND <= 4 * 1000);
     assert!(SCRUB_STEP_BYTES_MIN <= SCRUB_BYTES_PER_SECOND_DEFAULT / SCRUB_STEPS_PER_SECOND);
     assert!(RESULT_BYTES_MAX < basalt_net::limits::MESSAGE_BYTES_MAX as usize);

@@ -1,16 +1,22 @@
 //! How fast recovery and backfill go: as fast as nobody minds.
 //!
-//! What nobody waits for (filling OSDs that are not in any in-sync set yet) is paced by what it does to clients. Their latencies are
-//! looked at twice a second; the slowest hundredth while nothing was recovered is the measure. When it grows beyond what the operator
-//! allows, the rate is halved, else it grows by a quarter. Without clients there is no bound but the operator's.
+//! What nobody waits for (filling OSDs that are not in any in-sync set yet) is paced by what it does to clients: [`controller`] decides how
+//! many bytes a second that is, and when to pause. Without clients there is no bound but the operator's, and how much may be under way.
+
+mod controller;
+mod latencies;
+#[cfg(test)]
+mod model;
 
 use crate::limits;
 use crate::pg::member::Member;
 use basalt_cluster::Map;
 use basalt_cluster::map::ClusterSettings;
+use basalt_ring::Ring;
 use basalt_ring::local::{Permit, Semaphore};
-use basalt_ring::{Instant, Ring};
+use controller::{Controller, Now};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 pub struct RecoveryPace {
@@ -19,23 +25,45 @@ pub struct RecoveryPace {
     /// Data on its way.
     bytes: Semaphore,
     groups: Semaphore,
-    backfills: RefCell<(u32, Semaphore)>,
+    backfills: RefCell<Places>,
+    objects: RefCell<Places>,
+    /// Held by the one whose turn is next.
+    turn: Semaphore,
     sent_bytes: Cell<u64>,
     sent_objects: Cell<u64>,
-    /// Bytes a second; infinite: as fast as it goes.
-    rate: Cell<f64>,
-    /// Until when what was admitted takes at the present rate.
-    paid_until: Cell<Instant>,
-    window: RefCell<Window>,
+    under_way: Rc<Cell<u64>>,
+    controller: RefCell<Controller>,
 }
 
-#[derive(Default)]
-struct Window {
-    began: Instant,
-    latencies_us: Vec<u32>,
-    recovered: u64,
-    /// Of clients, while nothing was recovered.
-    calm_p99_us: Option<f64>,
+/// A number of places that can change. Who has one keeps it.
+struct Places {
+    count: u32,
+    semaphore: Semaphore,
+}
+
+impl Places {
+    fn new(count: u32) -> Places {
+        Places { count, semaphore: Semaphore::new(u64::from(count)) }
+    }
+
+    fn set(&mut self, count: u32) {
+        if self.count != count {
+            *self = Places::new(count);
+        }
+    }
+}
+
+/// Leave to send an object's data, until the member has it.
+pub struct Underway {
+    _bytes: Permit,
+    _place: Option<Permit>,
+    count: Rc<Cell<u64>>,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.count.set(self.count.get() - 1);
+    }
 }
 
 impl RecoveryPace {
@@ -46,25 +74,24 @@ impl RecoveryPace {
             settings: Cell::new(settings),
             bytes: Semaphore::new(limits::RECOVERY_BYTES_MAX),
             groups: Semaphore::new(limits::RECOVERY_GROUPS_MAX),
-            backfills: RefCell::new((
-                settings.osd_max_backfills,
-                Semaphore::new(u64::from(settings.osd_max_backfills)),
-            )),
+            backfills: RefCell::new(Places::new(settings.osd_max_backfills)),
+            objects: RefCell::new(Places::new(settings.osd_recovery_max_active)),
+            turn: Semaphore::new(1),
             sent_bytes: Cell::new(0),
             sent_objects: Cell::new(0),
-            rate: Cell::new(limits::RECOVERY_RATE_FIRST),
-            paid_until: Cell::new(ring.now()),
-            window: RefCell::new(Window { began: ring.now(), ..Window::default() }),
+            under_way: Rc::default(),
+            controller: RefCell::new(Controller::new(now(ring))),
         }
     }
 
     pub fn set_map(&self, map: &Map) {
-        self.settings.set(map.settings);
-        let mut backfills = self.backfills.borrow_mut();
-        if backfills.0 != map.settings.osd_max_backfills {
-            // Those under way keep their place in the semaphore they have.
-            *backfills = (map.settings.osd_max_backfills, Semaphore::new(u64::from(map.settings.osd_max_backfills)));
-        }
+        let settings = map.settings;
+        self.settings.set(settings);
+        self.backfills.borrow_mut().set(settings.osd_max_backfills);
+        self.objects.borrow_mut().set(settings.osd_recovery_max_active);
+        let up = map.osds.iter().filter(|osd| osd.exists && osd.is_up).count();
+        let sharers = up.saturating_sub(1);
+        self.controller.borrow_mut().set_bounds(settings.osd_recovery_client_slowdown_max, sharers);
     }
 
     /// A place among the groups that are brought up to date.
@@ -78,33 +105,64 @@ impl RecoveryPace {
     pub async fn backfill(&self, member: &Member) -> Permit {
         member.progress.is_backfill.set(true);
         member.progress.is_waiting.set(true);
-        let semaphore = self.backfills.borrow().1.clone();
-        let permit = semaphore.acquire(1).await;
+        let places = self.backfills.borrow().semaphore.clone();
+        let permit = places.acquire(1).await;
         member.progress.is_waiting.set(false);
         permit
     }
 
     /// Room for an object's data on its way. `paced`: so many bytes wait for their turn.
-    pub async fn object(&self, paced: Option<u64>, bytes: u64) -> Permit {
-        let permit = self.bytes.acquire(bytes.clamp(1, limits::RECOVERY_BYTES_MAX)).await;
-        if let Some(bytes) = paced {
-            let now = self.ring.now();
-            let from = self.paid_until.get().max(now);
+    pub async fn object(&self, paced: Option<u64>, bytes: u64) -> Underway {
+        let place = match paced {
+            Some(bytes) => {
+                let places = self.objects.borrow().semaphore.clone();
+                let place = places.acquire(1).await;
+                self.wait_for_turn(bytes).await;
+                Some(place)
+            }
+            None => None,
+        };
+        let bytes = self.bytes.acquire(bytes.clamp(1, limits::RECOVERY_BYTES_MAX)).await;
+        self.under_way.set(self.under_way.get() + 1);
+        self.controller.borrow_mut().disturb();
+        Underway { _bytes: bytes, _place: place, count: self.under_way.clone() }
+    }
+
+    /// The rate may change while one waits, and pauses may begin: so it is asked again and again.
+    async fn wait_for_turn(&self, bytes: u64) {
+        let _turn = self.turn.acquire(1).await;
+        let mut owed = (bytes + limits::RECOVERY_OBJECT_COST) as f64;
+        self.controller.borrow_mut().admit(owed);
+        while owed > 0.0 {
+            let now = now(&self.ring);
+            let pause = self.controller.borrow().pause(now);
+            if !pause.is_zero() {
+                self.ring.sleep(pause).await;
+                continue;
+            }
             let fixed = self.settings.get().osd_recovery_bytes_per_second;
-            let rate = if fixed > 0 { self.rate.get().min(fixed as f64) } else { self.rate.get() };
-            // An object costs a little whatever its size.
-            let cost = (bytes + limits::RECOVERY_OBJECT_COST) as f64 / rate;
-            self.paid_until.set(Instant(from.0 + (cost * 1e9) as u64));
-            self.ring.sleep(from.since(now)).await;
+            let rate = match (self.controller.borrow().rate(now), fixed) {
+                (None, 0) => return,
+                (None, fixed) => fixed as f64,
+                (Some(rate), 0) => rate,
+                (Some(rate), fixed) => rate.min(fixed as f64),
+            };
+            let step = Duration::from_secs_f64(owed / rate).min(limits::RECOVERY_TURN_STEP);
+            self.ring.sleep(step).await;
+            // The sleep may have been longer than it was to be.
+            owed -= rate * self.ring.now().since(now.monotonic).as_secs_f64();
         }
-        permit
     }
 
     /// An object arrived at a member.
     pub fn sent(&self, bytes: u64) {
         self.sent_bytes.set(self.sent_bytes.get() + bytes);
         self.sent_objects.set(self.sent_objects.get() + 1);
-        self.window.borrow_mut().recovered += 1;
+    }
+
+    /// An object is brought to this OSD: what its clients see now is not how they fare without recovery.
+    pub fn received(&self) {
+        self.controller.borrow_mut().disturb();
     }
 
     pub fn sent_bytes(&self) -> u64 {
@@ -117,51 +175,16 @@ impl RecoveryPace {
 
     /// A client's request was answered after so long.
     pub fn client(&self, latency: Duration) {
-        let mut window = self.window.borrow_mut();
-        if window.latencies_us.len() < limits::LATENCIES_MAX {
-            window.latencies_us.push(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
-        }
-        drop(window);
         self.look();
+        self.controller.borrow_mut().client(now(&self.ring), latency);
     }
 
-    /// Ends the window if it is time, and judges it.
+    /// To be called once a second at least.
     pub fn look(&self) {
-        let now = self.ring.now();
-        let mut window = self.window.borrow_mut();
-        if now.since(window.began) < limits::RECOVERY_WINDOW {
-            return;
-        }
-        let was_recovering = window.recovered > 0;
-        let p99 = p99(&mut window.latencies_us);
-        window.began = now;
-        window.latencies_us.clear();
-        window.recovered = 0;
-        let rate = self.rate.get();
-        match (p99, window.calm_p99_us) {
-            (None, _) => self.rate.set((rate * limits::RECOVERY_RATE_IDLE_GROWTH).min(limits::RECOVERY_RATE_MAX)),
-            (Some(p99), calm) if !was_recovering => {
-                // Slowly, so that one bad moment does not pass for calm.
-                window.calm_p99_us = Some(calm.map_or(p99, |calm| calm * 0.8 + p99 * 0.2));
-            }
-            (Some(p99), calm) => {
-                let most = self.settings.get().osd_recovery_client_slowdown_max;
-                // Without a measure it stays where it began.
-                let Some(calm) = calm else { return };
-                let aim = 1.0 + (most - 1.0) * limits::RECOVERY_SLOWDOWN_AIM;
-                let next = if p99 > calm * aim { rate / 2.0 } else { rate * limits::RECOVERY_RATE_GROWTH };
-                self.rate.set(next.clamp(limits::RECOVERY_RATE_MIN, limits::RECOVERY_RATE_MAX));
-            }
-        }
+        self.controller.borrow_mut().look(now(&self.ring), self.under_way.get() > 0);
     }
 }
 
-/// `None` of too few to tell.
-fn p99(latencies: &mut [u32]) -> Option<f64> {
-    if latencies.len() < limits::LATENCIES_MIN {
-        return None;
-    }
-    let at = latencies.len() * 99 / 100;
-    let (_, value, _) = latencies.select_nth_unstable(at.min(latencies.len() - 1));
-    Some(f64::from(*value).max(100.0))
+fn now(ring: &Ring) -> Now {
+    Now { monotonic: ring.now(), wall: ring.unix_time() }
 }

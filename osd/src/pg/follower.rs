@@ -180,6 +180,7 @@ pub async fn push(osd: Rc<Osd>, pg: Rc<Pg>, caller: Caller, reign: Reign, push: 
     let number = push.number;
     let name = push.name.clone();
     let version = push.entries.last().map_or(0, |(version, _)| *version);
+    osd.recovery().received();
     let mut turn = pg.follower().turn();
     let _running = pg.follower().running();
     let outcome = apply_push(&osd, &pg, &caller, reign, push, payload, &mut turn).await;

@@ -14,13 +14,14 @@ use super::summary;
 use crate::limits;
 use crate::osd::Osd;
 use crate::peer::{Answered, PeerLink};
+use crate::recovery_pace::Underway;
 use crate::refusal::Refusal;
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::MapFlags;
 use basalt_net::message::monitor::GroupJoin;
 use basalt_net::message::peer::{Answer, MemberStatus, ObjectState, PeerRequest, Push, Question};
-use basalt_ring::local::{Permit, once, select};
+use basalt_ring::local::{once, select};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -313,7 +314,7 @@ impl Sync {
     }
 
     /// Recovery of what is not needed at once yields to clients.
-    async fn admit(&self, bytes: u64) -> Permit {
+    async fn admit(&self, bytes: u64) -> Underway {
         let pace = (!self.member.is_required.get()).then_some(bytes);
         self.osd.recovery().object(pace, bytes).await
     }
@@ -324,7 +325,7 @@ impl Sync {
         payload: Vec<basalt_ring::Slice>,
         versions: Vec<u64>,
         bytes: u64,
-        permit: Option<Permit>,
+        permit: Option<Underway>,
     ) -> Result<(), Refusal> {
         let (done, ended) = once();
         push.number = self.member.pushed(done);
