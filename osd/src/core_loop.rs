@@ -247,8 +247,13 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
     describe(devices.id, &base, hot.as_ref());
     let opened = Opened { store_id: store.store_id(), ..opened };
     let identity = Identity { fsid: config.fsid, key: config.key.clone() };
-    let options =
-        OsdOptions { identity, life: opened.life, max_object_size: config.max_object_size, scrub: config.scrub };
+    let options = OsdOptions {
+        identity,
+        life: opened.life,
+        max_object_size: config.max_object_size,
+        scrub: config.scrub,
+        stray_kept: config.stray_kept,
+    };
     Ok((Osd::start(ring, store, options), opened))
 }
 

@@ -5,6 +5,7 @@ use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
 use basalt_net::{Fsid, Key};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct HostConfig {
@@ -22,6 +23,8 @@ pub struct HostConfig {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// How long a copy of a group that belongs to other OSDs now is kept.
+    pub stray_kept: Duration,
     pub osds: Vec<OsdDevices>,
 }
 
@@ -57,6 +60,7 @@ impl HostConfig {
             memory_target: section.memory_target,
             max_object_size: section.max_object_size,
             scrub: section.scrub,
+            stray_kept: limits::STRAY_KEPT,
             osds: section
                 .devices
                 .iter()

@@ -157,6 +157,9 @@ pub const TIER_TICK_INTERVAL: Duration = Duration::from_millis(100);
 /// Objects of a removed pool that are deleted in one step, and the pause after it.
 pub const REMOVAL_STEP_OBJECTS: usize = 32;
 pub const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
+/// How long a copy of a group that belongs to other OSDs now is kept, should it come back; and on a device that is nearly full.
+pub const STRAY_KEPT: Duration = Duration::from_secs(300);
+pub const STRAY_KEPT_NEARFULL: Duration = Duration::from_secs(10);
 /// How long removal waits before it looks again when there is nothing to remove.
 pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
 

@@ -3,6 +3,7 @@
 use crate::capacity::Capacity;
 use crate::counters::Counters;
 use crate::group_scrubber::GroupScrubber;
+use crate::leftovers;
 use crate::limits;
 use crate::peer::Peers;
 use crate::peer::lease::Leases;
@@ -10,7 +11,6 @@ use crate::pg::Pg;
 use crate::pg::leadership::{Leadership, Phase};
 use crate::pg::peering;
 use crate::pg::placement::{self, Claim, Verdict};
-use crate::pool_removal;
 use crate::recovery_pace::RecoveryPace;
 use crate::refusal::Refusal;
 use crate::sabotage::{Sabotage, sabotaged};
@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What an OSD proves itself by.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ pub struct OsdOptions {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    pub stray_kept: Duration,
 }
 
 pub struct Osd {
@@ -139,7 +141,7 @@ impl Osd {
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
-            self.ring.spawn(async move { pool_removal::run(&remover).await }),
+            self.ring.spawn(async move { leftovers::run(&remover).await }),
             self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),
             self.ring.spawn(async move { comparer.group_scrubber.run(&comparer).await }),
             self.ring.spawn(async move { watcher.watch().await }),
@@ -161,6 +163,10 @@ impl Osd {
 
     pub fn max_object_size(&self) -> u64 {
         self.options.max_object_size
+    }
+
+    pub(crate) fn stray_kept(&self) -> Duration {
+        self.options.stray_kept
     }
 
     pub(crate) fn tier(&self) -> &Rc<TierDriver> {
@@ -291,9 +297,9 @@ impl Osd {
         self.peer_sessions.get()
     }
 
-    pub(crate) fn heartbeat_interval(&self) -> std::time::Duration {
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
         self.map().map_or(limits::HEARTBEAT_INTERVAL_DEFAULT, |map| {
-            std::time::Duration::from_millis(map.settings.osd_heartbeat_interval_ms)
+            Duration::from_millis(map.settings.osd_heartbeat_interval_ms)
         })
     }
 
@@ -643,7 +649,7 @@ impl Osd {
     }
 
     /// Waits until no request is running, but not for long: some OSDs always have one.
-    pub(crate) async fn quiet_moment(&self, limit: std::time::Duration) {
+    pub(crate) async fn quiet_moment(&self, limit: Duration) {
         let quiet = self.request_ended.wait();
         if self.requests_running.get() > 0 {
             let _ = self.ring.timeout(limit, quiet).await;
@@ -651,7 +657,7 @@ impl Osd {
     }
 
     /// Sleeps until `event` or a stop, at most so long.
-    pub(crate) async fn pause_until(&self, limit: std::time::Duration, event: impl Future<Output = ()>) {
+    pub(crate) async fn pause_until(&self, limit: Duration, event: impl Future<Output = ()>) {
         let stop = self.stop_begun.wait();
         if !self.is_stopping() {
             let _ = self.ring.timeout(limit, select(pin!(event), pin!(stop))).await;
@@ -659,7 +665,7 @@ impl Osd {
     }
 
     /// Sleeps, but not into a stop.
-    pub(crate) async fn pause(&self, duration: std::time::Duration) {
+    pub(crate) async fn pause(&self, duration: Duration) {
         let stop = self.stop_begun.wait();
         if !self.is_stopping() {
             let _ = self.ring.timeout(duration, stop).await;

@@ -99,6 +99,16 @@ impl Follower {
         Running(self)
     }
 
+    /// The primary that introduced itself here, if any, has no more say: who follows asks anew.
+    pub fn dismiss(&self) {
+        self.session.set(0);
+    }
+
+    /// While this is held, a primary that introduces itself waits. `None`: there is one already, or something of it is still under way.
+    pub fn unattended(&self) -> Option<impl Drop + '_> {
+        (self.session.get() == 0 && self.running.get() == 0).then(|| self.running())
+    }
+
     /// From here on nothing that came before is done any more, and all that was begun has ended.
     pub async fn take_over(&self, session: u64, reign: u32) {
         self.session.set(session);

@@ -131,6 +131,7 @@ impl SimulatedCluster {
             memory_target: 64 << 20,
             max_object_size: self.options.max_object_size,
             scrub: self.options.scrub,
+            stray_kept: basalt_osd::limits::STRAY_KEPT,
             osds: vec![OsdDevices {
                 id: OSD,
                 base: PathBuf::from("base"),

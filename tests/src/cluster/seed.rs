@@ -45,6 +45,7 @@ pub fn run(seed: u64) -> Result<u64, String> {
         dying.await;
         verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
         rot::scrub_all(&cluster).await?;
+        verdict::nothing_is_left_over(&cluster).await?;
         verdict::judge(&cluster, &history).await
     })?;
     Ok(cluster.world.trace_hash())

@@ -4,7 +4,7 @@ use super::workload::History;
 use super::{Cluster, workload};
 use crate::linearizable;
 use basalt_blockstore::{ObjectKey, Store};
-use basalt_cluster::Map;
+use basalt_cluster::{Map, PgId};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,12 +45,39 @@ fn unclean(cluster: &Cluster) -> Option<String> {
     None
 }
 
-fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
+fn waits(cluster: &Cluster, map: &Map, pg: PgId) -> String {
     let primary = map.pg(pg).and_then(|group| group.primary);
     let report = primary.and_then(|primary| cluster.osd(primary)).map(|osd| osd.report());
     let group =
         report.and_then(|report| report.groups.into_iter().find(|group| (group.pool, group.pg) == (pg.pool, pg.seed)));
     format!("{group:?}")
+}
+
+/// Every OSD stores the groups that it has in sync, and after a while no others.
+pub async fn nothing_is_left_over(cluster: &Rc<Cluster>) -> Result<(), String> {
+    let ring = cluster.client.ring();
+    let began = ring.now();
+    loop {
+        let Some(problem) = leftover(cluster).await? else { return Ok(()) };
+        if ring.now().since(began) > Duration::from_secs(60) {
+            return Err(problem);
+        }
+        ring.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn leftover(cluster: &Cluster) -> Result<Option<String>, String> {
+    let map = cluster.map();
+    for host in &cluster.hosts {
+        let osd = cluster.osd(host.id).ok_or_else(|| format!("osd.{} is not there", host.id))?;
+        let stored = osd.store().list_pgs().await.map_err(|error| error.to_string())?;
+        for (pool, seed) in stored {
+            if map.pg(PgId { pool, seed }).is_some_and(|group| !group.in_sync.contains(&host.id)) {
+                return Ok(Some(format!("osd.{} still has a copy of {pool}.{seed:x}, which is others' now", host.id)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Everything that must hold at rest.
