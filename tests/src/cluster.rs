@@ -10,6 +10,7 @@ pub mod verdict;
 pub mod workload;
 
 use crate::random::Random;
+use basalt_blockstore::fsck::{self, FaultKind, FsckOptions};
 use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::Map;
@@ -64,6 +65,7 @@ pub struct SimulatedHost {
     running: RefCell<Option<RingHost>>,
     /// It runs, or is on its way to.
     is_alive: Cell<bool>,
+    had_rot: Cell<bool>,
     /// Counts its starts: one that was overtaken by a kill comes to nothing.
     starts: Cell<u64>,
     stores: Cell<u8>,
@@ -138,6 +140,7 @@ impl Cluster {
                     process,
                     running: RefCell::default(),
                     is_alive: Cell::new(false),
+                    had_rot: Cell::new(false),
                     starts: Cell::new(0),
                     stores: Cell::new(0),
                 })
@@ -284,6 +287,7 @@ impl Cluster {
 
     pub fn note_rotten(&self, host: &SimulatedHost) {
         self.rotten.set(Some(host.id));
+        host.had_rot.set(true);
     }
 
     pub fn is_rotten(&self, host: &SimulatedHost) -> bool {
@@ -360,17 +364,35 @@ impl Cluster {
 }
 
 impl SimulatedHost {
+    /// What is wrong with its store, looked at offline after a clean stop: with every checksum, and all space that is taken.
+    pub async fn fsck(&self) -> Result<(), String> {
+        let running = self.running.borrow_mut().take().ok_or_else(|| format!("host {} does not run", self.id))?;
+        running.stop().await.map_err(|error| format!("host {} does not stop: {error}", self.id))?;
+        self.kill(false);
+        let devices = self.devices().await;
+        let options = FsckOptions { deep: true, repair: false };
+        let report = fsck::check(&self.process.ring(), &devices, options).await.map_err(|error| error.to_string())?;
+        // What rotted in a copy that was left behind is still there.
+        let counts = |fault: &&fsck::Fault| fault.kind != FaultKind::Data || !self.had_rot.get();
+        let faults: Vec<String> = report.faults.iter().filter(counts).map(|fault| fault.to_string()).collect();
+        if faults.is_empty() { Ok(()) } else { Err(format!("fsck of host {}: {}", self.id, faults.join("; "))) }
+    }
+
     pub fn is_running(&self) -> bool {
         self.running.borrow().is_some()
     }
 
-    async fn format(&self) {
-        let process = self.process.clone();
-        let ring = process.ring();
-        let devices = Devices {
+    async fn devices(&self) -> Devices {
+        let ring = self.process.ring();
+        Devices {
             base: open(&ring, &format!("{}/base", self.id)).await,
             hot: if self.disks.len() > 1 { Some(open(&ring, &format!("{}/hot", self.id)).await) } else { None },
-        };
+        }
+    }
+
+    async fn format(&self) {
+        let ring = self.process.ring();
+        let devices = self.devices().await;
         let store_id = [self.id as u8 + 1 + 16 * self.stores.get(); 16];
         self.stores.set(self.stores.get() + 1);
         let options = FormatOptions { osd: self.id, store_id, fsid: FSID.0, wal_bytes: None, force: true };

@@ -46,7 +46,13 @@ pub fn run(seed: u64) -> Result<u64, String> {
         verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
         rot::scrub_all(&cluster).await?;
         verdict::nothing_is_left_over(&cluster).await?;
-        verdict::judge(&cluster, &history).await
+        verdict::judge(&cluster, &history).await?;
+        if seed % 8 < 2 {
+            for host in &cluster.hosts {
+                host.fsck().await?;
+            }
+        }
+        Ok::<(), String>(())
     })?;
     Ok(cluster.world.trace_hash())
 }
