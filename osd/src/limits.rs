@@ -74,6 +74,8 @@ pub const RECOVERY_FAMILIAR: f64 = 0.8;
 pub const RECOVERY_RATE_FADES: f64 = 0.9;
 /// What an object costs besides its bytes.
 pub const RECOVERY_OBJECT_COST: u64 = 16 << 10;
+/// So many are let go together.
+pub const RECOVERY_BURST_BYTES: f64 = 524_288.0;
 /// How long one sleeps at most before it is looked again at which rate.
 pub const RECOVERY_TURN_STEP: Duration = Duration::from_millis(100);
 /// The effect on clients is looked at after so long, or as soon after it as there are enough requests to tell.
