@@ -23,12 +23,20 @@ impl Placer {
 
     /// Whether a placer of the one map computes what one of the other does.
     pub fn is_same_for(one: &Map, other: &Map) -> bool {
+        Placer::is_same_tree_for(one, other) && reweights(one) == reweights(other)
+    }
+
+    /// The same, if it were not for reweights.
+    pub fn is_same_tree_for(one: &Map, other: &Map) -> bool {
         let derived = |map: &Map| -> Vec<(u32, String, u64)> {
             map.osds.iter().map(|osd| (osd.id, osd.host.clone(), osd.weight.to_bits())).collect()
         };
-        one.crush == other.crush
-            && reweights(one) == reweights(other)
-            && (!one.crush.is_empty() || derived(one) == derived(other))
+        one.crush == other.crush && (!one.crush.is_empty() || derived(one) == derived(other))
+    }
+
+    /// By OSD, 16.16; 0: it is out, and so are those beyond.
+    pub fn reweights(&self) -> &[u32] {
+        &self.reweights
     }
 
     /// For how many copies a rule finds places, at most `most`.
@@ -40,6 +48,23 @@ impl Placer {
             chosen.iter().filter(|item| **item != ITEM_NONE).count() as u32
         });
         found.max().unwrap_or(0)
+    }
+
+    /// Goes on with a map of the same tree.
+    pub fn set_reweights(&mut self, map: &Map) {
+        self.reweights = reweights(map);
+    }
+
+    /// As [`Placer::choose`], with the OSDs besides these whose reweights the answer depends on, and what finding it cost.
+    pub fn choose_with_reasons(&self, pool: &Pool, seed: u32) -> (Vec<u32>, Vec<u32>, u64) {
+        let before = self.scratch.borrow().0.draws();
+        let members = self.choose(pool, seed);
+        let scratch = self.scratch.borrow();
+        let asked = scratch.0.asked().iter().filter_map(|item| u32::try_from(*item).ok());
+        let mut others: Vec<u32> = asked.filter(|osd| !members.contains(osd)).collect();
+        others.sort_unstable();
+        others.dedup();
+        (members, others, scratch.0.draws() - before)
     }
 
     /// The OSDs that a group belongs on, the first to lead it.

@@ -65,13 +65,17 @@ pub const RECOVERY_SHARERS_MAX: usize = 32;
 pub const RECOVERY_RATE_MAX: f64 = 4e9;
 /// By what the rate grows and falls from one window to the next: fast up to where it was too much before, and slowly beyond.
 pub const RECOVERY_RATE_GROWTH: f64 = 1.12;
-pub const RECOVERY_RATE_CREEPS: f64 = 1.03;
-pub const RECOVERY_RATE_FALLS: f64 = 0.75;
+pub const RECOVERY_RATE_CREEPS: f64 = 1.04;
+pub const RECOVERY_RATE_FALLS: f64 = 0.9;
 pub const RECOVERY_RATE_FALLS_FAR: f64 = 0.5;
+/// How much of a rate that was too much counts as familiar.
+pub const RECOVERY_FAMILIAR: f64 = 0.8;
 /// And with each window in which nothing was recovered.
 pub const RECOVERY_RATE_FADES: f64 = 0.9;
 /// What an object costs besides its bytes.
 pub const RECOVERY_OBJECT_COST: u64 = 16 << 10;
+/// So many are let go together.
+pub const RECOVERY_BURST_BYTES: f64 = 524_288.0;
 /// How long one sleeps at most before it is looked again at which rate.
 pub const RECOVERY_TURN_STEP: Duration = Duration::from_millis(100);
 /// The effect on clients is looked at after so long, or as soon after it as there are enough requests to tell.
@@ -85,12 +89,12 @@ pub const CALM_P99_MIN: Duration = Duration::from_micros(100);
 /// What clients saw without recovery counts half after this.
 pub const CALM_HALVES_AFTER: Duration = Duration::from_secs(30);
 /// How much of the slowdown that is allowed is aimed at: requests beyond that are slow.
-pub const RECOVERY_SLOWDOWN_AIM: f64 = 0.5;
-/// How many of all requests may be slow, and when it is far too many.
+pub const RECOVERY_SLOWDOWN_AIM: f64 = 0.7;
+/// How many of all requests may be slow, and how many of one window's are far too many.
 pub const SLOW_SHARE_MAX: f64 = 0.01;
-pub const SLOW_SHARE_FAR: f64 = 0.03;
+pub const SLOW_SHARE_FAR: f64 = 0.1;
 /// How much a window counts in the next one.
-pub const JUDGED_FADES: f64 = 0.5;
+pub const JUDGED_FADES: f64 = 0.95;
 /// While there are clients, recovery pauses so often and so long; in the first part of it, what was under way ends.
 pub const RECOVERY_PAUSE_EVERY: Duration = Duration::from_secs(8);
 pub const RECOVERY_PAUSE: Duration = Duration::from_secs(1);

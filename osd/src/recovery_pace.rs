@@ -29,6 +29,8 @@ pub struct RecoveryPace {
     objects: RefCell<Places>,
     /// Held by the one whose turn is next.
     turn: Semaphore,
+    /// Bytes that were let go and whose time has not passed.
+    owed: Cell<f64>,
     sent_bytes: Cell<u64>,
     sent_objects: Cell<u64>,
     under_way: Rc<Cell<u64>>,
@@ -77,6 +79,7 @@ impl RecoveryPace {
             backfills: RefCell::new(Places::new(settings.osd_max_backfills)),
             objects: RefCell::new(Places::new(settings.osd_recovery_max_active)),
             turn: Semaphore::new(1),
+            owed: Cell::new(0.0),
             sent_bytes: Cell::new(0),
             sent_objects: Cell::new(0),
             under_way: Rc::default(),
@@ -128,12 +131,19 @@ impl RecoveryPace {
         Underway { _bytes: bytes, _place: place, count: self.under_way.clone() }
     }
 
+    /// A few small objects go together, so that the disks flush once for all of them and clients wait behind one flush, not many.
+    ///
     /// The rate may change while one waits, and pauses may begin: so it is asked again and again.
     async fn wait_for_turn(&self, bytes: u64) {
         let _turn = self.turn.acquire(1).await;
-        let mut owed = (bytes + limits::RECOVERY_OBJECT_COST) as f64;
-        self.controller.borrow_mut().admit(owed);
-        while owed > 0.0 {
+        let cost = (bytes + limits::RECOVERY_OBJECT_COST) as f64;
+        self.controller.borrow_mut().admit(cost);
+        let owed = self.owed.get() + cost;
+        self.owed.set(owed);
+        if owed < limits::RECOVERY_BURST_BYTES && self.controller.borrow().pause(now(&self.ring)).is_zero() {
+            return;
+        }
+        while self.owed.get() > 0.0 {
             let now = now(&self.ring);
             let pause = self.controller.borrow().pause(now);
             if !pause.is_zero() {
@@ -142,15 +152,18 @@ impl RecoveryPace {
             }
             let fixed = self.settings.get().osd_recovery_bytes_per_second;
             let rate = match (self.controller.borrow().rate(now), fixed) {
-                (None, 0) => return,
+                (None, 0) => {
+                    self.owed.set(0.0);
+                    return;
+                }
                 (None, fixed) => fixed as f64,
                 (Some(rate), 0) => rate,
                 (Some(rate), fixed) => rate.min(fixed as f64),
             };
-            let step = Duration::from_secs_f64(owed / rate).min(limits::RECOVERY_TURN_STEP);
+            let step = Duration::from_secs_f64(self.owed.get() / rate).min(limits::RECOVERY_TURN_STEP);
             self.ring.sleep(step).await;
             // The sleep may have been longer than it was to be.
-            owed -= rate * self.ring.now().since(now.monotonic).as_secs_f64();
+            self.owed.set(self.owed.get() - rate * self.ring.now().since(now.monotonic).as_secs_f64());
         }
     }
 

@@ -1,12 +1,18 @@
 //! A map of ten thousand OSDs and a million placement groups: what it takes to compute, to hold, to send and to change.
 //!
 //! The groups are placed by CRUSH, on hosts of twenty OSDs. Then one OSD goes down, and the groups that it was a member of go on without it:
-//! the difference travels as an increment, which a subscriber applies to the map it has.
+//! the difference travels as an increment, which a subscriber applies to the map it has. At last the monitor's core itself starts with this
+//! map, has an OSD go out, and has another weigh less in the CRUSH map: how long it answers nobody else meanwhile.
 
 use basalt_benches::process_figures;
 use basalt_cluster::map::{ClusterSettings, Incremental, Osd, Pool};
+use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
+use basalt_cluster::monitor::store::Stored;
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PlacementGroup, limits};
+use basalt_net::message::monitor::{
+    AdminCommand, ChangeMode, CrushChange, MapChange, MonitorReply, MonitorRequest, OsdChange,
+};
 use clap::Parser;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -78,6 +84,47 @@ fn pool(id: u32, pg_num: u32, size: u32) -> Pool {
 fn place_all(map: &Map) -> Vec<Vec<Vec<u32>>> {
     let placer = Placer::new(map);
     map.pools.iter().map(|pool| (0..pool.pg_num).map(|seed| placer.choose(pool, seed)).collect()).collect()
+}
+
+/// How long the monitor's core is at it: the command itself, and the ticks until it has nothing more to do.
+struct Decision {
+    command: Duration,
+    ticks: Vec<Duration>,
+}
+
+impl Decision {
+    fn longest(&self) -> Duration {
+        self.ticks.iter().copied().max().unwrap_or_default().max(self.command)
+    }
+
+    fn all(&self) -> Duration {
+        self.command + self.ticks.iter().sum::<Duration>()
+    }
+}
+
+/// Time stands still: what matters here is not who is silent.
+const NOW: Now = Now { monotonic: Duration::from_secs(1000), unix: Duration::from_secs(1_795_314_892) };
+
+fn until_placed(core: &mut MonitorCore, command: Duration) -> Decision {
+    let mut ticks = Vec::new();
+    while core.is_placing() {
+        ticks.push(timed(|| core.handle(NOW, Event::Tick)).1);
+    }
+    Decision { command, ticks }
+}
+
+fn change(core: &mut MonitorCore, change: MapChange) -> Decision {
+    let command = AdminCommand::Change { change, mode: ChangeMode { dry_run: false, sure: true } };
+    let request = MonitorRequest::Command { tag: 1, command };
+    let epoch = core.map().epoch();
+    let (actions, time) = timed(|| core.handle(NOW, Event::Request { session: SessionId(1), request }));
+    let replies: Vec<&Action> = actions.iter().filter(|action| matches!(action, Action::Reply { .. })).collect();
+    assert!(
+        matches!(replies[..], [Action::Reply { reply: MonitorReply::Command { reply, .. }, .. }] if reply.errno == 0),
+        "{replies:?}"
+    );
+    assert!(core.map().epoch() > epoch, "the change was decided");
+    until_placed(core, time)
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
@@ -153,6 +200,23 @@ fn main() {
     let (applied, apply_time) = timed(|| Incremental::decode(&increment).and_then(|increment| increment.apply(&map)));
     assert!(applied.is_ok_and(|applied| applied == newest), "what is applied is the new map");
 
+    let stored = Stored { newest_map: Some((map.epoch(), encoded.clone())), ..Stored::default() };
+    drop(newest);
+    let (restored, restore_time) = timed(|| MonitorCore::restore("a".into(), FSID, stored, NOW));
+    let mut core = match restored {
+        Ok((core, _)) => core,
+        Err(error) => panic!("the monitor does not start with this map: {error}"),
+    };
+    let start = until_placed(&mut core, restore_time);
+    let out = change(&mut core, MapChange::Osds { osds: vec![gone], what: OsdChange::Out });
+    let weigh = CrushChange::Reweight { name: format!("osd.{}", gone + 1), weight: 3.0 };
+    let weighed = change(&mut core, MapChange::Crush(weigh));
+    let decisions = [
+        ("the monitor starts", start),
+        ("an OSD goes out", out),
+        ("an OSD's weight in the CRUSH map changes", weighed),
+    ];
+
     if arguments.json {
         let seconds = |time: Duration| time.as_secs_f64();
         let document = json!({
@@ -163,6 +227,10 @@ fn main() {
             "encode_s": seconds(encode_time), "decode_s": seconds(decode_time), "clone_s": seconds(clone_time),
             "groups_changed": changed, "increment_bytes": increment.len(),
             "between_s": seconds(between_time), "apply_s": seconds(apply_time),
+            "decisions": decisions.map(|(what, decision)| json!({
+                "what": what, "command_s": seconds(decision.command), "longest_s": seconds(decision.longest()),
+                "ticks": decision.ticks.len(), "all_s": seconds(decision.all()),
+            })),
         });
         println!("{document}");
         return;
@@ -184,4 +252,9 @@ fn main() {
     );
     row("make the increment", milliseconds(between_time));
     row("decode, apply and verify it", milliseconds(apply_time));
+    for (what, decision) in &decisions {
+        row(what, milliseconds(decision.command));
+        row("  at a stretch, at most", milliseconds(decision.longest()));
+        row(&format!("  in all, with {} ticks after it", decision.ticks.len()), milliseconds(decision.all()));
+    }
 }

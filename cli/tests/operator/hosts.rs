@@ -165,6 +165,11 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "SIG{signal}");
+    }
+
     /// Its stdout; it must end well.
     pub fn must_end(self, hosts: &Hosts) -> Vec<u8> {
         let output = self.child.wait_with_output().unwrap();

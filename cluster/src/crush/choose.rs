@@ -23,6 +23,7 @@ impl Mapper {
         if bucket.size == 0 {
             return None;
         }
+        workspace.draws += u64::from(bucket.size);
         let index = match bucket.algorithm {
             Algorithm::Straw2 => self.choose_straw2(bucket, x, r, position),
             Algorithm::Straw => self.choose_straw(bucket, x, r),

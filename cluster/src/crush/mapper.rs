@@ -429,7 +429,8 @@ impl Run<'_> {
     }
 
     /// Whether a device turns this input away, by its reweight.
-    fn is_out(&self, device: i32) -> bool {
+    fn is_out(&mut self, device: i32) -> bool {
+        self.workspace.asked.push(device);
         match self.reweights.get(device as usize) {
             None | Some(0) => true,
             Some(reweight) if *reweight >= WEIGHT_ONE => false,

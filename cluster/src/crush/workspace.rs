@@ -14,6 +14,10 @@ pub struct Workspace {
     pub(super) working: Vec<i32>,
     pub(super) chosen: Vec<i32>,
     pub(super) leaves: Vec<i32>,
+    /// Of this mapping: devices whose reweight it depends on, some more than once.
+    pub(super) asked: Vec<i32>,
+    /// Of all mappings.
+    pub(super) draws: u64,
 }
 
 impl Workspace {
@@ -21,9 +25,20 @@ impl Workspace {
         Workspace::default()
     }
 
+    /// Devices whose reweight the last mapping asked for: with the same map, it depends on no other's.
+    pub fn asked(&self) -> &[i32] {
+        &self.asked
+    }
+
+    /// Items that were looked at in all mappings: what they cost.
+    pub fn draws(&self) -> u64 {
+        self.draws
+    }
+
     /// Permutations of earlier mappings are forgotten.
     pub(super) fn begin(&mut self, mapper: &Mapper, result_count: usize) {
         self.mapping += 1;
+        self.asked.clear();
         if self.progress.len() < mapper.buckets.len() {
             self.progress.resize(mapper.buckets.len(), (0, 0));
         }

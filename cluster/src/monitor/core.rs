@@ -2,6 +2,7 @@
 //!
 //! Order is the promise: an [`Action::Persist`] stands before every action that tells anyone of what it persists.
 
+mod belonging;
 mod boot;
 mod groups;
 mod liveness;
@@ -17,7 +18,7 @@ use crate::limits;
 use crate::map::{Incremental, Map, MapError};
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
-use groups::Belonging;
+use belonging::Belonging;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,6 +171,11 @@ impl MonitorCore {
 
     pub fn map(&self) -> &Map {
         &self.map
+    }
+
+    /// Whether groups wait to be placed by the map's CRUSH map: they belong where an older one put them until then.
+    pub fn is_placing(&self) -> bool {
+        self.belonging.is_behind()
     }
 
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Action> {

@@ -53,6 +53,7 @@ pub struct Controller {
     /// Requests of the last windows with recovery, and those that were slow; the older, the less they count.
     judged: f64,
     slow: f64,
+    fell: Option<Instant>,
     last_client: Option<Instant>,
     window: Window,
 }
@@ -85,6 +86,7 @@ impl Controller {
             calm_until: now.monotonic,
             judged: 0.0,
             slow: 0.0,
+            fell: None,
             last_client: None,
             window,
         }
@@ -173,26 +175,33 @@ impl Controller {
         };
         let aim = 1.0 + (self.slowdown_max - 1.0) * limits::RECOVERY_SLOWDOWN_AIM;
         let latencies = &self.window.latencies;
+        let slow = latencies.slower_than(calm.max(limits::CALM_P99_MIN).mul_f64(aim));
         self.judged = self.judged * limits::JUDGED_FADES + latencies.total();
-        self.slow =
-            self.slow * limits::JUDGED_FADES + latencies.slower_than(calm.max(limits::CALM_P99_MIN).mul_f64(aim));
+        self.slow = self.slow * limits::JUDGED_FADES + slow;
         // One slow request of a few says nothing.
-        let share = (self.slow - 1.0).max(0.0) / self.judged.max(1.0);
+        let share_of = |slow: f64, all: f64| (slow - 1.0).max(0.0) / all.max(1.0);
+        let share = share_of(self.slow, self.judged);
         let is_used = latencies.total() > 0.0 && self.window.admitted >= 0.5 * self.rate * age.as_secs_f64();
-        let is_familiar = self.rate < self.familiar;
-        let factor = match share {
-            share if share > limits::SLOW_SHARE_FAR => limits::RECOVERY_RATE_FALLS_FAR,
-            share if share > limits::SLOW_SHARE_MAX => limits::RECOVERY_RATE_FALLS,
+        // Latencies come in bursts, with recovery and without. So what counts is the share over a while, as it does for whoever was
+        // promised it, and what is normal was learnt over as long. Only what is far too much is answered at once.
+        let factor = if share_of(slow, latencies.total()) > limits::SLOW_SHARE_FAR {
+            limits::RECOVERY_RATE_FALLS_FAR
+        } else if share > limits::SLOW_SHARE_MAX {
+            limits::RECOVERY_RATE_FALLS
+        } else if !is_used || share > limits::SLOW_SHARE_MAX / 2.0 {
             // What is not made use of says nothing about more of it.
-            _ if !is_used => 1.0,
-            share if share > limits::SLOW_SHARE_MAX / 2.0 => 1.0,
-            _ if is_familiar => limits::RECOVERY_RATE_GROWTH,
-            _ => limits::RECOVERY_RATE_CREEPS,
+            1.0
+        } else if self.rate < self.familiar {
+            limits::RECOVERY_RATE_GROWTH
+        } else {
+            limits::RECOVERY_RATE_CREEPS
         };
         if factor < 1.0 {
-            self.familiar = self.rate * factor;
-            // The next window shows what the new rate does, and is not blamed for this one.
-            (self.judged, self.slow) = (0.0, 0.0);
+            let is_first = self.fell.is_none_or(|fell| now.monotonic.since(fell) > limits::RECOVERY_WINDOW_MAX);
+            if is_first {
+                self.familiar = self.rate * limits::RECOVERY_FAMILIAR;
+            }
+            self.fell = Some(now.monotonic);
         }
         tracing::trace!(
             calm_us = calm.as_micros() as u64,

@@ -21,6 +21,8 @@ struct Model {
     requests: f64,
     request_bytes: f64,
     is_recovering: bool,
+    /// Something else makes everything so many times as slow, for a moment every few seconds.
+    bursts: f64,
     /// Kept apart, so that as many can be looked back at as wanted.
     latencies: Latencies,
     recovered: f64,
@@ -38,6 +40,7 @@ impl Model {
             requests,
             request_bytes: 16384.0,
             is_recovering: false,
+            bursts: 1.0,
             latencies: Latencies::default(),
             recovered: 0.0,
             random: seed | 1,
@@ -90,10 +93,11 @@ impl Model {
                     self.controllers[index].admit(rate * dt / osds as f64);
                 }
             }
+            let burst = if self.now.as_millis() % 5300 < 200 { self.bursts } else { 1.0 };
             let mut due = self.requests * dt;
             while due > 0.0 {
                 if due >= 1.0 || self.fraction() < due {
-                    let latency = Duration::from_secs_f64(-self.fraction().ln() * SERVICE_S / (1.0 - busy));
+                    let latency = Duration::from_secs_f64(-self.fraction().ln() * SERVICE_S * burst / (1.0 - busy));
                     let of = (self.fraction() * osds as f64) as usize % osds;
                     self.controllers[of].client(now, latency);
                     self.latencies.record(latency);
@@ -219,4 +223,17 @@ fn a_few_requests_a_second_are_enough_to_be_minded() {
     model.run(120);
     model.run(300);
     assert!(model.p99_s() <= 2.0 * calm, "{} after {calm}", model.p99_s());
+}
+
+#[test]
+fn what_others_do_to_clients_now_and_then_does_not_starve_recovery() {
+    let mut model = Model::new(3, 200e6, 1500.0, 11);
+    model.bursts = 10.0;
+    model.run(60);
+    let calm = model.p99_s();
+    model.is_recovering = true;
+    model.run(120);
+    let rate = model.recovered_per_second(300);
+    assert!(model.p99_s() <= 2.0 * calm, "{} after {calm}", model.p99_s());
+    assert!(rate > 3.0 * limits::RECOVERY_RATE_FLOOR, "{rate}");
 }

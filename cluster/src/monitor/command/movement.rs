@@ -1,6 +1,7 @@
-//! What a change of the map would move: computed by placing every group by the map that is proposed.
+//! What a change of the map would move: computed by placing every group by the map that is proposed, or a sample of very many.
 
 use super::View;
+use crate::limits;
 use crate::map::{Map, PgId, Pool};
 use crate::placement::Placer;
 use crate::quantity::format_bytes;
@@ -34,6 +35,8 @@ impl Movement {
         let mut movement = Movement::default();
         let placed_alike = Placer::is_same_for(view.map, new);
         let placer = Placer::new(new);
+        let groups: usize = new.pools.iter().map(|pool| pool.pg_num as usize).sum();
+        let stride = groups.div_ceil(limits::MOVEMENT_GROUPS_MAX).max(1);
         for pool in &new.pools {
             movement.groups_total += u64::from(pool.pg_num);
             let Some(old) = view.map.pool(pool.id) else { continue };
@@ -41,7 +44,7 @@ impl Movement {
             if placed_alike && is_alike {
                 continue;
             }
-            let moved = PoolMovement::of(view, &placer, old, pool);
+            let moved = PoolMovement::of(view, &placer, old, pool, stride);
             if moved.groups > 0 || moved.short > 0 || moved.homeless > 0 {
                 movement.pools.push(moved);
             }
@@ -89,7 +92,8 @@ impl Movement {
 }
 
 impl PoolMovement {
-    fn of(view: &View<'_>, placer: &Placer, old: &Pool, new: &Pool) -> PoolMovement {
+    /// From every so manieth group only, if they are many.
+    fn of(view: &View<'_>, placer: &Placer, old: &Pool, new: &Pool, stride: usize) -> PoolMovement {
         let mut moved = PoolMovement {
             name: new.name.clone(),
             size: new.size,
@@ -101,7 +105,7 @@ impl PoolMovement {
             fewest: new.size as usize,
             homeless: 0,
         };
-        for (seed, group) in (0u32..).zip(&old.pgs) {
+        for (seed, group) in (0u32..).zip(&old.pgs).step_by(stride) {
             let before = view.core.belonging.of_group(PgId { pool: old.id, seed });
             let after = placer.choose(new, seed);
             let made = after.iter().filter(|id| !before.contains(id) && !group.in_sync.contains(id)).count() as u64;
@@ -113,6 +117,9 @@ impl PoolMovement {
                 moved.fewest = moved.fewest.min(after.len());
             }
             moved.homeless += u64::from(after.is_empty() && !before.is_empty());
+        }
+        for count in [&mut moved.groups, &mut moved.copies, &mut moved.short, &mut moved.homeless] {
+            *count *= stride as u64;
         }
         let stored = view.stored(old);
         let of_copies =

@@ -3,62 +3,8 @@
 use super::{Action, MonitorCore, Now};
 use crate::in_sync_set::{self, Surroundings};
 use crate::map::{Map, PgId};
-use crate::placement::Placer;
 use basalt_net::message::monitor::{GroupChanges, GroupJoin};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Where CRUSH puts the groups, kept from map to map: computing it is the dearest part of a decision, and few decisions change it.
-#[derive(Default)]
-pub(crate) struct Belonging {
-    /// What it was computed from, without the groups themselves.
-    basis: Option<Map>,
-    by_pool: BTreeMap<u32, PoolBelonging>,
-}
-
-struct PoolBelonging {
-    size: u32,
-    pg_num: u32,
-    pgp_num: u32,
-    rule: u32,
-    members: Vec<Vec<u32>>,
-}
-
-impl Belonging {
-    /// The OSDs that each group of each pool belongs on, whether they are up or not.
-    fn of(&mut self, map: &Map) -> &BTreeMap<u32, PoolBelonging> {
-        let is_known = self.basis.as_ref().is_some_and(|basis| Placer::is_same_for(basis, map));
-        if !is_known {
-            self.by_pool.clear();
-            self.basis = Some(Map { pools: Vec::new(), ..map.clone() });
-        }
-        self.by_pool.retain(|id, known| {
-            map.pool(*id).is_some_and(|pool| {
-                (known.size, known.pg_num, known.pgp_num, known.rule)
-                    == (pool.size, pool.pg_num, pool.pgp_num, pool.crush_rule)
-            })
-        });
-        let missing: Vec<_> = map.pools.iter().filter(|pool| !self.by_pool.contains_key(&pool.id)).collect();
-        if !missing.is_empty() {
-            let placer = Placer::new(map);
-            for pool in missing {
-                let members = (0..pool.pg_num).map(|seed| placer.choose(pool, seed)).collect();
-                let (size, pg_num, pgp_num, rule) = (pool.size, pool.pg_num, pool.pgp_num, pool.crush_rule);
-                self.by_pool.insert(pool.id, PoolBelonging { size, pg_num, pgp_num, rule, members });
-            }
-        }
-        &self.by_pool
-    }
-
-    /// To be called with a map that nobody decides on: the first one.
-    pub fn learn(&mut self, map: &Map) {
-        self.of(map);
-    }
-
-    /// Of the map that was decided last.
-    pub fn of_group(&self, pg: PgId) -> &[u32] {
-        self.by_pool.get(&pg.pool).and_then(|pool| pool.members.get(pg.seed as usize)).map_or(&[], Vec::as_slice)
-    }
-}
+use std::collections::BTreeSet;
 
 impl MonitorCore {
     /// Gives every group of the map that is about to be decided its next configuration.
@@ -66,13 +12,13 @@ impl MonitorCore {
         let epoch = map.epoch;
         let cut_off = self.cut_off_from_clients(now);
         let mut belonging = std::mem::take(&mut self.belonging);
-        let by_pool = belonging.of(map);
+        belonging.follow(map);
+        belonging.advance(map);
         let up: BTreeSet<u32> = map.osds.iter().filter(|osd| osd.exists && osd.is_up).map(|osd| osd.id).collect();
         let is_up = |id: u32| up.contains(&id);
         let is_reachable = |id: u32| !cut_off.contains(&id);
         for pool in &mut map.pools {
-            let Some(known) = by_pool.get(&pool.id) else { continue };
-            for (group, members) in pool.pgs.iter_mut().zip(&known.members) {
+            for (group, members) in pool.pgs.iter_mut().zip(belonging.of_pool(pool.id)) {
                 let members_up: Vec<u32> = members.iter().copied().filter(|id| is_up(*id)).collect();
                 let around = Surroundings {
                     up: &members_up,
@@ -88,6 +34,19 @@ impl MonitorCore {
             }
         }
         self.belonging = belonging;
+    }
+
+    /// Goes on with placing groups that a decision before left where they were.
+    pub(super) fn place_more(&mut self, now: Now) -> Vec<Action> {
+        self.belonging.refill();
+        if !self.belonging.is_behind() {
+            return Vec::new();
+        }
+        let mut map = self.map.clone();
+        map.epoch += 1;
+        self.settle_groups(now, &mut map);
+        let moves = self.map.pools.iter().zip(&map.pools).any(|(old, new)| old.pgs != new.pgs);
+        if moves { self.decide(now, map) } else { Vec::new() }
     }
 
     /// Primaries say who has been filled.

@@ -67,7 +67,8 @@ impl MonitorCore {
             self.reports.excuse(away, now.monotonic);
             return Vec::new();
         }
-        let mut actions = self.judge(now);
+        let mut actions = self.place_more(now);
+        actions.extend(self.judge(now));
         actions.extend(self.mark_out(now));
         actions.extend(self.move_primaries(now));
         actions
