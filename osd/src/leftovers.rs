@@ -8,8 +8,9 @@
 //!
 //! A copy of a group of a living pool goes when the group has as many copies in sync as it should have, this one is none of them, and
 //! CRUSH does not want it here: after a while, as what goes out today often comes back in. Before the first object goes, the copy is
-//! marked as half filled, and durably: whoever wants it again compares it object by object. A primary that introduces itself ends the
-//! removal, and waits for the step that is under way.
+//! marked as half filled, and durably: whoever wants it again compares it object by object. Nothing is removed while a primary has
+//! introduced itself; so it is dismissed when the copy has become a stray. One with a newer map that wants it again introduces itself
+//! anew, and waits for the step that is under way.
 
 use crate::limits;
 use crate::osd::Osd;
@@ -95,15 +96,13 @@ impl Leftovers {
         for pg in strays {
             let is_new = !self.strays.contains_key(&pg);
             let since = *self.strays.entry(pg).or_insert(now);
-            let is_wanted = !is_new
-                && now.since(since) >= patience
-                && match remove_step(osd, pg).await? {
-                    Step::Removed => return Ok(true),
-                    Step::Attended => true,
-                };
-            if is_new || is_wanted {
-                // Whoever led it here when it still belonged here is gone by this map. A primary with a newer one, which wants it
-                // again, asks anew what is here, and from then on has it to itself.
+            let is_time = now.since(since) >= patience;
+            if is_time && remove_step(osd, pg).await? {
+                return Ok(true);
+            }
+            if is_new || is_time {
+                // Who led it here when it still belonged here does so no more. A primary with a newer map that wants it again asks anew
+                // what is here, also before it has it taken into the set.
                 osd.pg(pg).follower().dismiss();
                 self.strays.insert(pg, now);
             }
@@ -121,17 +120,11 @@ fn is_stray(osd: &Osd, id: PgId) -> bool {
         && !osd.placer(&map).choose(pool, id.seed).contains(&osd.id())
 }
 
-enum Step {
-    Removed,
-    /// A primary has introduced itself.
-    Attended,
-}
-
-/// Removes some of a stray copy.
-async fn remove_step(osd: &Osd, id: PgId) -> Result<Step, Refusal> {
+/// Removes some of a stray copy. `false`: a primary with a newer map has introduced itself.
+async fn remove_step(osd: &Osd, id: PgId) -> Result<bool, Refusal> {
     let pg = osd.pg(id);
     // From here to the end no primary takes over.
-    let Some(_step) = pg.follower().unattended() else { return Ok(Step::Attended) };
+    let Some(_step) = pg.follower().unattended() else { return Ok(false) };
     let (names, more) = osd.store().list(id.pool, id.seed, &[], &[], limits::REMOVAL_STEP_OBJECTS).await?;
     if summary::load(osd.store(), id).await?.is_complete {
         tracing::info!(osd = osd.id(), pg = %id, "its copy belongs to other OSDs now, and is deleted here");
@@ -141,7 +134,7 @@ async fn remove_step(osd: &Osd, id: PgId) -> Result<Step, Refusal> {
     if !more {
         forget_group(osd, id.pool, id.seed).await?;
     }
-    Ok(Step::Removed)
+    Ok(true)
 }
 
 async fn remove_objects(osd: &Osd, pool: u32, pg: u32, names: Vec<Vec<u8>>) -> Result<(), Refusal> {

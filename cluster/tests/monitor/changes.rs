@@ -37,7 +37,8 @@ fn all_are_filled(harness: &mut Harness) {
         for osd in up.into_iter().filter(|id| !group.in_sync.contains(id)) {
             let up_since_epoch = harness.map().osd(osd).unwrap().up_since_epoch;
             let reign = harness.map().pg(pg).unwrap().reign;
-            let join = GroupJoin { pool: pg.pool, pg: pg.seed, reign, osd, up_since_epoch };
+            let epoch = harness.map().epoch();
+            let join = GroupJoin { pool: pg.pool, pg: pg.seed, reign, osd, up_since_epoch, epoch };
             harness.request(session_of(primary), MonitorRequest::Groups(GroupChanges { primary, joins: vec![join] }));
         }
     }

@@ -229,6 +229,7 @@ fn progress_is_told_in_percent_and_its_end_from_its_pace() {
             reign: group.reign,
             osd: back,
             up_since_epoch: harness.map().osd(back).unwrap().up_since_epoch,
+            epoch: harness.map().epoch(),
         })
         .collect();
     let primaries: Vec<u32> = harness.map().pgs().map(|(_, _, group)| group.primary.unwrap()).collect();
@@ -346,4 +347,38 @@ fn after_a_restart_of_the_monitor_groups_are_in_the_state_they_were_in() {
     let harness = cluster();
     let mut harness = Harness::restored(harness.stored);
     assert_eq!(state_of(&mut harness, "1.0"), "active+clean");
+}
+
+/// What a primary asked for by an older map must not be done when it has let go of the OSD meanwhile.
+#[test]
+fn an_osd_joins_only_where_it_belongs_by_the_map_that_its_primary_goes_by() {
+    let mut harness = cluster();
+    let back = members(&harness)[2];
+    is_marked_down(&mut harness, back);
+    harness.request(session_of(back), MonitorRequest::Boot(OsdBoot { life: 99, ..boot(back) }));
+    let join = |harness: &Harness, osd: u32, epoch: u32| {
+        let (pg, _, group) = harness.map().pgs().next().map(|(pg, pool, group)| (pg, pool.id, group.clone())).unwrap();
+        let up_since_epoch = harness.map().osd(osd).unwrap().up_since_epoch;
+        let join = GroupJoin { pool: pg.pool, pg: pg.seed, reign: group.reign, osd, up_since_epoch, epoch };
+        (group.primary.unwrap(), join)
+    };
+    let ask = |harness: &mut Harness, (primary, join): (u32, GroupJoin)| {
+        let before = harness.map().epoch();
+        harness.request(session_of(primary), MonitorRequest::Groups(GroupChanges { primary, joins: vec![join] }));
+        (harness.map().epoch() > before, members(harness))
+    };
+    let early = harness.map().epoch();
+    let elsewhere = (0..6).find(|osd| *osd != back && !members(&harness).contains(osd)).unwrap();
+    let asked = join(&harness, elsewhere, early);
+    assert!(!ask(&mut harness, asked).0, "osd.{elsewhere} does not belong to the group");
+    // Out and in again: what was asked for before is not heard, what is asked for after is.
+    let late = join(&harness, back, early);
+    for what in [OsdChange::Out, OsdChange::In] {
+        harness.command(change(what, &[back]));
+    }
+    assert!(!ask(&mut harness, late).0);
+    let now = harness.map().epoch();
+    let asked = join(&harness, back, now);
+    let (is_news, members) = ask(&mut harness, asked);
+    assert!(is_news && members.contains(&back), "{members:?}");
 }

@@ -136,6 +136,8 @@ pub struct GroupJoin {
     pub osd: u32,
     /// The life of the OSD that was filled; another one may have lost it.
     pub up_since_epoch: u32,
+    /// Of the map by which it belongs to the group.
+    pub epoch: u32,
 }
 
 /// What a primary says of a placement group that is not just active and clean.

@@ -62,14 +62,16 @@ fn gather(osd: &Rc<Osd>, leadership: &Rc<Leadership>, map: &Map, pool: &Pool, gr
         leadership.set_phase(Phase::Peered);
     }
     leadership.lacks_members.set(group.in_sync.len() < pool.size as usize);
-    let wanted = candidates(osd, map, pool, group);
+    let belongs = belongs(osd, map, pool, group);
+    let wanted = if may_be_filled(map, pool, group) { belongs.as_slice() } else { &[] };
     let is_of_this_life =
         |member: &Member| map.osd(member.osd).is_some_and(|known| known.up_since_epoch == member.up_since_epoch);
     for member in leadership.members() {
         let lives = is_up(member.osd) && is_of_this_life(&member);
         let in_set = group.in_sync.contains(&member.osd);
-        // Who was said to be ready stays until the monitor has decided.
-        let stays = in_set || member.is_required.get() || wanted.contains(&member.osd);
+        // Who was said to be ready stays until the monitor has decided: it may be taken in at any moment for as long as it belongs here.
+        let is_said_to_be_ready = member.is_required.get() && belongs.contains(&member.osd);
+        let stays = in_set || is_said_to_be_ready || wanted.contains(&member.osd);
         if in_set && is_up(member.osd) && !lives {
             // It takes its own place below: in between nothing may be committed without it.
             continue;
@@ -118,17 +120,21 @@ fn gather(osd: &Rc<Osd>, leadership: &Rc<Leadership>, map: &Map, pool: &Pool, gr
     leadership.advance();
 }
 
-/// Who belongs to the group, is up and not in its set yet, and may be filled now.
-fn candidates(osd: &Osd, map: &Map, pool: &Pool, group: &PlacementGroup) -> Vec<u32> {
-    let is_degraded = group.in_sync.len() < pool.size as usize;
-    let held = map.flags.contains(MapFlags::NORECOVER) || (!is_degraded && map.flags.contains(MapFlags::NOREBALANCE));
-    if held {
-        return Vec::new();
-    }
+/// Who belongs to the group, is up and not in its set.
+fn belongs(osd: &Osd, map: &Map, pool: &Pool, group: &PlacementGroup) -> Vec<u32> {
     let seed = pool.pgs.iter().position(|other| std::ptr::eq(other, group)).unwrap_or_default() as u32;
-    let belongs = osd.placer(map).choose(pool, seed);
-    let is_up = |id: &u32| map.osd(*id).is_some_and(|osd| osd.exists && osd.is_up);
-    belongs.into_iter().filter(|id| is_up(id) && !group.in_sync.contains(id)).collect()
+    let mut belongs = osd.placer(map).choose(pool, seed);
+    belongs.retain(|id| {
+        let is_up = map.osd(*id).is_some_and(|osd| osd.exists && osd.is_up);
+        is_up && !group.in_sync.contains(id)
+    });
+    belongs
+}
+
+/// Whether members that are not in the set are filled now.
+fn may_be_filled(map: &Map, pool: &Pool, group: &PlacementGroup) -> bool {
+    let is_degraded = group.in_sync.len() < pool.size as usize;
+    !map.flags.contains(MapFlags::NORECOVER) && (is_degraded || !map.flags.contains(MapFlags::NOREBALANCE))
 }
 
 fn names(osds: &[u32]) -> String {

@@ -111,7 +111,10 @@ impl Sync {
                 self.push_all().await?;
                 continue;
             }
-            self.join_if_ready();
+            self.join_if_ready().await?;
+            if self.is_over() || self.member.state.get() == State::Away || self.member.lacking() > 0 {
+                continue;
+            }
             let look = self.osd.ring().sleep(limits::JOIN_INTERVAL);
             select(pin!(look), select(pin!(link_change), pin!(member_change))).await;
         }
@@ -119,25 +122,36 @@ impl Sync {
 
     /// Asks the monitor to take a member in that has everything. From before it is asked, writes wait for the member: the monitor may
     /// count on it at any moment from then on.
-    fn join_if_ready(&self) {
+    async fn join_if_ready(&self) -> Result<(), Refusal> {
         let pg = self.leadership.pg();
-        let in_set =
-            self.osd.map().is_some_and(|map| map.pg(pg).is_some_and(|group| group.in_sync.contains(&self.member.osd)));
-        if in_set || self.leadership.phase() == Phase::Peering {
-            return;
+        let epoch = self.osd.epoch();
+        if self.is_in_set() || self.leadership.phase() == Phase::Peering {
+            return Ok(());
         }
         self.member.require(self.leadership.newest());
         if !self.member.has_all_from_before() && !sabotaged(Sabotage::JoinTooEarly) {
             // What others have confirmed alone, it confirms first.
-            return;
+            return Ok(());
         }
+        // An OSD that heard meanwhile that it is not to have the group may have begun to delete it: then it refuses.
+        let committed = self.leadership.committed().min(self.member.confirmed());
+        self.ask(Question::Settle { committed }).await?;
         self.osd.ask_to_join(GroupJoin {
             pool: pg.pool,
             pg: pg.seed,
             reign: self.leadership.reign().reign,
             osd: self.member.osd,
             up_since_epoch: self.member.up_since_epoch,
+            epoch,
         });
+        Ok(())
+    }
+
+    /// By the newest map.
+    fn is_in_set(&self) -> bool {
+        let map = self.osd.map();
+        map.and_then(|map| map.pg(self.leadership.pg()).map(|group| group.in_sync.contains(&self.member.osd)))
+            .unwrap_or_default()
     }
 
     async fn catch_up(&self) -> Result<(), Refusal> {
@@ -155,7 +169,7 @@ impl Sync {
         }
         self.member.begin_sync(self.session);
         let reaches_back = reaches_back(&status);
-        match (reaches_back, is_required) {
+        match (reaches_back, self.is_in_set()) {
             (true, _) => self.catch_up_from_log(&status).await?,
             (false, false) => self.fill().await?,
             (false, true) => {

@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(crate) struct Belonging {
     basis: Option<Basis>,
     by_pool: BTreeMap<u32, PoolBelonging>,
+    /// Of the first map that has groups belong where they do now, or of a later one.
+    since_epoch: u32,
     /// Groups to be placed anew.
     behind: VecDeque<PgId>,
     /// What may be spent on that until the next tick.
@@ -47,6 +49,7 @@ impl Belonging {
         Belonging {
             basis: None,
             by_pool: BTreeMap::new(),
+            since_epoch: 0,
             behind: VecDeque::new(),
             draws_left: draws,
             draws_per_tick: draws,
@@ -78,11 +81,17 @@ impl Belonging {
         self.by_pool.get(&pool).map_or(&[], |pool| pool.members.as_slice())
     }
 
+    /// By maps before this one, groups may have belonged elsewhere.
+    pub fn since_epoch(&self) -> u32 {
+        self.since_epoch
+    }
+
     /// Finds out which groups have to be placed anew with this map.
     pub fn follow(&mut self, map: &Map) {
         match &mut self.basis {
             Some(basis) if Placer::is_same_for(&basis.map, map) => {}
             Some(basis) if Placer::is_same_tree_for(&basis.map, map) => {
+                self.since_epoch = map.epoch;
                 let before = basis.placer.reweights().to_vec();
                 basis.placer.set_reweights(map);
                 basis.map = without_groups(map);
@@ -93,6 +102,7 @@ impl Belonging {
                 self.place_anew_who_drew(&changed);
             }
             _ => {
+                self.since_epoch = map.epoch;
                 self.basis = Some(Basis { map: without_groups(map), placer: Placer::new(map) });
                 let pools: Vec<u32> = self.by_pool.keys().copied().collect();
                 pools.into_iter().for_each(|pool| self.place_anew(pool));
@@ -111,6 +121,7 @@ impl Belonging {
             return;
         }
         known.asked_for = asked_for;
+        self.since_epoch = pool.changed_epoch.max(self.since_epoch);
         known.members.truncate(pool.pg_num as usize);
         // Until a group has been placed, it belongs where it is.
         let found = known.members.len();

@@ -66,12 +66,17 @@ impl MonitorCore {
         self.decide(now, map)
     }
 
-    /// What is said by a primary that is none any more, or of an OSD that has started anew since, is not true any more.
+    /// What is said by a primary that is none any more, or of an OSD that has started anew since, is not true any more. Nor may an OSD
+    /// join that was to do so by an older map and belongs elsewhere since: its primary has let go of it with that map.
     fn may_join(&self, primary: u32, join: &GroupJoin) -> bool {
-        let group = self.map.pg(PgId { pool: join.pool, seed: join.pg });
         let osd = self.map.osd(join.osd).filter(|osd| osd.exists && osd.is_up);
-        group.is_some_and(|group| {
-            group.primary == Some(primary) && group.reign == join.reign && !group.in_sync.contains(&join.osd)
-        }) && osd.is_some_and(|osd| osd.up_since_epoch == join.up_since_epoch)
+        let id = PgId { pool: join.pool, seed: join.pg };
+        let group = self.map.pg(id);
+        let belongs = join.epoch >= self.belonging.since_epoch() && self.belonging.of_group(id).contains(&join.osd);
+        belongs
+            && group.is_some_and(|group| {
+                group.primary == Some(primary) && group.reign == join.reign && !group.in_sync.contains(&join.osd)
+            })
+            && osd.is_some_and(|osd| osd.up_since_epoch == join.up_since_epoch)
     }
 }
