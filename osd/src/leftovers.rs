@@ -137,10 +137,25 @@ async fn remove_step(osd: &Osd, id: PgId) -> Result<bool, Refusal> {
     Ok(true)
 }
 
+/// All of them; in one transaction, or in several where the log is too small for that.
 async fn remove_objects(osd: &Osd, pool: u32, pg: u32, names: Vec<Vec<u8>>) -> Result<(), Refusal> {
     let keys: Vec<ObjectKey> = names.into_iter().map(|name| ObjectKey { pool, pg, name }).collect();
-    let mut transaction = osd.store().begin(&keys).await;
-    for key in &keys {
+    let mut step = keys.len().max(1);
+    let mut rest = keys.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(step.min(rest.len()));
+        match remove_together(osd, now).await {
+            Ok(()) => rest = later,
+            Err(refusal) if refusal.errno == libc::EFBIG && step > 1 => step /= 2,
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok(())
+}
+
+async fn remove_together(osd: &Osd, keys: &[ObjectKey]) -> Result<(), Refusal> {
+    let mut transaction = osd.store().begin(keys).await;
+    for key in keys {
         if transaction.stat(key).await?.is_some() {
             transaction.remove(key);
         }
