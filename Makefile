@@ -1,8 +1,8 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale map-scale write-amplification crush-speed crash-enumeration \
-	lost-writes bit-flips fuzz fuzz-corpus clean-data
+.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed \
+	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -17,6 +17,7 @@ help:
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
 	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
+	@echo 'make calm-recovery      latencies of clients beside a long backfill, and just before it (CALM_ROUNDS=3 CALM_OBJECT_KIB=64)'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
@@ -49,6 +50,11 @@ cluster-seeds:
 map-scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin map_scale
 	@target/release/map_scale $(MAP_SCALE)
+
+# CALM_LOAD=reads for one of the loads, CALM_INTERVAL_S, CALM_MIB: see cli/tests/operator/calm_recovery.rs.
+calm-recovery:
+	$(CARGO) test --release --quiet -p basalt-cli --test operator -- --ignored --exact --nocapture \
+		calm_recovery::a_long_backfill_at_most_doubles_what_clients_wait
 
 write-amplification:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_write_amplification

@@ -5,7 +5,7 @@
 use crate::limits;
 use crate::map::PgId;
 use basalt_net::message::monitor::{GroupReport, OsdReport, PoolReport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Per second.
@@ -177,6 +177,12 @@ impl Reports {
     pub fn fresh(&self, now: Duration, osd: u32, age_max: Duration) -> Option<&OsdReport> {
         let figures = self.by_osd.get(&osd)?;
         (now.saturating_sub(figures.arrived) <= age_max).then_some(&figures.report)
+    }
+
+    /// Whom anyone misses, by reports that are not older than `age_max`.
+    pub fn missed_peers(&self, now: Duration, age_max: Duration) -> BTreeSet<u32> {
+        let fresh = self.by_osd.values().filter(|figures| now.saturating_sub(figures.arrived) <= age_max);
+        fresh.flat_map(|figures| &figures.report.silent_peers).map(|silence| silence.osd).collect()
     }
 
     /// Nobody could report while the monitor itself stood still.

@@ -81,7 +81,14 @@ impl MonitorCore {
         }
         // One after the other: what an OSD said that is itself marked down a moment later does not count against the next.
         let mut down = BTreeSet::new();
-        for osd in self.map.osds.iter().filter(|osd| osd.exists && osd.is_up) {
+        let missed = self.reports.missed_peers(now.monotonic, self.heartbeat_grace());
+        // All others are well, and asking every OSD about every other takes seconds where there are ten thousand.
+        let is_suspect = |osd: &&Osd| {
+            missed.contains(&osd.id)
+                || self.is_overdue(now, osd.id)
+                || self.reports.of_osd(osd.id).is_some_and(|report| !report.fault.is_empty())
+        };
+        for osd in self.map.osds.iter().filter(|osd| osd.exists && osd.is_up).filter(is_suspect) {
             if let Some(cause) = self.cause_of_death(now, osd, &down) {
                 match cause {
                     Cause::Missed { hosts } => {
@@ -112,8 +119,17 @@ impl MonitorCore {
         self.decide(now, map)
     }
 
+    fn heartbeat_grace(&self) -> Duration {
+        Duration::from_millis(self.map.settings.osd_heartbeat_grace_ms)
+    }
+
+    fn is_overdue(&self, now: Now, osd: u32) -> bool {
+        let heard = self.heard.get(&osd).copied().unwrap_or(self.started);
+        now.monotonic.saturating_sub(heard) > limits::OSD_REPORT_GRACE
+    }
+
     fn cause_of_death(&self, now: Now, osd: &Osd, down: &BTreeSet<u32>) -> Option<Cause> {
-        let grace = Duration::from_millis(self.map.settings.osd_heartbeat_grace_ms);
+        let grace = self.heartbeat_grace();
         let mut missed_by: BTreeSet<&str> = BTreeSet::new();
         let mut others: BTreeSet<&str> = BTreeSet::new();
         let (mut is_refused, mut is_heard) = (false, false);
@@ -151,27 +167,28 @@ impl MonitorCore {
         if self.reports.of_osd(osd.id).is_some_and(|report| !report.fault.is_empty()) {
             return Some(Cause::Faulty);
         }
-        let heard = self.heard.get(&osd.id).copied().unwrap_or(self.started);
-        (now.monotonic.saturating_sub(heard) > limits::OSD_REPORT_GRACE && !is_heard).then_some(Cause::Silent)
+        (self.is_overdue(now, osd.id) && !is_heard).then_some(Cause::Silent)
     }
 
     /// OSDs that clients don't reach although their peers do, by the peers that are on the public network themselves.
     pub(crate) fn cut_off_from_clients(&self, now: Now) -> BTreeSet<u32> {
-        let grace = Duration::from_millis(self.map.settings.osd_heartbeat_grace_ms);
+        let grace = self.heartbeat_grace();
         let up = || self.map.osds.iter().filter(|osd| osd.exists && osd.is_up);
-        up().filter(|osd| {
-            let (mut missed, mut heard) = (0_usize, 0_usize);
-            for reporter in up().filter(|other| other.host != osd.host) {
-                let Some(report) = self.reports.fresh(now.monotonic, reporter.id, grace) else { continue };
-                match report.silent_peers.iter().find(|silence| silence.osd == osd.id) {
-                    Some(silence) if u128::from(silence.public_ms) >= grace.as_millis() => missed += 1,
-                    _ => heard += usize::from(report.heard_peers.contains(&osd.id)),
+        let missed_by_any = self.reports.missed_peers(now.monotonic, grace);
+        up().filter(|osd| missed_by_any.contains(&osd.id))
+            .filter(|osd| {
+                let (mut missed, mut heard) = (0_usize, 0_usize);
+                for reporter in up().filter(|other| other.host != osd.host) {
+                    let Some(report) = self.reports.fresh(now.monotonic, reporter.id, grace) else { continue };
+                    match report.silent_peers.iter().find(|silence| silence.osd == osd.id) {
+                        Some(silence) if u128::from(silence.public_ms) >= grace.as_millis() => missed += 1,
+                        _ => heard += usize::from(report.heard_peers.contains(&osd.id)),
+                    }
                 }
-            }
-            missed > heard
-        })
-        .map(|osd| osd.id)
-        .collect()
+                missed > heard
+            })
+            .map(|osd| osd.id)
+            .collect()
     }
 
     /// Moves primaries away from where clients don't reach them, and back.
