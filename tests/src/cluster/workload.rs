@@ -97,21 +97,25 @@ pub async fn run_from(cluster: &Rc<Cluster>, first: u32, options: WorkloadOption
 /// A client whose machine dies in the middle of what it does, so many times: nobody asks again for what it had asked for.
 pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOptions, history: &History) {
     let mut random = Random::new(cluster.world.seed() * 4801 + 3);
-    let process = cluster.mortal_client();
     for life in (0..lives).take_while(|_| !cluster.is_over.get()) {
-        let ring = process.ring();
-        let (in_it, history) = (cluster.clone(), history.clone());
-        let task_ring = ring.clone();
-        ring.spawn(async move {
-            let mut worker = Worker::connect(&in_it, &task_ring, 60 + life, options, &history).await;
-            for step in 0..options.operations {
-                worker.step(step).await;
-            }
-        });
+        start_mortal(cluster, 60 + life, options, history);
         cluster.client.ring().sleep(random.duration(Duration::from_secs(4))).await;
         cluster.soon_after_a_write(&mut random).await;
-        process.kill();
+        cluster.mortal_client().kill();
     }
+}
+
+/// One such life, with this number. It ends with its process.
+pub fn start_mortal(cluster: &Rc<Cluster>, number: u32, options: WorkloadOptions, history: &History) {
+    let ring = cluster.mortal_client().ring();
+    let (in_it, history) = (cluster.clone(), history.clone());
+    let task_ring = ring.clone();
+    ring.spawn(async move {
+        let mut worker = Worker::connect(&in_it, &task_ring, number, options, &history).await;
+        for step in 0..options.operations {
+            worker.step(step).await;
+        }
+    });
 }
 
 struct Worker {
