@@ -158,7 +158,9 @@ pub fn half_a_write() -> Result<u64, String> {
             // What waited at the cut is lost with its sender.
             cluster.world.reset_connections(primary.cluster, misses_it.cluster);
             cluster.heal_networks();
-            ring.sleep(Duration::from_secs(8)).await;
+            let readers = WorkloadOptions { operations: 15, only_reads: true, ..BUSY };
+            workload::run_from(&cluster, 20, readers, &history).await;
+            ring.sleep(Duration::from_secs(6)).await;
             cluster.start_host(&primary);
             verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
             verdict::judge(&cluster, &history).await

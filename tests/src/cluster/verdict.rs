@@ -55,6 +55,7 @@ fn waits(cluster: &Cluster, map: &Map, pg: basalt_cluster::PgId) -> String {
 
 /// Everything that must hold at rest.
 pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
+    workload::read_all(cluster, history).await;
     for (name, events) in history.borrow().iter() {
         linearizable::check(events).map_err(|problem| {
             let pg =

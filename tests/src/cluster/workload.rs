@@ -105,6 +105,17 @@ pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOpti
     }
 }
 
+/// All that there is in the end, as clients see it.
+pub async fn read_all(cluster: &Rc<Cluster>, history: &History) {
+    let options =
+        WorkloadOptions { clients: 1, objects: 0, operations: 0, pause_max: Duration::ZERO, only_reads: true };
+    let worker = Worker::connect(cluster, &cluster.client.ring(), 99, options, history).await;
+    let names: Vec<String> = history.borrow().keys().cloned().collect();
+    for name in names {
+        worker.record(name, Operation::Read).await;
+    }
+}
+
 /// One such life, with this number. It ends with its process.
 pub fn start_mortal(cluster: &Rc<Cluster>, number: u32, options: WorkloadOptions, history: &History) {
     let ring = cluster.mortal_client().ring();
@@ -167,6 +178,11 @@ impl Worker {
             }
             _ => Operation::Remove,
         };
+        self.record(name, operation).await;
+    }
+
+    async fn record(&self, name: String, operation: Operation) {
+        let ring = self.pool.ring();
         // Whoever dies has not heard of the outcome.
         let began = ring.now().0;
         let event = Event { began, ended: u64::MAX, operation: operation.clone(), outcome: Outcome::Unknown };
