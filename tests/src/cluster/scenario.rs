@@ -119,8 +119,14 @@ pub fn last_survivor() -> Result<u64, String> {
 }
 
 /// What is run before any seed, with logs of so many entries.
-pub const ALL: [(usize, fn() -> Result<u64, String>); 5] =
-    [(3000, last_survivor), (3000, cut_off_primary), (3000, half_a_write), (3000, absent_member), (20, slow_fill)];
+pub const ALL: [(usize, fn() -> Result<u64, String>); 6] = [
+    (3000, last_survivor),
+    (3000, cut_off_primary),
+    (3000, half_a_write),
+    (3000, absent_member),
+    (20, slow_fill),
+    (3000, interrupted_fill),
+];
 
 /// The members of the only group, its primary first.
 fn members(cluster: &Cluster) -> Result<Vec<u32>, String> {
@@ -223,6 +229,44 @@ pub fn slow_fill() -> Result<u64, String> {
             let pause_max = Duration::from_millis(400);
             workload::run_from(&cluster, 20, WorkloadOptions { pause_max, ..options }, &history).await;
             filled.disks[0].heal();
+            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
+            verdict::judge(&cluster, &history).await
+        })?;
+    }
+    Ok(0)
+}
+
+/// A new disk that is slow, and fails at any moment of its filling or right after: what it had not confirmed it is sent again.
+pub fn interrupted_fill() -> Result<u64, String> {
+    for round in 0..20_u64 {
+        let cluster = Cluster::new(170 + round, ClusterOptions { pg_num: 1, ..ClusterOptions::default() });
+        let history = History::default();
+        let options = WorkloadOptions { objects: 12, ..BUSY };
+        cluster.world.block_on(async {
+            let ring = cluster.client.ring();
+            workload::run(&cluster, WorkloadOptions { operations: 10, ..options }, &history).await;
+            // The one that will be primary again.
+            let filled = cluster.hosts[members(&cluster)?[0] as usize].clone();
+            filled.kill(true);
+            filled.wipe().await;
+            filled.disks[0].slow_down(1, Duration::from_millis(40));
+            cluster.start_host(&filled);
+            let (busy, its_history) = (cluster.clone(), history.clone());
+            let pause_max = Duration::from_millis(100);
+            let options = WorkloadOptions { pause_max, ..options };
+            let writing = ring.spawn(async move { workload::run_from(&busy, 20, options, &its_history).await });
+            for _ in 0..600 {
+                ring.sleep(Duration::from_millis(10)).await;
+                if cluster.map().osd(filled.id).is_some_and(|osd| osd.is_up) {
+                    break;
+                }
+            }
+            ring.sleep(Duration::from_millis(60 * round)).await;
+            filled.kill(true);
+            filled.disks[0].heal();
+            ring.sleep(Duration::from_millis(500)).await;
+            cluster.start_host(&filled);
+            writing.await;
             verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
             verdict::judge(&cluster, &history).await
         })?;
