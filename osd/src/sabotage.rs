@@ -3,6 +3,7 @@
 //! The switch is a thread's own, and only there with the feature `sabotage`, which nothing but the tests asks for. Without it
 //! [`sabotaged`] is a constant, and every place that asks it is as if it did not.
 
+use crate::limits;
 #[cfg(feature = "sabotage")]
 use std::cell::Cell;
 
@@ -45,8 +46,6 @@ mistakes! {
     SettleWhatIsUnderWay,
     /// A member that lacks writes is told with others that they are committed.
     VouchForWhatIsLacked,
-    /// A member submits what it is told as it is ready, not in turn.
-    IgnoreTheOrder,
     /// What only a member has, and no primary committed, stays there.
     KeepDivergentWrites,
     /// Writes do not wait for a member of the set that has no session.
@@ -85,4 +84,27 @@ pub fn with<T>(mistake: Sabotage, f: impl FnOnce() -> T) -> T {
     assert_eq!(before, None, "one mistake at a time");
     let _ends = Ends;
     f()
+}
+
+#[cfg(feature = "sabotage")]
+thread_local! {
+    static LOG_ENTRIES_KEPT: Cell<usize> = const { Cell::new(limits::LOG_ENTRIES_KEPT) };
+}
+
+/// How many entries of a group's log stay while no member lacks any.
+#[cfg(feature = "sabotage")]
+pub(crate) fn log_entries_kept() -> usize {
+    LOG_ENTRIES_KEPT.get()
+}
+
+/// How many entries of a group's log stay while no member lacks any.
+#[cfg(not(feature = "sabotage"))]
+pub(crate) const fn log_entries_kept() -> usize {
+    limits::LOG_ENTRIES_KEPT
+}
+
+/// No mistake, but what takes thousands of writes otherwise: logs of OSDs on this thread that soon do not reach back far enough.
+#[cfg(feature = "sabotage")]
+pub fn keep_log_entries(entries: usize) {
+    LOG_ENTRIES_KEPT.set(entries);
 }

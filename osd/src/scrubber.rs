@@ -10,7 +10,7 @@
 
 use crate::limits;
 use crate::osd::Osd;
-use crate::pg::repair;
+use crate::pg::repair::{self, Mending};
 use basalt_blockstore::limits::BLOCK_BYTES;
 use basalt_blockstore::{
     Fragmented, ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, ScrubSubject, Store,
@@ -347,7 +347,7 @@ async fn mend(osd: &Osd, step: &mut ScrubStep) {
     for finding in step.findings.iter().filter(|finding| !finding.repaired) {
         if let ScrubSubject::Object { object, offset } = &finding.subject
             && object.pool != limits::OWN_POOL
-            && repair::mend(osd, object, *offset..offset + 1).await
+            && repair::mend(osd, object, *offset..offset + 1).await == Mending::Done
         {
             tracing::warn!(osd = osd.id(), "scrub: {finding}");
             mended.push(finding.clone());

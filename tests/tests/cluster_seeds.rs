@@ -1,6 +1,12 @@
 //! Whole clusters under everything that can go wrong, one a seed. `BASALT_SEED=n` runs that one alone; `BASALT_SEEDS=a..b` others.
 
-use basalt_tests::cluster::seed::run;
+use basalt_osd::sabotage::keep_log_entries;
+use basalt_tests::cluster::seed;
+
+fn run(number: u64) -> Result<u64, String> {
+    keep_log_entries(seed::log_entries(number));
+    seed::run(number)
+}
 
 fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let number = |text: &str| text.parse::<u64>().expect("a number");

@@ -55,7 +55,7 @@ struct Turn {
 
 impl Turn {
     async fn come(&mut self) {
-        if let Some(before) = self.before.take().filter(|_| !sabotaged(Sabotage::IgnoreTheOrder)) {
+        if let Some(before) = self.before.take() {
             before.await;
         }
     }

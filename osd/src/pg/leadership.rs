@@ -12,7 +12,7 @@ use crate::limits;
 use crate::osd::Osd;
 use crate::peer::lease::Fence;
 use crate::refusal::Refusal;
-use crate::sabotage::{Sabotage, sabotaged};
+use crate::sabotage::{self, Sabotage, sabotaged};
 use basalt_blockstore::Store;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::object::Operation;
@@ -175,7 +175,7 @@ impl Leadership {
         // What a member that is being brought up to date may still need stays, up to a bound.
         let is_whole =
             !self.lacks_members.get() && self.members.borrow().values().all(|member| member.state.get() == State::Live);
-        let kept = if is_whole { limits::LOG_ENTRIES_KEPT } else { limits::LOG_ENTRIES_MAX };
+        let kept = if is_whole { sabotage::log_entries_kept() } else { limits::LOG_ENTRIES_MAX };
         let trimmed = self.log.borrow_mut().trim(&self.requests, kept, self.committed.get());
         trimmed.map(|(first_kept, last_trimmed)| {
             self.before_oldest.set(last_trimmed);

@@ -67,7 +67,7 @@ async fn judge(osd: &Osd, key: &ObjectKey, request: &ObjectRequest, credits: &Se
                 // What the client asked for is damaged here: it gets it all the same, if anyone has it.
                 mended += 1;
                 for range in damaged_ranges(&request.operations, &refusal) {
-                    if !repair::mend(osd, key, range).await {
+                    if let Some(refusal) = repair::mend(osd, key, range).await.refusal(&refusal) {
                         return Err(refusal);
                     }
                 }

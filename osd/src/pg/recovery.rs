@@ -9,7 +9,7 @@ use super::changes::Changes;
 use super::leadership::{Leadership, Phase};
 use super::member::{Lack, Member, Reach, State};
 use super::object_state::{self, StateReader, gather};
-use super::repair;
+use super::repair::{self, Mending};
 use super::summary;
 use crate::limits;
 use crate::osd::Osd;
@@ -303,7 +303,7 @@ impl Sync {
                     // What is damaged here may be whole elsewhere; then the object is tried again.
                     drop(lock);
                     let Some(offset) = refusal.damage else { return Err(refusal) };
-                    let is_mended = repair::mend(&self.osd, &key, offset..offset + 1).await;
+                    let is_mended = repair::mend(&self.osd, &key, offset..offset + 1).await == Mending::Done;
                     return if is_mended { Ok(()) } else { Err(refusal) };
                 }
             };

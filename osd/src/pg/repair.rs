@@ -13,22 +13,47 @@ use std::ops::Range;
 
 const BLOCK: u64 = basalt_blockstore::limits::BLOCK_BYTES;
 
-/// Whether all of the range was put right. The object must not be locked by the caller.
-pub async fn mend(osd: &Osd, key: &ObjectKey, range: Range<u64>) -> bool {
-    let Ok(Some(info)) = osd.store().stat(key).await else { return false };
+/// What became of damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mending {
+    /// All of the range is right.
+    Done,
+    /// A copy that may be whole could not be had just now, or the object is being written: to be tried again.
+    Unsure,
+    /// All the other copies are damaged, too, or there are none.
+    Impossible,
+}
+
+impl Mending {
+    /// What whoever met the damage is told, if anything: it may ask again as long as a whole copy may turn up.
+    pub fn refusal(self, damage: &Refusal) -> Option<Refusal> {
+        match self {
+            Mending::Done => None,
+            Mending::Unsure => {
+                Some(Refusal::new(libc::EAGAIN, format!("{}; no other copy can be had just now", damage.message)))
+            }
+            Mending::Impossible => Some(damage.clone()),
+        }
+    }
+}
+
+/// Puts the range right. The object must not be locked by the caller.
+pub async fn mend(osd: &Osd, key: &ObjectKey, range: Range<u64>) -> Mending {
+    let Ok(Some(info)) = osd.store().stat(key).await else { return Mending::Unsure };
     let end = range.end.div_ceil(BLOCK).saturating_mul(BLOCK).min(info.size);
     let mut at = range.start / BLOCK * BLOCK;
     while at < end {
         let piece = at..(at + limits::PUSH_PART_BYTES).min(end);
-        if !mend_piece(osd, key, &info, piece.clone()).await {
-            return false;
+        let mending = mend_piece(osd, key, &info, piece.clone()).await;
+        if mending != Mending::Done {
+            return mending;
         }
         at = piece.end;
     }
-    true
+    Mending::Done
 }
 
-async fn mend_piece(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, piece: Range<u64>) -> bool {
+async fn mend_piece(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, piece: Range<u64>) -> Mending {
     let id = PgId { pool: key.pool, seed: key.pg };
     let Some((reign, members)) = osd.map().and_then(|map| {
         map.pg(id).map(|group| {
@@ -37,25 +62,31 @@ async fn mend_piece(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, piece: Range<
             (Reign { pool: key.pool, pg: key.pg, reign: group.reign }, members)
         })
     }) else {
-        return false;
+        return Mending::Unsure;
     };
+    let mut mending = Mending::Impossible;
     for member in members.into_iter().filter(|member| *member != osd.id()) {
         match fetch(osd, member, reign, key, info, &piece).await {
             Ok(Some(data)) => match put(osd, key, info, piece.start, data).await {
                 Ok(true) => {
                     tracing::warn!(osd = osd.id(), pg = %id, object = %key.name.escape_ascii(), from = member, ?piece, "damaged and put right from another copy");
                     osd.note_mended();
-                    return true;
+                    return Mending::Done;
                 }
-                Ok(false) => return false,
+                Ok(false) => return Mending::Unsure,
                 Err(refusal) => tracing::warn!(osd = osd.id(), pg = %id, "a good copy can't be written: {refusal}"),
             },
-            // It is at another version, or damaged itself: the next one may do.
-            Ok(None) => {}
-            Err(refusal) => tracing::debug!(osd = osd.id(), member, "no good copy: {refusal}"),
+            // It is at another version, or away: the next one may do, or this one later.
+            Ok(None) => mending = Mending::Unsure,
+            Err(refusal) => {
+                tracing::debug!(osd = osd.id(), member, "no good copy: {refusal}");
+                if refusal.errno != libc::EIO {
+                    mending = Mending::Unsure;
+                }
+            }
         }
     }
-    false
+    mending
 }
 
 async fn fetch(

@@ -51,10 +51,12 @@ pub async fn write(
         let outcome = apply(osd, leadership, key, &keys, request, summary, payload).await;
         match &outcome {
             // Part of a block is kept, and the block is damaged here.
-            Err(Refusal { damage: Some(offset), .. }) if mended < limits::MENDS_MAX && leadership.has_members() => {
+            Err(damaged @ Refusal { damage: Some(offset), .. })
+                if mended < limits::MENDS_MAX && leadership.has_members() =>
+            {
                 mended += 1;
-                if !repair::mend(osd, key, *offset..offset + 1).await {
-                    break outcome;
+                if let Some(refusal) = repair::mend(osd, key, *offset..offset + 1).await.refusal(damaged) {
+                    break Err(refusal);
                 }
                 payload = again;
             }

@@ -82,6 +82,7 @@ async fn leftover(cluster: &Cluster) -> Result<Option<String>, String> {
 
 /// Everything that must hold at rest.
 pub async fn judge(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
+    workload::read_all(cluster, history).await;
     for (name, events) in history.borrow().iter() {
         linearizable::check(events).map_err(|problem| {
             let pg =

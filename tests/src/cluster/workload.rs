@@ -97,21 +97,36 @@ pub async fn run_from(cluster: &Rc<Cluster>, first: u32, options: WorkloadOption
 /// A client whose machine dies in the middle of what it does, so many times: nobody asks again for what it had asked for.
 pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOptions, history: &History) {
     let mut random = Random::new(cluster.world.seed() * 4801 + 3);
-    let process = cluster.mortal_client();
     for life in (0..lives).take_while(|_| !cluster.is_over.get()) {
-        let ring = process.ring();
-        let (in_it, history) = (cluster.clone(), history.clone());
-        let task_ring = ring.clone();
-        ring.spawn(async move {
-            let mut worker = Worker::connect(&in_it, &task_ring, 60 + life, options, &history).await;
-            for step in 0..options.operations {
-                worker.step(step).await;
-            }
-        });
+        start_mortal(cluster, 60 + life, options, history);
         cluster.client.ring().sleep(random.duration(Duration::from_secs(4))).await;
         cluster.soon_after_a_write(&mut random).await;
-        process.kill();
+        cluster.mortal_client().kill();
     }
+}
+
+/// All that there is in the end, as clients see it.
+pub async fn read_all(cluster: &Rc<Cluster>, history: &History) {
+    let options =
+        WorkloadOptions { clients: 1, objects: 0, operations: 0, pause_max: Duration::ZERO, only_reads: true };
+    let worker = Worker::connect(cluster, &cluster.client.ring(), 99, options, history).await;
+    let names: Vec<String> = history.borrow().keys().cloned().collect();
+    for name in names {
+        worker.record(name, Operation::Read).await;
+    }
+}
+
+/// One such life, with this number. It ends with its process.
+pub fn start_mortal(cluster: &Rc<Cluster>, number: u32, options: WorkloadOptions, history: &History) {
+    let ring = cluster.mortal_client().ring();
+    let (in_it, history) = (cluster.clone(), history.clone());
+    let task_ring = ring.clone();
+    ring.spawn(async move {
+        let mut worker = Worker::connect(&in_it, &task_ring, number, options, &history).await;
+        for step in 0..options.operations {
+            worker.step(step).await;
+        }
+    });
 }
 
 struct Worker {
@@ -163,6 +178,11 @@ impl Worker {
             }
             _ => Operation::Remove,
         };
+        self.record(name, operation).await;
+    }
+
+    async fn record(&self, name: String, operation: Operation) {
+        let ring = self.pool.ring();
         // Whoever dies has not heard of the outcome.
         let began = ring.now().0;
         let event = Event { began, ended: u64::MAX, operation: operation.clone(), outcome: Outcome::Unknown };
