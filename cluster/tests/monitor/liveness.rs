@@ -174,3 +174,23 @@ fn groups_that_had_no_place_get_one_when_an_osd_comes() {
     let second: Vec<_> = harness.map().pgs().map(|(_, _, group)| group.clone()).collect();
     assert_eq!(first, second, "data that nobody copies stays where it is");
 }
+
+/// Its groups would wait for it as long as the flag is set: who answers in its place knows nothing of what it had begun.
+#[test]
+fn an_osd_that_restarts_under_noup_is_down_and_not_what_it_was() {
+    let mut harness = Harness::with_osds(3, 0);
+    harness.create_pool("data", 8, 2);
+    harness.command(AdminCommand::OsdSetFlag { flag: "noup".into(), is_set: true });
+    let again = OsdBoot { life: 99, ..boot(1) };
+    let actions = harness.request(session_of(1), MonitorRequest::Boot(again.clone()));
+    assert!(matches!(&actions[0], Action::Reply { .. }), "{actions:?}");
+    assert!(!harness.map().osd(1).unwrap().is_up);
+    assert!(harness.map().pgs().all(|(_, _, group)| group.primary != Some(1)));
+    // Said again, it changes nothing any more.
+    let epoch = harness.map().epoch();
+    harness.request(session_of(1), MonitorRequest::Boot(again.clone()));
+    assert_eq!(harness.map().epoch(), epoch);
+    harness.command(AdminCommand::OsdSetFlag { flag: "noup".into(), is_set: false });
+    harness.request(session_of(1), MonitorRequest::Boot(again));
+    assert!(harness.map().osd(1).unwrap().is_up);
+}

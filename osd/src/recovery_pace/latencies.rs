@@ -25,7 +25,9 @@ fn step(latency: Duration) -> usize {
 
 impl Latencies {
     pub fn record(&mut self, latency: Duration) {
-        self.counts[step(latency)] += 1.0;
+        if let Some(count) = self.counts.get_mut(step(latency)) {
+            *count += 1.0;
+        }
         self.total += 1.0;
     }
 
@@ -65,7 +67,7 @@ impl Latencies {
 
     /// How many took longer, as far as the steps tell.
     pub fn slower_than(&self, latency: Duration) -> f64 {
-        self.counts[step(latency)..].iter().skip(1).map(|count| f64::from(*count)).sum()
+        self.counts.iter().skip(step(latency) + 1).map(|count| f64::from(*count)).sum()
     }
 }
 

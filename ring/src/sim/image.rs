@@ -24,6 +24,11 @@ impl Image {
         self.size
     }
 
+    /// `false`: nothing was ever written near this byte, and zeros are there.
+    pub fn may_be_written(&self, offset: u64) -> bool {
+        self.chunks.get(offset as usize / CHUNK).is_some_and(|chunk| chunk.is_some())
+    }
+
     /// Fills `bytes` from `offset`. Panics beyond the end.
     pub fn read(&self, offset: u64, bytes: &mut [u8]) {
         self.check(offset, bytes.len());

@@ -54,7 +54,7 @@ pub fn attributes(xattrs: &[(Vec<u8>, Vec<u8>)], omap: &[(Vec<u8>, Vec<u8>)]) ->
 
 /// The bytes of a block with this value.
 fn block(value: u32) -> Vec<u8> {
-    value.to_le_bytes().into_iter().cycle().take(BLOCK_BYTES).collect()
+    value.to_le_bytes().repeat(BLOCK_BYTES / 4)
 }
 
 /// The values of an object's blocks. `Err`: it is not made of whole blocks of one value each.
@@ -64,7 +64,7 @@ pub fn values(bytes: &[u8]) -> Result<Vec<u32>, String> {
         .enumerate()
         .map(|(index, chunk)| {
             let value = chunk.first_chunk().map_or(0, |first| u32::from_le_bytes(*first));
-            let is_whole = chunk == block(value);
+            let is_whole = chunk.len() == BLOCK_BYTES && chunk.chunks(4).all(|word| word == value.to_le_bytes());
             is_whole.then_some(value).ok_or_else(|| format!("block {index} is torn: it begins with {value}"))
         })
         .collect()

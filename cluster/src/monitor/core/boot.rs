@@ -7,6 +7,7 @@ use crate::map::{MapFlags, Osd};
 use crate::placement::place_osd;
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::OsdBoot;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 impl MonitorCore {
@@ -29,6 +30,15 @@ impl MonitorCore {
             // It was marked down because others miss it, perhaps on one network only, and would be again: its reports tell when it is well.
             self.booted.insert(id, session);
             return Vec::new();
+        }
+        if self.map.flags.contains(MapFlags::NOUP) {
+            let refusal = Refusal::new(libc::EPERM, format!("osd.{id} may not come up while the noup flag is set"));
+            let mut actions = vec![refuse(session, 0, refusal)];
+            // It has stopped and started: whatever else is forbidden, the life that the map has up is over.
+            if self.map.osd(id).is_some_and(|known| known.is_up && known.life != osd.life) {
+                actions.extend(self.take_down(now, &BTreeSet::from([id])));
+            }
+            return actions;
         }
         tracing::info!(osd = id, host = %osd.host, address = %osd.public_address, "boot");
         let mut map = self.map.clone();
@@ -115,9 +125,6 @@ impl MonitorCore {
                     "osd.{id} has the only copy of {pg} in store {old}, and store {new} came up in its place: start the old one, or give the new one another id"
                 ),
             ));
-        }
-        if self.map.flags.contains(MapFlags::NOUP) {
-            return Err(Refusal::new(libc::EPERM, format!("osd.{id} may not come up while the noup flag is set")));
         }
         let epoch = self.map.epoch + 1;
         let unix_s = now.unix.as_secs();

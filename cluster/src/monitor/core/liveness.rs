@@ -105,9 +105,11 @@ impl MonitorCore {
                 down.insert(osd.id);
             }
         }
-        if down.is_empty() {
-            return Vec::new();
-        }
+        if down.is_empty() { Vec::new() } else { self.take_down(now, &down) }
+    }
+
+    /// Decides that these are down.
+    pub(super) fn take_down(&mut self, now: Now, down: &BTreeSet<u32>) -> Vec<Action> {
         let mut map = self.map.clone();
         for osd in map.osds.iter_mut().filter(|osd| down.contains(&osd.id)) {
             osd.is_up = false;
