@@ -118,8 +118,11 @@ pub fn last_survivor() -> Result<u64, String> {
     Ok(0)
 }
 
+/// Runs to the hash of its trace, or to what is wrong.
+pub type Scenario = fn() -> Result<u64, String>;
+
 /// What is run before any seed, with logs of so many entries.
-pub const ALL: [(usize, fn() -> Result<u64, String>); 6] = [
+pub const ALL: [(usize, Scenario); 6] = [
     (3000, last_survivor),
     (3000, cut_off_primary),
     (3000, half_a_write),

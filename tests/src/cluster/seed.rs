@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How many entries of a group's log its OSDs are to keep while no member lacks any: with few, whoever was away for a moment catches up
 /// from the log, and a new disk is filled.
 pub fn log_entries(seed: u64) -> usize {
-    if seed / 3 % 2 == 0 { 20 } else { 3000 }
+    if (seed / 3).is_multiple_of(2) { 20 } else { 3000 }
 }
 
 /// The seed's run; its trace's hash, or what is wrong.
@@ -34,7 +34,7 @@ pub fn run(seed: u64) -> Result<u64, String> {
         only_reads: false,
     };
     // Few faults that last, or many that hardly do.
-    let (rounds, fault_max) = if seed / 2 % 2 == 0 { (4, 9) } else { (8, 3) };
+    let (rounds, fault_max) = if (seed / 2).is_multiple_of(2) { (4, 9) } else { (8, 3) };
     let pause_max = Duration::from_secs(2);
     let nemesis = NemesisOptions { rounds, pause_max, fault_max: Duration::from_secs(fault_max) };
     cluster.world.block_on(async {
