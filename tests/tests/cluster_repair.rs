@@ -139,3 +139,45 @@ fn what_is_damaged_on_every_copy_is_an_error_and_nothing_else() {
         assert_eq!(*pool.read(NAME, 8192, 1 << 20).await.expect("the rest"), scene.content[8192..]);
     });
 }
+
+/// The next primary's copy is damaged where the last one had begun to write, and all others have the write already: nobody has the bytes
+/// from before any more. The write is carried on with, and its client hears of it as usual. (Seeds 52923 and 53867 of the clusters.)
+#[test]
+fn a_write_that_only_others_have_replaces_what_rotted_on_the_next_primary() {
+    let scene = scene(15);
+    let [primary, next, last] = scene.members[..] else { panic!("three copies") };
+    scene.rot(next);
+    let mut expected = scene.content.clone();
+    expected[4096..8192].fill(7);
+    scene.cluster.world.block_on(async {
+        let ring = scene.cluster.client.ring();
+        let client = scene.cluster.connect_on(&ring).await;
+        let pool = client.pool(POOL).await.expect("the pool");
+        let host = |id: u32| scene.cluster.hosts[id as usize].clone();
+        scene.cluster.cut(host(primary).cluster, host(next).cluster);
+        let writing = {
+            let pool = pool.clone();
+            ring.spawn(async move {
+                let mut buffer = pool.ring().buffer(4096);
+                buffer.fill(7);
+                pool.write(NAME, 4096, buffer.freeze()).await
+            })
+        };
+        ring.sleep(Duration::from_millis(100)).await;
+        let seen = scene.cluster.osd(last).expect("it runs").store().read(&scene.key, 4096, 1).await.expect("a read");
+        assert_eq!(*seen.data, [7], "the last member has the write");
+        host(primary).kill(true);
+        scene.cluster.heal_networks();
+        ring.sleep(Duration::from_secs(1)).await;
+        writing.await.expect("the write is done in the end");
+        assert_eq!(scene.cluster.map().place(pool.id(), NAME).expect("the pool").acting[0], next);
+        assert_eq!(*pool.read(NAME, 0, 1 << 20).await.expect("a read"), *expected);
+        scene.cluster.start_host(&host(primary));
+        verdict::wait_until_clean(&scene.cluster, Duration::from_secs(60)).await.expect("it comes to rest");
+        for osd in &scene.members {
+            let osd = scene.cluster.osd(*osd).expect("it runs");
+            let read = osd.store().read(&scene.key, 0, expected.len() as u64).await.expect("every copy is whole");
+            assert_eq!(*read.data, *expected, "osd.{}", osd.id());
+        }
+    });
+}

@@ -9,7 +9,7 @@ use super::changes::Changes;
 use super::leadership::{Leadership, Phase};
 use super::member::{Lack, Member, Reach, State};
 use super::object_state::{self, StateReader, gather};
-use super::repair::{self, Mending};
+use super::repair::{self, LogChange, Mending};
 use super::summary;
 use crate::limits;
 use crate::osd::Osd;
@@ -303,8 +303,11 @@ impl Sync {
                     // What is damaged here may be whole elsewhere; then the object is tried again.
                     drop(lock);
                     let Some(offset) = refusal.damage else { return Err(refusal) };
-                    let is_mended = repair::mend(&self.osd, &key, offset..offset + 1).await == Mending::Done;
-                    return if is_mended { Ok(()) } else { Err(refusal) };
+                    if repair::mend(&self.osd, &key, offset..offset + 1).await == Mending::Done {
+                        return Ok(());
+                    }
+                    self.adopt(&key, &lack).await?;
+                    return Err(refusal);
                 }
             };
             let mut push =
@@ -324,6 +327,32 @@ impl Sync {
         drop(lock);
         let progress = &self.member.progress;
         progress.objects_done.set(progress.objects_done.get() + 1);
+        Ok(())
+    }
+
+    /// Makes the object what the member has, with writes that a primary before this one had only begun, where this OSD's own copy is
+    /// damaged and nobody has another of its version. Before the group is served that is as good as taking them back: neither they nor
+    /// what this OSD has instead were ever answered. Then all members are compared anew.
+    async fn adopt(&self, key: &ObjectKey, lack: &Lack) -> Result<(), Refusal> {
+        let Some(oldest) = lack.forget.first() else { return Ok(()) };
+        if self.leadership.phase() != Phase::Peering || !self.is_in_set() {
+            return Ok(());
+        }
+        let mut entries = self.their_log(oldest.saturating_sub(1)).await?;
+        entries.retain(|version, _| lack.forget.contains(version));
+        let log = LogChange { entries: entries.into_iter().collect(), forget: lack.entries.keys().copied().collect() };
+        let lock = self.osd.store().begin(std::slice::from_ref(key)).await;
+        let from = (self.leadership.reign(), self.member.osd);
+        repair::take_over(&self.osd, lock, key, from, log).await?;
+        tracing::warn!(
+            osd = self.osd.id(),
+            pg = %self.leadership.pg(),
+            object = %key.name.escape_ascii(),
+            from = self.member.osd,
+            "damaged here, and taken over with writes that were not answered yet"
+        );
+        self.osd.note_mended();
+        self.osd.lead_anew(&self.leadership);
         Ok(())
     }
 

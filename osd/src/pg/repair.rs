@@ -1,6 +1,7 @@
 //! Puts a damaged piece of an object right from another member's copy. It changes nothing that anyone sees: the same version, the same
 //! bytes, on other blocks of this OSD's device. A copy that is wrong as a whole is replaced.
 
+use super::log_entry;
 use super::object_state::{self, gather};
 use crate::limits;
 use crate::osd::Osd;
@@ -134,14 +135,21 @@ async fn fetch(
     Ok(Some(gather(osd.ring(), &pieces)))
 }
 
+/// What of a group's log changes together with an object.
+#[derive(Default)]
+pub struct LogChange {
+    pub entries: Vec<(u64, Vec<u8>)>,
+    pub forget: Vec<u64>,
+}
+
 /// Replaces this OSD's copy of an object, in one transaction, by the one that another member has. The transaction holds the object's
 /// lock, and nothing else is staged in it.
 pub async fn take_over(
     osd: &Osd,
     mut transaction: Transaction,
     key: &ObjectKey,
-    reign: Reign,
-    member: u32,
+    (reign, member): (Reign, u32),
+    log: LogChange,
 ) -> Result<(), Refusal> {
     let gone = || Refusal::new(libc::ENOTCONN, format!("osd.{member} is not there"));
     let link = osd.peers().link(member).ok_or_else(gone)?;
@@ -180,6 +188,10 @@ pub async fn take_over(
     let mut prepared = transaction.prepare(Placement::Base).await?;
     if let Some((version, mtime_ns)) = taken {
         prepared.set_version(version, mtime_ns);
+    }
+    log.forget.into_iter().for_each(|version| prepared.forget_log(key.pool, key.pg, version));
+    for (version, entry) in log.entries {
+        prepared.put_log(key.pool, key.pg, version, log_entry::without_committed(entry));
     }
     let commit = prepared.submit().await?;
     osd.tier().changed(commit.hot_changes());

@@ -6,7 +6,7 @@
 use super::copies::{self, Copy, Verdict, judge};
 use super::leadership::{Leadership, Phase};
 use super::member::Member;
-use super::repair;
+use super::repair::{self, LogChange};
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
@@ -213,7 +213,8 @@ impl Comparison {
     /// Makes the bad copies like the good one. The transaction holds the object's lock.
     async fn repair(&self, lock: Transaction, key: &ObjectKey, good: u32, bad: &[u32]) -> Result<(), Refusal> {
         if bad.contains(&self.osd.id()) {
-            repair::take_over(&self.osd, lock, key, self.leadership.reign(), good).await?;
+            let from = (self.leadership.reign(), good);
+            repair::take_over(&self.osd, lock, key, from, LogChange::default()).await?;
         } else {
             drop(lock);
         }
