@@ -63,3 +63,11 @@ fn a_seed_replays_exactly() {
         assert_eq!(run(seed), run(seed));
     }
 }
+
+/// They once showed a bug, of the clusters or of what judges them; docs/RELIABILITY.md tells which.
+#[test]
+fn seeds_that_found_something_find_it_no_more() {
+    for seed in [6149, 7205, 9160, 10077, 12847, 52923, 53867, 61173, 61506, 62505] {
+        run(seed).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
+    }
+}

@@ -21,7 +21,7 @@ use basalt_blockstore::ObjectKey;
 use basalt_cluster::MapFlags;
 use basalt_net::message::monitor::GroupJoin;
 use basalt_net::message::peer::{Answer, MemberStatus, ObjectState, PeerRequest, Push, Question};
-use basalt_ring::local::{once, select};
+use basalt_ring::local::{Either, once, select};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -112,7 +112,10 @@ impl Sync {
                 continue;
             }
             self.join_if_ready().await?;
-            if self.is_over() || self.member.state.get() == State::Away || self.member.lacking() > 0 {
+            if self.is_over() || self.member.state.get() == State::Away {
+                return Ok(());
+            }
+            if self.member.lacking() > 0 && !sabotaged(Sabotage::JoinTooEarly) {
                 continue;
             }
             let look = self.osd.ring().sleep(limits::JOIN_INTERVAL);
@@ -290,7 +293,7 @@ impl Sync {
         let key = ObjectKey { pool: pg.pool, pg: pg.seed, name };
         let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
         let size = self.osd.store().stat(&key).await?.map_or(0, |info| info.size);
-        let mut permit = Some(self.admit(lack.changes.bytes(size)).await);
+        let mut permit = Some(self.admit(lack.changes.bytes(size)).await?);
         let lock = self.osd.store().begin(std::slice::from_ref(&key)).await;
         // From here to the end nobody writes to the object; then what is written goes to the member as it comes.
         let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
@@ -356,10 +359,23 @@ impl Sync {
         Ok(())
     }
 
-    /// Recovery of what is not needed at once yields to clients.
-    async fn admit(&self, bytes: u64) -> Underway {
+    /// Recovery of what is not needed at once yields to clients. What is under way holds its place until the session is known to be over,
+    /// and that is known here: so nobody waits for a place longer than the session lasts.
+    async fn admit(&self, bytes: u64) -> Result<Underway, Refusal> {
         let pace = (!self.member.is_required.get()).then_some(bytes);
-        self.osd.recovery().object(pace, bytes).await
+        let mut admitted = pin!(self.osd.recovery().object(pace, bytes));
+        loop {
+            let link_change = self.link.changed();
+            let member_change = self.member.changed.wait();
+            if self.is_over() || self.member.state.get() == State::Away {
+                return Err(Refusal::new(libc::ENOTCONN, "the session ended"));
+            }
+            if let Either::First(place) =
+                select(admitted.as_mut(), select(pin!(link_change), pin!(member_change))).await
+            {
+                return Ok(place);
+            }
+        }
     }
 
     fn send_push(

@@ -88,7 +88,9 @@ async fn scrub(cluster: &Rc<Cluster>, host: &Rc<SimulatedHost>) -> Result<(), St
         ring.sleep(Duration::from_millis(200)).await;
         let now = report().ok_or_else(|| format!("osd.{} went away", host.id))?;
         if !now.is_running && now.finished_unix_s != before.finished_unix_s {
-            cluster.note_healthy(host);
+            if now.findings.is_empty() {
+                cluster.note_healthy(host);
+            }
             // Of a group that has gone elsewhere, the copy that was left behind is nobody's.
             let map = cluster.map();
             let of_group = |line: &&String| {
