@@ -11,7 +11,7 @@ use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, Sessi
 use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ struct Shared {
     sender: RefCell<Option<SessionSender>>,
     changed: Event,
     /// By tag.
-    waiting: RefCell<HashMap<u64, OnceSender<CommandReply>>>,
+    waiting: RefCell<BTreeMap<u64, OnceSender<CommandReply>>>,
     last_tag: Cell<u64>,
     obstacle: RefCell<String>,
     /// Every monitor refused us for good, none ever took us.

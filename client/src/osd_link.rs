@@ -7,7 +7,7 @@ use basalt_net::{Credentials, ReceivedFrame, Service, SessionError, SessionSende
 use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Instant, Ring, Task};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ struct Shared {
     state: RefCell<State>,
     changed: Event,
     /// By request sequence.
-    waiting: RefCell<HashMap<u64, OnceSender<Answer>>>,
+    waiting: RefCell<BTreeMap<u64, OnceSender<Answer>>>,
     /// When something began to wait after nothing did.
     waiting_since: Cell<Instant>,
 }

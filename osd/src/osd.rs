@@ -25,7 +25,7 @@ use basalt_net::{Fsid, Key};
 use basalt_ring::local::{Event, QueueReceiver, QueueSender, Semaphore, queue, select};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -56,7 +56,8 @@ pub struct Osd {
     options: OsdOptions,
     map: RefCell<Option<Arc<Map>>>,
     map_changed: Event,
-    pgs: RefCell<HashMap<PgId, Rc<Pg>>>,
+    /// In an order, so that a simulated run is the same each time.
+    pgs: RefCell<BTreeMap<PgId, Rc<Pg>>>,
     /// Those that reports tell of.
     pools: RefCell<BTreeSet<u32>>,
     counters: Rc<Counters>,

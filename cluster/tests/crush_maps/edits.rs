@@ -294,8 +294,14 @@ proptest! {
             let read = text::compile(&map.to_string()).unwrap_or_else(|error| panic!("{error}\n{map}"));
             prop_assert_eq!(text::compile(&read.to_string()).unwrap().to_string(), read.to_string());
         }
-        map.reweight_all().unwrap();
-        let differs = |problem: &Problem| matches!(problem, Problem::WeightDiffers { .. });
-        prop_assert!(!map.validate().iter().any(differs));
+        let before = map.clone();
+        match map.reweight_all() {
+            Ok(()) => {
+                let differs = |problem: &Problem| matches!(problem, Problem::WeightDiffers { .. });
+                prop_assert!(!map.validate().iter().any(differs));
+            }
+            // In a uniform bucket a device weighs what the bucket beside it does, and that may be more than a device can.
+            Err(error) => prop_assert_eq!(map, before, "{}", error),
+        }
     }
 }

@@ -9,7 +9,7 @@ use basalt_net::{Credentials, EntityName, ReceivedFrame, Service, Session, Sessi
 use basalt_ring::local::{Event, OnceSender, QueueReceiver, QueueSender, once, queue};
 use basalt_ring::{Instant, Slice, Task};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Shared {
     session: Cell<u64>,
     outgoing: RefCell<Option<QueueSender<Outgoing>>>,
     changed: Event,
-    asked: RefCell<HashMap<u64, OnceSender<Result<Answered, Refusal>>>>,
+    asked: RefCell<BTreeMap<u64, OnceSender<Result<Answered, Refusal>>>>,
     last_tag: Cell<u64>,
     /// When it was last heard of, or when this life of it became known.
     heard: Cell<Instant>,
