@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod crush_shape;
 mod device_target;
 mod engine;
 #[cfg(feature = "fuzzing")]

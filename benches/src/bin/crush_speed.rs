@@ -3,7 +3,8 @@
 //!
 //! Each figure is the best of several rounds, since a round that something else got in the way of says nothing about the mapper.
 
-use basalt_cluster::crush::{CrushMap, Mapper, Mode, Workspace};
+use basalt_benches::crush_shape::{CrushShape, WEIGHT_ONE};
+use basalt_cluster::crush::{Mapper, Mode, Workspace};
 use clap::Parser;
 use serde_json::json;
 use std::hint::black_box;
@@ -22,37 +23,6 @@ struct Arguments {
     size: usize,
     #[arg(long)]
     json: bool,
-}
-
-const WEIGHT_ONE: u32 = 0x1_0000;
-
-/// Racks of ten hosts of ten OSDs, with a rule for each failure domain: 1 host, 2 rack.
-fn map_of(racks: u32, weight: impl Fn(u32) -> u32) -> CrushMap {
-    let mut text = CrushMap::new_default().to_string();
-    let (head, rest) = text.split_once("\n# types").unwrap_or((&text, ""));
-    let devices: String = (0..racks * 100).map(|id| format!("device {id} osd.{id}\n")).collect();
-    let mut buckets = String::new();
-    let mut root = String::from("root default {\n\tid -1\n\talg straw2\n");
-    for rack in 0..racks {
-        let mut hosts = format!("rack r{rack} {{\n\talg straw2\n");
-        for host in rack * 10..rack * 10 + 10 {
-            buckets += &format!("host h{host} {{\n\talg straw2\n");
-            for osd in host * 10..host * 10 + 10 {
-                buckets += &format!("\titem osd.{osd} weight {:.3}\n", f64::from(weight(osd)) / f64::from(WEIGHT_ONE));
-            }
-            buckets += "}\n";
-            hosts += &format!("\titem h{host}\n");
-        }
-        buckets += &format!("{hosts}}}\n");
-        root += &format!("\titem r{rack}\n");
-    }
-    let types = rest.split_once("\n# buckets").map_or("", |(types, _)| types);
-    let rules = rest.split_once("\n# rules\n").map_or("", |(_, rules)| rules);
-    text = format!("{head}\n{devices}\n# types{types}\n# buckets\n{buckets}{root}}}\n# rules\n{rules}");
-    match basalt_cluster::crush::text::compile(&text) {
-        Ok(map) => map,
-        Err(error) => panic!("the map made up here is not right: {error}"),
-    }
 }
 
 struct Figure {
@@ -90,7 +60,8 @@ fn main() {
         };
         let kinds: [(&'static str, &dyn Fn(u32) -> u32); 2] = [("equal", &|_| WEIGHT_ONE * 4), ("mixed", &mixed)];
         for (weights, weight) in kinds {
-            let mut map = map_of(racks, weight);
+            let shape = CrushShape { hosts: racks * 10, osds_per_host: 10, hosts_per_rack: Some(10) };
+            let mut map = shape.map(weight);
             for domain in ["host", "rack"] {
                 let rule = map.create_replicated_rule(domain, "default", domain, None, Mode::Firstn);
                 let rule = rule.unwrap_or_else(|error| panic!("{error}"));

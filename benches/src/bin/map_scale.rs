@@ -4,6 +4,7 @@
 //! the difference travels as an increment, which a subscriber applies to the map it has. At last the monitor's core itself starts with this
 //! map, has an OSD go out, and has another weigh less in the CRUSH map: how long it answers nobody else meanwhile.
 
+use basalt_benches::crush_shape::{CrushShape, WEIGHT_ONE};
 use basalt_benches::process_figures;
 use basalt_cluster::map::{ClusterSettings, Incremental, Osd, Pool};
 use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
@@ -58,25 +59,6 @@ fn osd(id: u32) -> Osd {
         up_since_unix_s: 1_795_314_892,
         down_since_unix_s: 0,
         in_since_unix_s: 1_795_314_892,
-    }
-}
-
-fn pool(id: u32, pg_num: u32, size: u32) -> Pool {
-    Pool {
-        id,
-        name: format!("pool-{id}"),
-        size,
-        min_size: size.div_ceil(2),
-        pg_num,
-        pgp_num: pg_num,
-        crush_rule: 0,
-        flags: Default::default(),
-        tier: Default::default(),
-        quota: Default::default(),
-        applications: Vec::new(),
-        created_epoch: 1,
-        changed_epoch: 1,
-        pgs: Vec::new(),
     }
 }
 
@@ -138,13 +120,15 @@ fn main() {
     let mut map = Map::new(FSID, 1_795_314_892);
     map.settings = ClusterSettings::default();
     map.osds = (0..arguments.osds).map(osd).collect();
-    let crush = map.crush_map();
-    map.set_crush_map(&crush);
+    let hosts = arguments.osds.div_ceil(OSDS_PER_HOST);
+    let shape = CrushShape { hosts, osds_per_host: OSDS_PER_HOST, hosts_per_rack: None };
+    map.set_crush_map(&shape.map(|_| 4 * WEIGHT_ONE));
     let mut left = arguments.groups;
     while left > 0 {
         let pg_num = left.min(limits::PG_NUM_MAX);
         map.pool_id_max += 1;
-        map.pools.push(pool(map.pool_id_max, pg_num, arguments.size));
+        let name = format!("pool-{}", map.pool_id_max);
+        map.pools.push(Pool { pgs: Vec::new(), ..Pool::new(map.pool_id_max, name, arguments.size, pg_num, 1) });
         left -= pg_num;
     }
 

@@ -162,6 +162,26 @@ impl TierSettings {
 }
 
 impl Pool {
+    /// Everything by default: by rule 0, no tier, no quota, and groups that nobody holds yet.
+    pub fn new(id: u32, name: impl Into<String>, size: u32, pg_num: u32, epoch: u32) -> Pool {
+        Pool {
+            id,
+            name: name.into(),
+            size,
+            min_size: Pool::min_size_default(size),
+            pg_num,
+            pgp_num: pg_num,
+            crush_rule: 0,
+            flags: PoolFlags::default(),
+            tier: TierSettings::default(),
+            quota: Quota::default(),
+            applications: Vec::new(),
+            created_epoch: epoch,
+            changed_epoch: epoch,
+            pgs: vec![PlacementGroup::default(); pg_num as usize],
+        }
+    }
+
     /// Copies below which writes wait, when nobody said otherwise: Ceph's rule, more than half.
     pub fn min_size_default(size: u32) -> u32 {
         size - size / 2

@@ -267,8 +267,13 @@ impl MonitorCore {
     /// Makes `map` the next epoch: durable first, then known to every subscriber.
     fn decide(&mut self, now: Now, mut map: Map) -> Vec<Action> {
         map.epoch = self.map.epoch + 1;
-        map.modified_unix_s = now.unix.as_secs();
         self.settle_groups(now, &mut map);
+        self.decide_settled(now, map)
+    }
+
+    /// As [`MonitorCore::decide`], of a map whose groups are where they should be.
+    fn decide_settled(&mut self, now: Now, mut map: Map) -> Vec<Action> {
+        map.modified_unix_s = now.unix.as_secs();
         for (old, new) in pairs_by_id(&self.map, &mut map) {
             if old.is_none_or(|old| old != &*new) {
                 new.changed_epoch = self.map.epoch + 1;

@@ -233,19 +233,24 @@ impl MonitorCore {
     /// Groups of one pool on each OSD whose copies are all in sync: what these OSDs report of the pool are whole copies, nothing left
     /// over from before and nothing half done.
     pub(super) fn whole_copies(&self, pool: &Pool) -> BTreeMap<u32, u64> {
-        let mut whole: BTreeMap<u32, Option<u64>> = BTreeMap::new();
-        for (seed, group) in (0u32..).zip(&pool.pgs) {
+        let osds = self.map().osds.last().map_or(0, |osd| osd.id as usize + 1);
+        let (mut copies, mut is_partial) = (vec![0u64; osds], vec![false; osds]);
+        for (group, belongs) in pool.pgs.iter().zip(self.belonging.of_pool(pool.id)) {
             for id in &group.in_sync {
-                if let Some(count) = whole.entry(*id).or_insert(Some(0)) {
-                    *count += 1;
+                if let Some(copies) = copies.get_mut(*id as usize) {
+                    *copies += 1;
                 }
             }
-            let belongs = self.belonging.of_group(PgId { pool: pool.id, seed });
             for id in belongs.iter().filter(|id| !group.in_sync.contains(id)) {
-                whole.insert(*id, None);
+                if let Some(is_partial) = is_partial.get_mut(*id as usize) {
+                    *is_partial = true;
+                }
             }
         }
-        whole.into_iter().filter_map(|(id, count)| Some((id, count?))).collect()
+        let all = (0u32..).zip(copies.into_iter().zip(is_partial));
+        all.filter(|(_, (copies, is_partial))| *copies > 0 && !is_partial)
+            .map(|(id, (copies, _))| (id, copies))
+            .collect()
     }
 }
 

@@ -111,29 +111,13 @@ pub fn judge(map: &Map, osd: u32, claim: &Claim<'_>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use basalt_cluster::map::{PoolFlags, Quota};
-    use basalt_cluster::{PlacementGroup, Pool, TierSettings};
+    use basalt_cluster::{PlacementGroup, Pool};
 
     /// One pool of four groups, all of osd.3.
     fn map() -> Map {
         let mut map = Map::new([0; 16], 0);
         let group = PlacementGroup { in_sync: vec![3], primary: Some(3), reign: 1, changed_epoch: 1 };
-        map.pools.push(Pool {
-            id: 1,
-            name: "data".into(),
-            size: 1,
-            min_size: 1,
-            pg_num: 4,
-            pgp_num: 4,
-            crush_rule: 0,
-            flags: PoolFlags::default(),
-            tier: TierSettings::default(),
-            quota: Quota::default(),
-            applications: Vec::new(),
-            created_epoch: 1,
-            changed_epoch: 1,
-            pgs: vec![group; 4],
-        });
+        map.pools.push(Pool { pgs: vec![group; 4], ..Pool::new(1, "data", 1, 4, 1) });
         map
     }
 

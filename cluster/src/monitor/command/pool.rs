@@ -3,7 +3,7 @@
 use super::change::Proposal;
 use super::{Answer, Outcome, View};
 use crate::limits;
-use crate::map::{CacheMode, Map, Pool, PoolFlags, Quota, TierSettings};
+use crate::map::{CacheMode, Map, Pool, TierSettings};
 use crate::placement::Placer;
 use crate::pool_settings::{self, Refusal};
 use crate::quantity::{format_bytes, format_count};
@@ -41,22 +41,8 @@ impl View<'_> {
         let epoch = self.map.epoch + 1;
         let mut map = self.map.clone();
         map.pool_id_max = id;
-        map.pools.push(Pool {
-            id,
-            name: name.clone(),
-            size,
-            min_size: Pool::min_size_default(size),
-            pg_num,
-            pgp_num: pg_num,
-            crush_rule,
-            flags: PoolFlags::default(),
-            tier: TierSettings { cache_mode, ..TierSettings::default() },
-            quota: Quota::default(),
-            applications: Vec::new(),
-            created_epoch: epoch,
-            changed_epoch: epoch,
-            pgs: vec![Default::default(); pg_num as usize],
-        });
+        let tier = TierSettings { cache_mode, ..TierSettings::default() };
+        map.pools.push(Pool { crush_rule, tier, ..Pool::new(id, name.clone(), size, pg_num, epoch) });
         Answer::decided(format!("pool '{name}' created"), map)
     }
 

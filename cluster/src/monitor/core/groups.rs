@@ -4,22 +4,31 @@ use super::{Action, MonitorCore, Now};
 use crate::in_sync_set::{self, Surroundings};
 use crate::map::{Map, PgId};
 use basalt_net::message::monitor::{GroupChanges, GroupJoin};
-use std::collections::BTreeSet;
 
 impl MonitorCore {
-    /// Gives every group of the map that is about to be decided its next configuration.
-    pub(super) fn settle_groups(&mut self, now: Now, map: &mut Map) {
+    /// Gives every group of the map that is about to be decided its next configuration. Returns whether any has changed.
+    ///
+    /// It goes over all groups each time, and nearly all of a million are as they should be: for those it allocates nothing.
+    pub(super) fn settle_groups(&mut self, now: Now, map: &mut Map) -> bool {
         let epoch = map.epoch;
+        let mut moves = false;
         let cut_off = self.cut_off_from_clients(now);
         let mut belonging = std::mem::take(&mut self.belonging);
         belonging.follow(map);
         belonging.advance(map);
-        let up: BTreeSet<u32> = map.osds.iter().filter(|osd| osd.exists && osd.is_up).map(|osd| osd.id).collect();
-        let is_up = |id: u32| up.contains(&id);
+        let mut up = vec![false; map.osds.last().map_or(0, |osd| osd.id as usize + 1)];
+        for osd in map.osds.iter().filter(|osd| osd.exists && osd.is_up) {
+            if let Some(up) = up.get_mut(osd.id as usize) {
+                *up = true;
+            }
+        }
+        let is_up = |id: u32| up.get(id as usize).copied().unwrap_or(false);
         let is_reachable = |id: u32| !cut_off.contains(&id);
+        let mut members_up = Vec::new();
         for pool in &mut map.pools {
             for (group, members) in pool.pgs.iter_mut().zip(belonging.of_pool(pool.id)) {
-                let members_up: Vec<u32> = members.iter().copied().filter(|id| is_up(*id)).collect();
+                members_up.clear();
+                members_up.extend(members.iter().copied().filter(|id| is_up(*id)));
                 let around = Surroundings {
                     up: &members_up,
                     is_up: &is_up,
@@ -30,10 +39,18 @@ impl MonitorCore {
                 if let Some(mut next) = in_sync_set::next(group, &around) {
                     next.changed_epoch = epoch;
                     *group = next;
+                    moves = true;
                 }
             }
         }
         self.belonging = belonging;
+        moves
+    }
+
+    /// Decides on where groups are now, if any is to be elsewhere.
+    pub(super) fn resettle(&mut self, now: Now) -> Vec<Action> {
+        let mut map = self.map.successor();
+        if self.settle_groups(now, &mut map) { self.decide_settled(now, map) } else { Vec::new() }
     }
 
     /// Goes on with placing groups that a decision before left where they were.
@@ -42,11 +59,7 @@ impl MonitorCore {
         if !self.belonging.is_behind() {
             return Vec::new();
         }
-        let mut map = self.map.clone();
-        map.epoch += 1;
-        self.settle_groups(now, &mut map);
-        let moves = self.map.pools.iter().zip(&map.pools).any(|(old, new)| old.pgs != new.pgs);
-        if moves { self.decide(now, map) } else { Vec::new() }
+        self.resettle(now)
     }
 
     /// Primaries say who has been filled.

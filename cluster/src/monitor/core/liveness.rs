@@ -200,11 +200,7 @@ impl MonitorCore {
             return Vec::new();
         }
         self.cut_off = cut_off;
-        let mut map = self.map.clone();
-        map.epoch += 1;
-        self.settle_groups(now, &mut map);
-        let moves = self.map.pools.iter().zip(&map.pools).any(|(old, new)| old.pgs != new.pgs);
-        if moves { self.decide(now, map) } else { Vec::new() }
+        self.resettle(now)
     }
 
     /// Marks out who has been down for too long, so that what it held is made anew elsewhere.
@@ -213,20 +209,26 @@ impl MonitorCore {
         if interval.is_zero() || self.map.flags.contains(MapFlags::NOOUT) {
             return Vec::new();
         }
+        let is_to_go = |osd: &Osd| osd.exists && osd.is_in && !osd.is_up;
+        let overdue = self.down_since.iter().filter(|(_, since)| now.monotonic.saturating_sub(**since) >= interval);
+        let overdue = overdue.map(|(id, _)| *id).filter(|id| self.map.osd(*id).is_some_and(is_to_go));
+        let overdue: Vec<u32> = overdue.collect();
+        // Whoever is left in because too many are out already is looked at again with each tick.
+        if overdue.is_empty() || !may_lose_one(&self.map) {
+            return Vec::new();
+        }
         let mut map = self.map.clone();
-        let mut outs = 0;
-        for (id, since) in &self.down_since {
-            if now.monotonic.saturating_sub(*since) < interval || !may_lose_one(&map) {
-                continue;
+        for id in overdue {
+            if !may_lose_one(&map) {
+                break;
             }
-            if let Some(osd) = map.osd_mut(*id).filter(|osd| osd.exists && osd.is_in && !osd.is_up) {
+            if let Some(osd) = map.osd_mut(id) {
                 tracing::warn!(osd = id, ?interval, "down for too long: out");
                 osd.is_in = false;
                 osd.auto_out = true;
-                outs += 1;
             }
         }
-        if outs > 0 { self.decide(now, map) } else { Vec::new() }
+        self.decide(now, map)
     }
 }
 

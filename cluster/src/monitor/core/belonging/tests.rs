@@ -20,25 +20,6 @@ fn osd(id: u32) -> Osd {
     }
 }
 
-fn pool(id: u32, pg_num: u32, size: u32) -> Pool {
-    Pool {
-        id,
-        name: format!("pool-{id}"),
-        size,
-        min_size: 1,
-        pg_num,
-        pgp_num: pg_num,
-        crush_rule: 0,
-        flags: Default::default(),
-        tier: Default::default(),
-        quota: Default::default(),
-        applications: Vec::new(),
-        created_epoch: 1,
-        changed_epoch: 1,
-        pgs: vec![PlacementGroup::default(); pg_num as usize],
-    }
-}
-
 fn map_of(osds: u32) -> Map {
     let mut map = Map::new([7; 16], 1);
     map.set_crush_map(&CrushMap::new_default());
@@ -95,7 +76,7 @@ fn apply(map: &mut Map, change: &Change) {
         }
         Change::Pool(id, pg_num, size) => {
             if map.pool(id).is_none() {
-                map.pools.push(pool(id, pg_num, size));
+                map.pools.push(Pool::new(id, format!("pool-{id}"), size, pg_num, 1));
                 map.pools.sort_by_key(|pool| pool.id);
             }
         }
@@ -121,7 +102,7 @@ proptest! {
         changes in prop::collection::vec(change(), 1..30),
     ) {
         let mut map = map_of(12);
-        map.pools.push(pool(1, 64, 3));
+        map.pools.push(Pool::new(1, "data", 3, 64, 1));
         let mut belonging = Belonging::with_draws_per_tick(draws);
         belonging.learn(&map);
         for change in &changes {
@@ -143,7 +124,7 @@ proptest! {
 #[test]
 fn an_osd_that_goes_out_and_comes_back_has_only_those_placed_anew_that_drew_it() {
     let mut map = map_of(60);
-    map.pools.push(pool(1, 4096, 3));
+    map.pools.push(Pool::new(1, "data", 3, 4096, 1));
     let mut belonging = Belonging::with_draws_per_tick(u64::MAX);
     belonging.learn(&map);
     let held = belonging.of_pool(1).iter().filter(|members| members.contains(&17)).count();
@@ -159,7 +140,7 @@ fn an_osd_that_goes_out_and_comes_back_has_only_those_placed_anew_that_drew_it()
 #[test]
 fn a_group_stays_where_it_is_until_its_turn_has_come() {
     let mut map = map_of(12);
-    map.pools.push(pool(1, 256, 3));
+    map.pools.push(Pool::new(1, "data", 3, 256, 1));
     let mut belonging = Belonging::with_draws_per_tick(500);
     belonging.learn(&map);
     while belonging.is_behind() {
