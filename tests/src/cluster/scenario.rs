@@ -111,8 +111,7 @@ pub fn last_survivor() -> Result<u64, String> {
             });
             workload::run(&cluster, options, &history).await;
             attacking.await;
-            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
-            verdict::judge(&cluster, &history).await
+            verdict::at_rest(&cluster, &history).await
         })?;
     }
     Ok(0)
@@ -171,8 +170,7 @@ pub fn half_a_write() -> Result<u64, String> {
             workload::run_from(&cluster, 20, readers, &history).await;
             ring.sleep(Duration::from_secs(6)).await;
             cluster.start_host(&primary);
-            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
-            verdict::judge(&cluster, &history).await
+            verdict::at_rest(&cluster, &history).await
         })?;
     }
     Ok(0)
@@ -201,8 +199,7 @@ pub fn absent_member() -> Result<u64, String> {
             ring.sleep(Duration::from_secs(8)).await;
             cluster.start_host(&primary);
             writing.await;
-            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
-            verdict::judge(&cluster, &history).await
+            verdict::at_rest(&cluster, &history).await
         })?;
     }
     Ok(0)
@@ -232,8 +229,7 @@ pub fn slow_fill() -> Result<u64, String> {
             let pause_max = Duration::from_millis(400);
             workload::run_from(&cluster, 20, WorkloadOptions { pause_max, ..options }, &history).await;
             filled.disks[0].heal();
-            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
-            verdict::judge(&cluster, &history).await
+            verdict::at_rest(&cluster, &history).await
         })?;
     }
     Ok(0)
@@ -270,8 +266,7 @@ pub fn interrupted_fill() -> Result<u64, String> {
             ring.sleep(Duration::from_millis(500)).await;
             cluster.start_host(&filled);
             writing.await;
-            verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;
-            verdict::judge(&cluster, &history).await
+            verdict::at_rest(&cluster, &history).await
         })?;
     }
     Ok(0)

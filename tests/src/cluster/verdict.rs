@@ -22,6 +22,12 @@ pub async fn wait_until_clean(cluster: &Rc<Cluster>, limit: Duration) -> Result<
     }
 }
 
+/// What scenarios end with: the cluster comes to rest by itself, and what it holds is right.
+pub async fn at_rest(cluster: &Rc<Cluster>, history: &History) -> Result<(), String> {
+    wait_until_clean(cluster, Duration::from_secs(120)).await?;
+    judge(cluster, history).await
+}
+
 fn unclean(cluster: &Cluster) -> Option<String> {
     let map = cluster.map();
     if let Some(osd) = map.osds.iter().find(|osd| !osd.is_up) {
