@@ -23,8 +23,8 @@ struct Shared {
     target: Target,
     state: RefCell<State>,
     changed: Event,
-    /// By request sequence.
-    waiting: RefCell<BTreeMap<u64, OnceSender<Answer>>>,
+    /// By request sequence and attempt.
+    waiting: RefCell<BTreeMap<(u64, u32), OnceSender<Answer>>>,
     /// When something began to wait after nothing did.
     waiting_since: Cell<Instant>,
 }
@@ -68,7 +68,7 @@ impl OsdLink {
         let shared = &self.shared;
         let sender = shared.ready().await.map_err(NoAnswer::Broken)?;
         let (answer, answered) = once();
-        let waiting = Waiting::register(shared, request.id().sequence, answer);
+        let waiting = Waiting::register(shared, (request.id().sequence, request.attempt()), answer);
         match request.send(&sender).await {
             Ok(()) => {}
             Err(SessionError::TooLarge(error)) => return Err(NoAnswer::TooLarge(error)),
@@ -89,23 +89,23 @@ impl Drop for OsdLink {
 /// Takes its entry out when the request is given up.
 struct Waiting<'a> {
     shared: &'a Shared,
-    sequence: u64,
+    copy: (u64, u32),
 }
 
 impl<'a> Waiting<'a> {
-    fn register(shared: &'a Shared, sequence: u64, answer: OnceSender<Answer>) -> Waiting<'a> {
+    fn register(shared: &'a Shared, copy: (u64, u32), answer: OnceSender<Answer>) -> Waiting<'a> {
         let mut waiting = shared.waiting.borrow_mut();
         if waiting.is_empty() {
             shared.waiting_since.set(shared.ring.now());
         }
-        waiting.insert(sequence, answer);
-        Waiting { shared, sequence }
+        waiting.insert(copy, answer);
+        Waiting { shared, copy }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.waiting.borrow_mut().remove(&self.sequence);
+        self.shared.waiting.borrow_mut().remove(&self.copy);
     }
 }
 
@@ -144,7 +144,7 @@ impl Shared {
     fn answer(&self, frame: &mut ReceivedFrame) -> Result<(), String> {
         let answer = Answer::read(frame).map_err(|error| error.to_string())?;
         // Nobody waits for what was given up.
-        if let Some(waiting) = self.waiting.borrow_mut().remove(&answer.id().sequence) {
+        if let Some(waiting) = self.waiting.borrow_mut().remove(&(answer.id().sequence, answer.attempt())) {
             waiting.send(answer);
         }
         Ok(())

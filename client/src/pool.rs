@@ -57,6 +57,7 @@ impl Pool {
             name: name.into(),
             operations: operations.operations,
             completed_up_to: 0,
+            attempt: 0,
         };
         match retry::run(client, Request::Object(request, operations.payload), bytes).await? {
             Answer::Object(reply, payload) if reply.errno == 0 => Outcome::read(&client.ring, reply, payload, count),

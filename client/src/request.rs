@@ -31,6 +31,14 @@ impl Request {
         }
     }
 
+    /// Which copy it is that goes out; what is only read has none to tell apart.
+    pub fn attempt(&self) -> u32 {
+        match self {
+            Request::Object(request, _) => request.attempt,
+            Request::List(_) | Request::Command { .. } => 0,
+        }
+    }
+
     pub fn target(&self, map: &Map) -> Result<Target, NoTarget> {
         let (pool, pg) = match self {
             Request::Object(request, _) => (request.pool, map.pg_of(request.pool, &request.name)),
@@ -50,12 +58,13 @@ impl Request {
         cluster_view::primary(map, pg.ok_or_else(gone)?).map_err(NoTarget::NotYet)
     }
 
-    /// Writes into the request by which map it was placed.
+    /// Writes into the request by which map it was placed, and that it is another copy.
     pub fn place(&mut self, map: &Map, completed_up_to: u64) {
         match self {
             Request::Object(request, _) => {
                 request.epoch = map.epoch();
                 request.completed_up_to = completed_up_to;
+                request.attempt = request.attempt.wrapping_add(1);
                 if let Some(pg) = map.pg_of(request.pool, &request.name) {
                     request.pg = pg.seed;
                 }
@@ -98,6 +107,14 @@ impl Answer {
             Answer::Object(reply, _) => reply.request,
             Answer::List(reply) => reply.request,
             Answer::Command(reply) => reply.request,
+        }
+    }
+
+    /// As [`Request::attempt`].
+    pub fn attempt(&self) -> u32 {
+        match self {
+            Answer::Object(reply, _) => reply.attempt,
+            Answer::List(_) | Answer::Command(_) => 0,
         }
     }
 

@@ -145,6 +145,7 @@ fn serve_frames() -> SocketAddr {
                     let request: ObjectRequest = frame.message().unwrap();
                     let reply = ObjectReply {
                         request: request.request,
+                        attempt: request.attempt,
                         errno: 0,
                         message: String::new(),
                         failed_operation: None,
@@ -179,6 +180,7 @@ async fn ask_on(ring: &Ring, address: SocketAddr, depth: usize) -> Figure {
         name: b"rbd_data.0123456789ab.0000000000000000".to_vec(),
         operations: vec![Operation::Write { offset: 0, length: BYTES as u64 }],
         completed_up_to: 0,
+        attempt: 0,
     };
     let mut answered = 0;
     loop {

@@ -27,7 +27,7 @@ use rkyv::util::AlignedVec;
 
 pub const MAGIC: [u8; 4] = *b"BSLT";
 /// Peers must agree on it; the handshake checks it first.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 pub const HEADER_BYTES: usize = 40;
 
 /// Where the header's own checksum begins, and what it covers ends.

@@ -129,9 +129,19 @@ fn object_message_seeds() -> Vec<Vec<u8>> {
     ];
     let message = || "what is wrong".to_owned();
     vec![
-        seed(&ObjectRequest { request, epoch: 1, pool: 2, pg: 3, name: name(), operations, completed_up_to: 5 }),
+        seed(&ObjectRequest {
+            request,
+            epoch: 1,
+            pool: 2,
+            pg: 3,
+            name: name(),
+            operations,
+            completed_up_to: 5,
+            attempt: 1,
+        }),
         seed(&ObjectReply {
             request,
+            attempt: 1,
             errno: 2,
             message: message(),
             failed_operation: Some(1),

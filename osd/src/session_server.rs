@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::session_credits::SessionCredits;
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::PgId;
-use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest, RequestId};
+use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest};
 use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
 use basalt_ring::Slice;
 use basalt_ring::local::{Either, Permit, select};
@@ -120,7 +120,7 @@ impl Server {
         let began = osd.ring().now();
         let claim = Claim { epoch: request.epoch, pg, name: Some(&request.name) };
         let leadership = match osd.admit(&claim).await {
-            Ok(()) => osd.serving(pg).await,
+            Ok(()) => osd.serving(&claim).await,
             Err(refusal) => Err(refusal),
         };
         let leadership = match leadership {
@@ -133,7 +133,7 @@ impl Server {
                 Ok(applied) => {
                     osd.recovery().client(osd.ring().now().since(began));
                     osd.counters().write(key.pool, summary.written_bytes);
-                    self.answer_write(request.request, &applied).await;
+                    self.answer_write(&request, &applied).await;
                 }
                 Err(refusal) => self.refuse(&request, refusal).await,
             }
@@ -141,14 +141,14 @@ impl Server {
             match read::read(osd, &leadership, &key, &request, &self.credits).await {
                 Ok(read) => {
                     osd.recovery().client(osd.ring().now().since(began));
-                    self.answer_read(request.request, &key, read).await
+                    self.answer_read(&request, &key, read).await
                 }
                 Err(refusal) => self.refuse(&request, refusal).await,
             }
         }
     }
 
-    async fn answer_write(&self, request: RequestId, applied: &Applied) {
+    async fn answer_write(&self, request: &ObjectRequest, applied: &Applied) {
         let payload = if applied.data.is_empty() {
             Vec::new()
         } else {
@@ -157,7 +157,8 @@ impl Server {
             vec![buffer.freeze()]
         };
         let reply = ObjectReply {
-            request,
+            request: request.request,
+            attempt: request.attempt,
             errno: 0,
             message: String::new(),
             failed_operation: None,
@@ -168,10 +169,11 @@ impl Server {
         self.send(&reply, payload).await;
     }
 
-    async fn answer_read(&self, request: RequestId, key: &ObjectKey, read: Read) {
+    async fn answer_read(&self, request: &ObjectRequest, key: &ObjectKey, read: Read) {
         self.osd.counters().read(key.pool, read.accesses.iter().map(|access| access.length).sum());
         let reply = ObjectReply {
-            request,
+            request: request.request,
+            attempt: request.attempt,
             errno: 0,
             message: String::new(),
             failed_operation: None,
@@ -204,6 +206,7 @@ impl Server {
         }
         let reply = ObjectReply {
             request: request.request,
+            attempt: request.attempt,
             errno: refusal.errno,
             message: refusal.message,
             failed_operation: refusal.operation,
@@ -225,7 +228,7 @@ impl Server {
         let pg = PgId { pool: request.pool, seed: request.pg };
         let claim = Claim { epoch: request.epoch, pg, name: None };
         let listed = match self.osd.admit(&claim).await {
-            Ok(()) => match self.osd.serving(pg).await {
+            Ok(()) => match self.osd.serving(&claim).await {
                 Ok(leadership) => read::list(&self.osd, &leadership, &request).await,
                 Err(refusal) => Err(refusal),
             },

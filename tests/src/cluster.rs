@@ -15,6 +15,7 @@ use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::Map;
 use basalt_cluster::config::{BaseModel, ScrubSettings};
+use basalt_cluster::map::MapFlags;
 use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{Credentials, EntityName, Fsid, Key};
@@ -282,8 +283,10 @@ impl Cluster {
         let map = self.map();
         let is_whole = || map.pgs().all(|(_, pool, group)| group.in_sync.len() >= pool.size as usize);
         let all_up = || map.osds.iter().all(|osd| osd.is_up) && self.hosts.iter().all(|host| host.is_running());
+        // An OSD that has just started anew goes down, although the map has it up still.
+        let may_come_up = !map.flags.contains(MapFlags::NOUP);
         let rotten = self.rotten.get();
-        rotten.is_none_or(|rotten| rotten == host.id) && is_whole() && all_up()
+        rotten.is_none_or(|rotten| rotten == host.id) && is_whole() && all_up() && may_come_up
     }
 
     pub fn note_rotten(&self, host: &SimulatedHost) {

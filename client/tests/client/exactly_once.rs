@@ -68,3 +68,18 @@ fn an_osd_without_duplicate_detection_would_apply_some_twice() {
     let twice = |seed| append_through_cuts(seed, true).0.len() > (TASKS * EACH * 8) as usize;
     assert!((0..10).any(twice));
 }
+
+/// A copy that was given up may be refused where the latest one is applied.
+#[test]
+fn an_answer_to_an_older_copy_is_not_heard() {
+    let stage = stage(1);
+    stage.cluster.osds.iter().for_each(|osd| osd.faults.stray.set(10));
+    stage.run(|ring| async move {
+        let pool = pool_with(&ring, config()).await;
+        for count in 0..5 {
+            pool.append(b"log", slice(&ring, &record(0, count))).await.expect("the answer to the latest copy");
+        }
+    });
+    let left: u32 = stage.cluster.osds.iter().map(|osd| osd.faults.stray.get()).sum();
+    assert!(left < 10 * stage.cluster.osds.len() as u32, "no older copy was answered: the test proves nothing");
+}

@@ -39,6 +39,8 @@ pub struct Faults {
     pub stale: Cell<u32>,
     /// A resent request is carried out again: what an OSD must never do.
     pub forgetful: Cell<bool>,
+    /// Before the answers to so many requests comes one to a copy that never was: a refusal.
+    pub stray: Cell<u32>,
     /// Holds every answer back until so many requests wait.
     pub gather: Cell<usize>,
 }
@@ -156,7 +158,16 @@ impl Osd {
         let sent = match frame.kind() {
             FrameKind::OBJECT_REQUEST => {
                 let payload = frame.take_payload();
-                let Some((reply, data)) = self.object_request(frame.message().unwrap(), payload) else { return };
+                let request: ObjectRequest = frame.message().unwrap();
+                let attempt = request.attempt;
+                let Some((reply, data)) = self.object_request(request, payload) else { return };
+                let reply = ObjectReply { attempt, ..reply };
+                if let Some(left) = self.faults.stray.get().checked_sub(1) {
+                    self.faults.stray.set(left);
+                    let older =
+                        ObjectReply { attempt: attempt - 1, errno: ENOENT, results: Vec::new(), ..reply.clone() };
+                    sender.send(&older, Vec::new()).await.unwrap();
+                }
                 let mut buffer = self.ring.buffer(data.len());
                 buffer.copy_from_slice(&data);
                 sender.send(&reply, vec![buffer.freeze()]).await
@@ -178,6 +189,7 @@ impl Osd {
         let (id, epoch) = (request.request, self.monitor.epoch());
         let mut reply = ObjectReply {
             request: id,
+            attempt: request.attempt,
             errno: 0,
             message: String::new(),
             failed_operation: None,

@@ -50,6 +50,7 @@ fn object_request() -> impl Strategy<Value = ObjectRequest> {
             name,
             operations,
             completed_up_to,
+            attempt: pg ^ 7,
         },
     )
 }
@@ -141,7 +142,7 @@ fn a_header_is_the_bytes_of_the_table() {
     assert_eq!(
         bytes[..36],
         [
-            b'B', b'S', b'L', b'T', 1, 0, 16, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0x33, 0x22, 0, 0, 0x77, 0x66, 0x55, 0x44,
+            b'B', b'S', b'L', b'T', 2, 0, 16, 0, 0, 0, 0, 0, 0x11, 0, 0, 0, 0x33, 0x22, 0, 0, 0x77, 0x66, 0x55, 0x44,
             0xbb, 0xaa, 0x99, 0x88, 8, 7, 6, 5, 4, 3, 2, 1
         ]
     );

@@ -26,6 +26,9 @@ pub struct ObjectRequest {
     /// The client is done with every request up to this sequence and sends none of them again: what is known of them for duplicate detection
     /// may be forgotten. One of them that still arrives is an old copy from a broken session; it is neither applied nor answered.
     pub completed_up_to: u64,
+    /// Which copy of the request this is: the answer repeats it. The client hears the answer to its latest copy only: an older one may have
+    /// been refused where the latest is applied.
+    pub attempt: u32,
 }
 
 /// Sizes and offsets in bytes.
@@ -119,6 +122,7 @@ pub enum Operation {
 #[rkyv(derive(Debug))]
 pub struct ObjectReply {
     pub request: RequestId,
+    pub attempt: u32,
     /// 0, or a positive errno.
     pub errno: i32,
     /// What is wrong, and what would be right; empty on success.

@@ -63,6 +63,7 @@ fn request(sequence: u64, length: u64) -> ObjectRequest {
         name: vec![b'n'; (sequence % 60) as usize],
         operations: vec![Operation::Write { offset: 0, length }],
         completed_up_to: 0,
+        attempt: 0,
     }
 }
 

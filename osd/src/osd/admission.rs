@@ -43,10 +43,16 @@ impl Osd {
         }
     }
 
-    /// The group's leadership, once requests may be served.
-    pub(crate) async fn serving(&self, id: PgId) -> Result<Rc<Leadership>, Refusal> {
+    /// The group's leadership, once requests may be served. The request was admitted; if the map changed while it waited, it has to be again.
+    pub(crate) async fn serving(&self, claim: &Claim<'_>) -> Result<Rc<Leadership>, Refusal> {
+        let id = claim.pg;
         let began = self.ring.now();
+        let mut admitted_in = self.epoch();
         loop {
+            if self.epoch() != admitted_in {
+                self.admit(claim).await?;
+                admitted_in = self.epoch();
+            }
             let map_change = self.map_change();
             let leadership = self.pg(id).leadership();
             let Some(leadership) = leadership else {

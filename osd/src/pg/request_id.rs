@@ -1,13 +1,18 @@
 //! Which requests of a placement group were applied, so that one that is sent again is answered and not applied again.
 //!
-//! What the log holds, less what its clients are known to have heard the answer of. A client says with each request up to where
+//! What the log holds, less what its clients are known to have heard the answer of; and for as long as one primary leads, the refusals that
+//! it gave: a client that was told that its request failed must not find it applied by another copy that came a moment later. Copies that
+//! were sent before a primary began are stale by their epoch.
+//! A client says with each request up to where
 //! its requests are completed; that floor stays as long as the log knows the client, so that a copy of an old request that was
 //! stuck in a dead connection is not taken for a new one.
 
+use crate::limits;
+use crate::refusal::Refusal;
 use basalt_net::message::object::{OperationResult, RequestId};
 use basalt_ring::local::Event;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 
 /// What a request that was applied is answered with, whenever it comes again.
@@ -27,6 +32,8 @@ pub enum Claim {
     /// A copy of it is being applied: wait, then claim again.
     Running(Event),
     Applied(Rc<Applied>),
+    /// A copy of it was refused for good.
+    Refused(Rc<Refusal>),
     /// Its client said long ago that it was completed: nobody waits for an answer.
     Forgotten,
 }
@@ -34,6 +41,8 @@ pub enum Claim {
 #[derive(Clone, Default)]
 pub struct RequestTable {
     clients: Rc<RefCell<HashMap<u64, ClientRequests>>>,
+    /// The oldest first; bounded, since no log lets go of them.
+    refused: Rc<RefCell<VecDeque<RequestId>>>,
 }
 
 #[derive(Default)]
@@ -48,6 +57,7 @@ struct ClientRequests {
 enum State {
     Running(Event),
     Applied(Rc<Applied>),
+    Refused(Rc<Refusal>),
 }
 
 impl RequestTable {
@@ -60,16 +70,18 @@ impl RequestTable {
         match client.requests.get(&request.sequence) {
             Some(State::Running(event)) => Claim::Running(event.clone()),
             Some(State::Applied(applied)) => Claim::Applied(applied.clone()),
+            Some(State::Refused(refusal)) => Claim::Refused(refusal.clone()),
             None if request.sequence <= client.completed_up_to => Claim::Forgotten,
             None => {
                 client.requests.insert(request.sequence, State::Running(Event::new()));
-                Claim::New(Ticket { table: self.clone(), request, applied: None })
+                Claim::New(Ticket { table: self.clone(), request, outcome: None })
             }
         }
     }
 
     pub fn clear(&self) {
         self.clients.borrow_mut().clear();
+        self.refused.borrow_mut().clear();
     }
 
     /// An entry of the log, found at the start of the OSD.
@@ -112,11 +124,14 @@ impl RequestTable {
         self.clients.borrow().values().map(|client| client.requests.len()).sum()
     }
 
-    fn end(&self, request: RequestId, applied: Option<Rc<Applied>>) {
+    fn end(&self, request: RequestId, outcome: Option<State>) {
+        if matches!(outcome, Some(State::Refused(_))) {
+            self.keep_refusal(request);
+        }
         let mut clients = self.clients.borrow_mut();
         let Some(client) = clients.get_mut(&request.client) else { return };
-        let before = match applied {
-            Some(applied) => client.requests.insert(request.sequence, State::Applied(applied)),
+        let before = match outcome {
+            Some(outcome) => client.requests.insert(request.sequence, outcome),
             None => client.requests.remove(&request.sequence),
         };
         if client.is_unknown() {
@@ -125,6 +140,23 @@ impl RequestTable {
         drop(clients);
         if let Some(State::Running(event)) = before {
             event.notify_all();
+        }
+    }
+
+    fn keep_refusal(&self, request: RequestId) {
+        let mut refused = self.refused.borrow_mut();
+        refused.push_back(request);
+        if refused.len() <= limits::REFUSALS_KEPT {
+            return;
+        }
+        let Some(oldest) = refused.pop_front() else { return };
+        let mut clients = self.clients.borrow_mut();
+        let Some(client) = clients.get_mut(&oldest.client) else { return };
+        if matches!(client.requests.get(&oldest.sequence), Some(State::Refused(_))) {
+            client.requests.remove(&oldest.sequence);
+        }
+        if client.is_unknown() {
+            clients.remove(&oldest.client);
         }
     }
 }
@@ -148,25 +180,31 @@ impl ClientRequests {
     }
 }
 
-/// The right to apply a request. Dropped without [`Ticket::applied`], the request counts as never seen: a copy of it may be applied.
+/// The right to apply a request. Dropped without [`Ticket::applied`] or [`Ticket::refused`], the request counts as never seen: a copy of it
+/// may be applied.
 pub struct Ticket {
     table: RequestTable,
     request: RequestId,
-    applied: Option<Rc<Applied>>,
+    outcome: Option<State>,
 }
 
 impl Ticket {
     /// The request is durable: copies of it get this answer.
     pub fn applied(mut self, applied: Applied) -> Rc<Applied> {
         let applied = Rc::new(applied);
-        self.applied = Some(applied.clone());
+        self.outcome = Some(State::Applied(applied.clone()));
         applied
+    }
+
+    /// The client is told so, and takes it for the end: copies are refused likewise.
+    pub fn refused(mut self, refusal: Refusal) {
+        self.outcome = Some(State::Refused(Rc::new(refusal)));
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.table.end(self.request, self.applied.take());
+        self.table.end(self.request, self.outcome.take());
     }
 }
 
@@ -203,6 +241,30 @@ mod tests {
         let Claim::New(ticket) = table.claim(id(1), 0) else { panic!("1 is not new") };
         drop(ticket);
         assert!(matches!(table.claim(id(1), 0), Claim::New(_)));
+    }
+
+    #[test]
+    fn a_request_that_was_refused_for_good_is_refused_again() {
+        let table = RequestTable::default();
+        let Claim::New(ticket) = table.claim(id(1), 0) else { panic!("1 is not new") };
+        let refusal = Refusal::no_such_object(b"x");
+        ticket.refused(refusal.clone());
+        assert!(matches!(table.claim(id(1), 0), Claim::Refused(found) if *found == refusal));
+        let Claim::New(_running) = table.claim(id(2), 1) else { panic!("2 is not new") };
+        assert!(matches!(table.claim(id(1), 0), Claim::Forgotten));
+    }
+
+    #[test]
+    fn refusals_are_bounded() {
+        let table = RequestTable::default();
+        let of = |client| RequestId { client, sequence: 1 };
+        for client in 0..limits::REFUSALS_KEPT as u64 + 10 {
+            let Claim::New(ticket) = table.claim(of(client), 0) else { panic!("{client} is new") };
+            ticket.refused(Refusal::no_such_object(b"x"));
+        }
+        assert_eq!((table.len(), table.clients.borrow().len()), (limits::REFUSALS_KEPT, limits::REFUSALS_KEPT));
+        assert!(matches!(table.claim(of(9), 0), Claim::New(_)));
+        assert!(matches!(table.claim(of(11), 0), Claim::Refused(_)));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub async fn write(
     key: &ObjectKey,
     request: &ObjectRequest,
     summary: &Summary,
-    mut payload: Option<Slice>,
+    payload: Option<Slice>,
 ) -> Result<Rc<Applied>, Refusal> {
     let ticket = match first_of_its_copies(leadership, request).await {
         Ok(ticket) => ticket,
@@ -33,6 +33,33 @@ pub async fn write(
             return answer;
         }
     };
+    let outcome = write_first(osd, leadership, key, request, summary, payload).await;
+    match outcome {
+        Ok(applied) => Ok(ticket.applied(applied)),
+        Err(refusal) => {
+            if is_final(osd, &refusal) {
+                ticket.refused(refusal.clone());
+            }
+            Err(refusal)
+        }
+    }
+}
+
+/// Whether the client takes a refusal for the end of its request, and does not send it again.
+fn is_final(osd: &Osd, refusal: &Refusal) -> bool {
+    let is_fenced = refusal.errno == libc::EIO && osd.store().fenced().is_some();
+    !matches!(refusal.errno, libc::ESTALE | libc::EAGAIN) && !is_fenced
+}
+
+/// The first of a request's copies to come here.
+async fn write_first(
+    osd: &Osd,
+    leadership: &Leadership,
+    key: &ObjectKey,
+    request: &ObjectRequest,
+    summary: &Summary,
+    mut payload: Option<Slice>,
+) -> Result<Applied, Refusal> {
     osd.capacity().check_write(key.pool, summary)?;
     if !summary.only_frees
         && let Some(full) = leadership.full_member(osd)
@@ -64,7 +91,7 @@ pub async fn write(
         }
     };
     match outcome {
-        Ok(applied) => Ok(ticket.applied(applied)),
+        Ok(applied) => Ok(applied),
         Err(refusal) => {
             // The refusal tells of the objects' state, which may not be committed yet: after a crash it must still be true.
             for key in &keys {
@@ -149,6 +176,7 @@ async fn first_of_its_copies(
             Claim::New(ticket) => return Ok(ticket),
             Claim::Running(event) => event.wait().await,
             Claim::Applied(applied) => return Err(Ok(applied)),
+            Claim::Refused(refusal) => return Err(Err(Refusal::clone(&refusal))),
             Claim::Forgotten => {
                 let message = format!("request {} of this client was completed before", request.request.sequence);
                 return Err(Err(Refusal::new(libc::EALREADY, message)));

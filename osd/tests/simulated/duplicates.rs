@@ -1,7 +1,7 @@
 //! A request that is sent again is applied once, wherever the session broke.
 
 use crate::simulated_cluster::{CLIENT, ClusterOptions, HOST, POOL, SimulatedCluster};
-use basalt_net::message::object::{Operation, OperationResult};
+use basalt_net::message::object::Operation;
 use std::time::Duration;
 
 fn append(byte: u8) -> (Vec<Operation>, [u8; 1]) {
@@ -113,18 +113,5 @@ fn a_copy_stuck_in_a_dead_connection_is_not_taken_for_a_new_request() {
         let third = live.exchange(&request, b"a").await.expect("an answer").0;
         assert_eq!(third.errno, libc::EALREADY);
         assert_eq!(live.read_all(POOL, b"o").await, Ok(b"ab".to_vec()));
-    });
-}
-
-#[test]
-fn a_request_that_failed_is_judged_anew() {
-    let cluster = SimulatedCluster::new(4, ClusterOptions::default());
-    cluster.world.block_on(async {
-        let peer = cluster.peer().await;
-        let request = peer.request(POOL, b"o", vec![Operation::AssertExists, Operation::Append { length: 1 }]);
-        assert_eq!(peer.exchange(&request, b"x").await.expect("an answer").0.errno, libc::ENOENT);
-        peer.write_full(POOL, b"o", b"").await;
-        let (reply, _) = peer.exchange(&request, b"x").await.expect("an answer");
-        assert_eq!((reply.errno, reply.results), (0, vec![OperationResult::Done; 2]));
     });
 }

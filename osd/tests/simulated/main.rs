@@ -9,6 +9,7 @@ mod monitor;
 mod operations;
 mod peer;
 mod pools;
+mod refused_copies;
 mod restart;
 mod scrub;
 mod simulated_cluster;

@@ -66,6 +66,7 @@ impl Peer {
             name: name.to_vec(),
             operations,
             completed_up_to: 0,
+            attempt: 0,
         }
     }
 
