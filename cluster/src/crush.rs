@@ -35,7 +35,7 @@ pub use edit_error::EditError;
 pub use encoding::DecodeError;
 pub use location::Location;
 pub use logarithm::{crush_ln, shortfall};
-pub use map::{CHOOSE_ARGS_DEFAULT, ChooseArg, ChooseArgs, CrushMap, Device};
+pub use map::{CHOOSE_ARGS_DEFAULT, ChooseArg, ChooseArgs, CrushMap, Device, Slice};
 pub use mapper::ITEM_NONE;
 pub use prepared::Mapper;
 pub use rule::{Choose, Mode, Rule, RuleKind, Step};

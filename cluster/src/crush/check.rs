@@ -94,10 +94,15 @@ impl CrushMap {
         if let Some(id) = self.devices.keys().find(|id| !(0..limits::DEVICE_COUNT_MAX).contains(*id)) {
             return Err(format!("device id {id} is not within 0 and {}", limits::DEVICE_COUNT_MAX - 1));
         }
-        if let Some((id, device)) =
-            self.devices.iter().find(|(_, device)| device.class.is_some_and(|class| !self.classes.contains_key(&class)))
-        {
-            return Err(format!("device {id} '{}' has a class that is not in the map", device.name));
+        let is_known = |class: Option<u32>| class.is_none_or(|class| self.classes.contains_key(&class));
+        for (id, device) in &self.devices {
+            if !is_known(device.class) || !is_known(device.slice.map(|slice| slice.class)) {
+                return Err(format!("device {id} '{}' has a class that is not in the map", device.name));
+            }
+            if device.slice.is_some_and(|slice| slice.weight > limits::DEVICE_WEIGHT_MAX) {
+                let most = limits::DEVICE_WEIGHT_MAX / limits::WEIGHT_ONE;
+                return Err(format!("device {id} '{}' has a slice with a weight above {most}", device.name));
+            }
         }
         Ok(())
     }
@@ -152,7 +157,7 @@ impl CrushMap {
         let class = bucket.shadow_of.map(|(_, class)| class);
         match (self.buckets.get(&item), self.devices.get(&item)) {
             (Some(child), _) => child.shadow_of.map(|(_, class)| class) == class,
-            (_, Some(device)) => class.is_none() || device.class == class,
+            (_, Some(device)) => class.is_none_or(|class| device.is_of_class(class)),
             // Whether it is there at all is asked elsewhere.
             _ => true,
         }

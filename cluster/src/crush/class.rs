@@ -32,7 +32,8 @@ impl CrushMap {
 
     /// Drops classes that no device has and no rule takes, then makes all shadows anew.
     pub(super) fn rebuild_shadows(&mut self) {
-        let mut wanted: BTreeSet<u32> = self.devices.values().filter_map(|device| device.class).collect();
+        let slices = self.devices.values().filter_map(|device| device.slice).map(|slice| slice.class);
+        let mut wanted: BTreeSet<u32> = self.devices.values().filter_map(|device| device.class).chain(slices).collect();
         for rule in self.rules.values() {
             for step in &rule.steps {
                 if let Step::Take(item) = step
@@ -90,8 +91,12 @@ impl CrushMap {
         let mut places = Vec::new();
         for (place, item) in original.items.iter().enumerate() {
             let shadow = if item.id >= 0 {
-                let is_of_class = self.devices.get(&item.id).is_some_and(|device| device.class == Some(class));
-                is_of_class.then_some(*item)
+                let device = self.devices.get(&item.id).filter(|device| device.is_of_class(class));
+                device.map(|device| match device.slice_of_class(class) {
+                    // Who drains a device by its weight drains its slice.
+                    Some(slice) if item.weight > 0 => Item { weight: slice.weight, ..*item },
+                    _ => *item,
+                })
             } else {
                 self.build_shadow(item.id, class, build)
             };
@@ -107,7 +112,7 @@ impl CrushMap {
             build.next
         });
         let name = format!("{}~{}", original.name, self.class_name(class).unwrap_or_default());
-        self.shadow_choose_args(original_id, id, &items, &places, build);
+        self.shadow_choose_args(original_id, id, class, &items, &places, build);
         let shadow =
             Bucket { id, name, items, shadows: BTreeMap::new(), shadow_of: Some((original_id, class)), ..original };
         let item = Item { id, weight: shadow.weight() };
@@ -119,7 +124,17 @@ impl CrushMap {
     }
 
     /// The shadow's weight sets follow the original's; ids that are other than the items' it has none.
-    fn shadow_choose_args(&mut self, original: i32, shadow: i32, items: &[Item], places: &[usize], build: &mut Build) {
+    /// A slice has no weights in them but its own.
+    fn shadow_choose_args(
+        &mut self,
+        original: i32,
+        shadow: i32,
+        class: u32,
+        items: &[Item],
+        places: &[usize],
+        build: &mut Build,
+    ) {
+        let is_slice = |id: i32| self.devices.get(&id).is_some_and(|device| device.slice_of_class(class).is_some());
         for (set, args) in &mut self.choose_args {
             let Some(argument) = args.get(&original).filter(|argument| !argument.weight_sets.is_empty()) else {
                 continue;
@@ -127,7 +142,9 @@ impl CrushMap {
             let mut weight_sets = Vec::with_capacity(argument.weight_sets.len());
             for (position, weights) in argument.weight_sets.iter().enumerate() {
                 let weight = |(item, place): (&Item, &usize)| {
-                    let known = if item.id >= 0 {
+                    let known = if is_slice(item.id) {
+                        Some(&item.weight)
+                    } else if item.id >= 0 {
                         weights.get(*place)
                     } else {
                         build.sums.get(&(*set, item.id)).and_then(|sums| sums.get(position))

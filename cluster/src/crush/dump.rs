@@ -26,6 +26,12 @@ impl CrushMap {
             if let (Some(class), Some(fields)) = (self.device_class(id), device.as_object_mut()) {
                 fields.insert("class".into(), class.into());
             }
+            if let (Some(slice), Some(fields)) =
+                (self.device(id).and_then(|device| device.slice), device.as_object_mut())
+            {
+                let class = self.class_name(slice.class).unwrap_or_default();
+                fields.insert("slice".into(), json!({"class": class, "weight": slice.weight}));
+            }
             device
         };
         (0..self.device_count()).map(device).collect()

@@ -8,7 +8,7 @@ use super::check::is_name;
 use super::edit_error::{EditError, listed};
 use super::limits;
 use super::location::Location;
-use super::map::{CrushMap, Device};
+use super::map::{CrushMap, Device, Slice};
 use super::tunables::{PROFILES, Tunables};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,7 @@ impl CrushMap {
             if let Some(other) = map.item_id(&name).filter(|other| *other != id) {
                 return Err(EditError::NameTaken { name, what: format!("item {other}") });
             }
-            map.devices.entry(id).or_insert_with(|| Device { name, class: None });
+            map.devices.entry(id).or_insert_with(|| Device { name, class: None, slice: None });
             let old_weight =
                 map.parents(id).find_map(|parent| parent.items.get(parent.position(id)?)).map(|item| item.weight);
             let weight = old_weight.filter(|_| !sets_weight).unwrap_or(weight);
@@ -225,6 +225,29 @@ impl CrushMap {
             let class = map.devices.get_mut(&id).and_then(|device| device.class.take());
             map.rebuild_shadows();
             Ok(class.is_some())
+        })
+    }
+
+    /// Has a device count in the class of a slice in front of it, which is made if need be, with the slice's weight (16.16); `None`: it has
+    /// no slice any more. Returns whether anything changed. A daemon does this when it starts.
+    pub fn set_slice(&mut self, id: u32, slice: Option<(&str, u32)>) -> Result<bool> {
+        let known = self.devices.get(&self.known_device(id)?).and_then(|device| device.slice);
+        let known = known.and_then(|slice| Some((self.class_name(slice.class)?, slice.weight)));
+        if known == slice {
+            return Ok(false);
+        }
+        self.edited(|map| {
+            let id = map.known_device(id)?;
+            let slice = match slice {
+                Some((class, _)) if !is_name(class) => return Err(EditError::Name(class.to_owned())),
+                Some((class, weight)) => Some(Slice { class: map.class_id_or_new(class), weight }),
+                None => None,
+            };
+            if let Some(device) = map.devices.get_mut(&id) {
+                device.slice = slice;
+            }
+            map.rebuild_shadows();
+            Ok(true)
         })
     }
 

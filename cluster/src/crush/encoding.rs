@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 8 | magic `BSLTCRSH` |
-//! | 4 | version, 1 |
+//! | 4 | version: 2 if any device has a slice, else 1 |
 //! | 4 | crc32c of all that follows |
 //! | 8 × 4 | tunables |
 //! | … | types, classes, devices, buckets, rules, choose_args: each a count, then its entries by ascending id |
@@ -13,13 +13,16 @@
 
 use super::bucket::{Algorithm, Bucket, Item};
 use super::limits;
-use super::map::{ChooseArg, CrushMap, Device};
+use super::map::{ChooseArg, CrushMap, Device, Slice};
 use super::rule::{Choose, Mode, Rule, RuleKind, Step};
 use super::tunables::Tunables;
 use std::collections::BTreeMap;
 
 const MAGIC: [u8; 8] = *b"BSLTCRSH";
-const VERSION: u32 = 1;
+/// Devices have a class only.
+const VERSION_PLAIN: u32 = 1;
+/// Each device has a slice's class and weight behind its own class.
+const VERSION_SLICES: u32 = 2;
 const HEADER_BYTES: usize = 16;
 /// Stands for no class, no name, no original.
 const NONE: u32 = u32::MAX;
@@ -31,7 +34,9 @@ pub enum DecodeError {
     Length(usize),
     #[error("these bytes are no CRUSH map: they don't start with its magic")]
     Magic,
-    #[error("the CRUSH map has format version {0}, and this program reads version {VERSION}: update it")]
+    #[error(
+        "the CRUSH map has format version {0}, and this program reads {VERSION_PLAIN} and {VERSION_SLICES}: update it"
+    )]
     Version(u32),
     #[error("the CRUSH map is damaged: its checksum is {stored:08x}, and {computed:08x} would be right")]
     Checksum { stored: u32, computed: u32 },
@@ -50,9 +55,11 @@ impl CrushMap {
     /// Adds the map's bytes to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let mut body = Writer(Vec::new());
-        self.write(&mut body);
+        let has_slices = self.devices.values().any(|device| device.slice.is_some());
+        self.write(&mut body, has_slices);
+        let version = if has_slices { VERSION_SLICES } else { VERSION_PLAIN };
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&version.to_le_bytes());
         out.extend_from_slice(&crc32c::crc32c(&body.0).to_le_bytes());
         out.extend_from_slice(&body.0);
     }
@@ -70,7 +77,7 @@ impl CrushMap {
             return Err(DecodeError::Magic);
         }
         let version = u32::from_le_bytes([v0, v1, v2, v3]);
-        if version != VERSION {
+        if version != VERSION_PLAIN && version != VERSION_SLICES {
             return Err(DecodeError::Version(version));
         }
         let stored = u32::from_le_bytes([c0, c1, c2, c3]);
@@ -79,15 +86,19 @@ impl CrushMap {
             return Err(DecodeError::Checksum { stored, computed });
         }
         let mut reader = Reader { bytes: body, length: bytes.len() };
-        let map = CrushMap::read(&mut reader)?;
+        let map = CrushMap::read(&mut reader, version == VERSION_SLICES)?;
         if !reader.bytes.is_empty() {
             return Err(reader.malformed("there is more than a map"));
+        }
+        // One map has one encoding.
+        if version == VERSION_SLICES && map.devices.values().all(|device| device.slice.is_none()) {
+            return Err(reader.malformed("no device has a slice"));
         }
         map.check().map_err(DecodeError::Contradiction)?;
         Ok(map)
     }
 
-    fn write(&self, out: &mut Writer) {
+    fn write(&self, out: &mut Writer, has_slices: bool) {
         for (_, value, _) in self.tunables.named() {
             out.u32(value);
         }
@@ -103,6 +114,11 @@ impl CrushMap {
             out.i32(*id);
             out.text(&device.name);
             out.u32(device.class.unwrap_or(NONE));
+            if has_slices {
+                let (class, weight) = device.slice.map_or((NONE, 0), |slice| (slice.class, slice.weight));
+                out.u32(class);
+                out.u32(weight);
+            }
         });
         out.all(&self.buckets, |out, (id, bucket)| {
             out.i32(*id);
@@ -140,7 +156,7 @@ impl CrushMap {
         });
     }
 
-    fn read(from: &mut Reader<'_>) -> Result<CrushMap, DecodeError> {
+    fn read(from: &mut Reader<'_>, has_slices: bool) -> Result<CrushMap, DecodeError> {
         let mut tunables = Tunables::ARGONAUT;
         for (name, ..) in Tunables::ARGONAUT.named() {
             let value = from.u32()?;
@@ -155,7 +171,13 @@ impl CrushMap {
             devices: from.map(12, |from| {
                 let id = from.i32()?;
                 let name = from.text()?;
-                Ok((id, Device { name, class: Some(from.u32()?).filter(|class| *class != NONE) }))
+                let class = Some(from.u32()?).filter(|class| *class != NONE);
+                let (slice_class, weight) = if has_slices { (from.u32()?, from.u32()?) } else { (NONE, 0) };
+                let slice = (slice_class != NONE).then_some(Slice { class: slice_class, weight });
+                if slice.is_none() && weight != 0 {
+                    return Err(from.malformed("a device has a slice's weight and no slice"));
+                }
+                Ok((id, Device { name, class, slice }))
             })?,
             buckets: from.map(32, |from| {
                 let bucket = read_bucket(from)?;

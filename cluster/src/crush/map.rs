@@ -9,6 +9,28 @@ use std::collections::BTreeMap;
 pub struct Device {
     pub name: String,
     pub class: Option<u32>,
+    pub slice: Option<Slice>,
+}
+
+/// A part of a faster device in front of a device: the device counts in the slice's class too, and weighs there what the slice does. Ceph
+/// has nothing like it, and a map without slices is to the letter what Ceph's would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub class: u32,
+    /// 16.16.
+    pub weight: u32,
+}
+
+impl Device {
+    /// Whether it counts in a class, by itself or by its slice.
+    pub fn is_of_class(&self, class: u32) -> bool {
+        self.class == Some(class) || self.slice.is_some_and(|slice| slice.class == class)
+    }
+
+    /// Its slice, if that is all that it has of a class.
+    pub fn slice_of_class(&self, class: u32) -> Option<Slice> {
+        self.slice.filter(|slice| slice.class == class && self.class != Some(class))
+    }
 }
 
 /// Other ids or weights of a bucket's items, for the mapper only; one set of weights for each place of a mapping, the last for the rest.

@@ -58,6 +58,6 @@ fn a_map_that_is_cut_or_damaged_is_refused() {
     }
     assert!(CrushMap::decode(&sealed([bytes.clone(), vec![0]].concat())).is_err());
     let mut newer = bytes;
-    newer[8] = 2;
-    assert_eq!(CrushMap::decode(&newer), Err(DecodeError::Version(2)));
+    newer[8] = 3;
+    assert_eq!(CrushMap::decode(&newer), Err(DecodeError::Version(3)));
 }

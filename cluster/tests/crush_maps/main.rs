@@ -5,4 +5,5 @@ mod encodings;
 mod mappings;
 mod plain_mapper;
 mod random_map;
+mod slices;
 mod texts;

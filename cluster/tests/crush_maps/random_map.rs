@@ -1,4 +1,4 @@
-//! Random maps, as text: all bucket algorithms, odd and zero weights, empty buckets, classes, holes among ids, choose_args, rules of
+//! Random maps, as text: all bucket algorithms, odd and zero weights, empty buckets, classes, slices, holes among ids, choose_args, rules of
 //! all kinds, old and new tunables.
 
 use std::fmt::Write;
@@ -44,10 +44,16 @@ pub fn random_map(seed: u64) -> (String, u32) {
     let devices = 1 + random.below(40);
     let classes = ["hdd", "ssd", "nvme"];
     let has_classes = random.chance(2);
+    let has_slices = has_classes && random.chance(3);
     for id in 0..devices {
         let class =
             if has_classes && !random.chance(5) { format!(" class {}", random.pick(&classes)) } else { String::new() };
-        writeln!(text, "device {id} osd.{id}{class}").unwrap();
+        let slice = if has_slices && random.chance(2) {
+            format!(" slice {} weight {:.5}", random.pick(&classes), random.below(400) as f64 / 100.0)
+        } else {
+            String::new()
+        };
+        writeln!(text, "device {id} osd.{id}{class}{slice}").unwrap();
     }
     text.push_str("type 0 osd\ntype 1 host\ntype 2 rack\ntype 5 row\ntype 10 root\n");
 

@@ -7,7 +7,7 @@ use super::token::{Token, Tokens};
 use crate::crush::bucket::{Algorithm, Bucket, Item};
 use crate::crush::check::{KEYWORDS, is_name};
 use crate::crush::limits;
-use crate::crush::map::{ChooseArg, CrushMap, Device};
+use crate::crush::map::{ChooseArg, CrushMap, Device, Slice};
 use crate::crush::rule::{Choose, Mode, Rule, RuleKind, Step};
 use crate::crush::tunables::Tunables;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -229,7 +229,15 @@ impl<'a> Compiler<'a> {
         } else {
             None
         };
-        self.map.devices.insert(id, Device { name: name.text.to_owned(), class });
+        let slice = if self.accept("slice")? {
+            let class = self.class()?;
+            self.expect("weight")?;
+            let weight = self.weight(limits::DEVICE_WEIGHT_MAX)?;
+            Some(Slice { class: self.map.class_id_or_new(class.text), weight })
+        } else {
+            None
+        };
+        self.map.devices.insert(id, Device { name: name.text.to_owned(), class, slice });
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Map → text, to the letter as `crushtool -d` prints it.
 
 use crate::crush::bucket::{Algorithm, Bucket};
+use crate::crush::limits;
 use crate::crush::map::{ChooseArg, CrushMap};
 use crate::crush::rule::{Rule, Step};
 use std::collections::BTreeSet;
@@ -21,10 +22,16 @@ impl fmt::Display for CrushMap {
         let taken: BTreeSet<i32> = self.rules.values().flat_map(|rule| &rule.steps).filter_map(Step::taken).collect();
         for (id, device) in self.devices.iter().filter(|(id, _)| **id < count || taken.contains(id)) {
             write!(out, "device {id} {}", device.name)?;
-            match self.device_class(*id) {
-                Some(class) => writeln!(out, " class {class}")?,
-                None => out.write_str("\n")?,
+            if let Some(class) = self.device_class(*id) {
+                write!(out, " class {class}")?;
             }
+            if let Some(slice) = device.slice {
+                let class = self.class_name(slice.class).unwrap_or_default();
+                // Slices may be small, so three digits are not enough. Rounded up, as what is read is rounded down.
+                let millionths = (u64::from(slice.weight) * 1_000_000).div_ceil(u64::from(limits::WEIGHT_ONE));
+                write!(out, " slice {class} weight {}.{:06}", millionths / 1_000_000, millionths % 1_000_000)?;
+            }
+            out.write_str("\n")?;
         }
         out.write_str("\n# types\n")?;
         for (id, name) in &self.types {
