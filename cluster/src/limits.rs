@@ -44,7 +44,7 @@ pub const RATE_STALE_AFTER: Duration = Duration::from_secs(5);
 /// Two reports closer than this make no new rate: the quotient would be noise.
 pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// The time to finish of recovery is told by what was done in the last so much time, and not before it has gone on for so long.
-pub const PROGRESS_WINDOW: Duration = Duration::from_secs(30);
+pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 pub const PROGRESS_SPAN_MIN: Duration = Duration::from_secs(5);
 /// Items that CRUSH looks at to place groups anew, from one tick to the next: a few hundred milliseconds. What is left waits for more.
 pub const PLACEMENT_DRAWS_PER_TICK: u64 = 25_000_000;

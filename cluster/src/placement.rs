@@ -117,6 +117,26 @@ impl Map {
     }
 }
 
+/// Has every OSD of the map count in the class of its hot slice too, whatever a CRUSH map says of it: slices are what OSDs have, and no
+/// operator's choice. One whose base is as fast counts once.
+pub fn set_slices(crush: &mut CrushMap, osds: &[Osd]) -> Result<(), String> {
+    let slice_of = |osd: &Osd| -> Result<_, String> {
+        if osd.hot_bytes == 0 || osd.class() == SLICE_CLASS {
+            return Ok((osd.id, None));
+        }
+        let tebibytes = osd.hot_bytes as f64 / (1u64 << 40) as f64;
+        let weight = weight_from(tebibytes, crate::crush::limits::DEVICE_WEIGHT_MAX);
+        Ok((osd.id, Some((SLICE_CLASS, weight.map_err(|error| error.to_string())?.max(1)))))
+    };
+    let existing = osds.iter().filter(|osd| osd.exists);
+    let slices: Vec<_> = existing.map(slice_of).collect::<Result<_, String>>()?;
+    crush.set_slices(&slices).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+/// The device class that hot slices count in.
+pub const SLICE_CLASS: &str = "ssd";
+
 /// Puts an OSD into its host's bucket under `default`, with the class that its device has.
 pub fn place_osd(crush: &mut CrushMap, osd: &Osd) -> Result<(), String> {
     let host: String =

@@ -228,23 +228,29 @@ impl CrushMap {
         })
     }
 
-    /// Has a device count in the class of a slice in front of it, which is made if need be, with the slice's weight (16.16); `None`: it has
-    /// no slice any more. Returns whether anything changed. A daemon does this when it starts.
-    pub fn set_slice(&mut self, id: u32, slice: Option<(&str, u32)>) -> Result<bool> {
-        let known = self.devices.get(&self.known_device(id)?).and_then(|device| device.slice);
-        let known = known.and_then(|slice| Some((self.class_name(slice.class)?, slice.weight)));
-        if known == slice {
+    /// Has devices count in the classes of the slices in front of them, which are made if need be, with the slices' weights (16.16); `None`: it
+    /// has no slice any more. Devices that are not in the map are passed over. Returns whether anything changed.
+    pub fn set_slices(&mut self, slices: &[(u32, Option<(&str, u32)>)]) -> Result<bool> {
+        let is_news = |(id, slice): &&(u32, Option<(&str, u32)>)| {
+            let Some(device) = self.known_device(*id).ok().and_then(|id| self.devices.get(&id)) else { return false };
+            let known = device.slice.and_then(|slice| Some((self.class_name(slice.class)?, slice.weight)));
+            known != *slice
+        };
+        let news: Vec<_> = slices.iter().filter(is_news).copied().collect();
+        if news.is_empty() {
             return Ok(false);
         }
         self.edited(|map| {
-            let id = map.known_device(id)?;
-            let slice = match slice {
-                Some((class, _)) if !is_name(class) => return Err(EditError::Name(class.to_owned())),
-                Some((class, weight)) => Some(Slice { class: map.class_id_or_new(class), weight }),
-                None => None,
-            };
-            if let Some(device) = map.devices.get_mut(&id) {
-                device.slice = slice;
+            for (id, slice) in news {
+                let id = map.known_device(id)?;
+                let slice = match slice {
+                    Some((class, _)) if !is_name(class) => return Err(EditError::Name(class.to_owned())),
+                    Some((class, weight)) => Some(Slice { class: map.class_id_or_new(class), weight }),
+                    None => None,
+                };
+                if let Some(device) = map.devices.get_mut(&id) {
+                    device.slice = slice;
+                }
             }
             map.rebuild_shadows();
             Ok(true)

@@ -1,4 +1,5 @@
-//! How far recovery is, and when it will be through: by what was left to do in the last half minute.
+//! How far recovery is, and when it will be through: by what was done in the last ten seconds, as the rate
+//! follows what clients need.
 
 use crate::limits;
 use std::collections::VecDeque;

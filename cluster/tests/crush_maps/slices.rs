@@ -13,9 +13,8 @@ fn map() -> CrushMap {
         map.create_or_move_device(id, 4 * ONE, &place).unwrap();
         map.set_device_class(id, if id == 6 { "ssd" } else { "hdd" }).unwrap();
     }
-    for id in 0..5 {
-        assert_eq!(map.set_slice(id, Some(("ssd", ONE / 4 * (1 + id % 2)))), Ok(true));
-    }
+    let slices: Vec<_> = (0..5).map(|id| (id, Some(("ssd", ONE / 4 * (1 + id % 2))))).collect();
+    assert_eq!(map.set_slices(&slices), Ok(true));
     map
 }
 
@@ -71,8 +70,8 @@ fn a_text_says_what_slices_there_are_and_reads_back() {
 fn a_map_whose_slices_are_gone_is_as_if_there_had_never_been_any() {
     let mut with = map();
     for id in 0..5 {
-        assert_eq!(with.set_slice(id, None), Ok(true));
-        assert_eq!(with.set_slice(id, None), Ok(false));
+        assert_eq!(with.set_slices(&[(id, None), (99, None)]), Ok(true));
+        assert_eq!(with.set_slices(&[(id, None)]), Ok(false));
     }
     let mut bytes = Vec::new();
     with.encode(&mut bytes);

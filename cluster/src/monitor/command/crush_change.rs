@@ -3,6 +3,7 @@
 use super::View;
 use super::change::Proposal;
 use crate::crush::{self, CrushMap, EditError, Location, Mode, weight_from};
+use crate::placement::set_slices;
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::CrushChange;
 
@@ -43,7 +44,7 @@ impl View<'_> {
     }
 
     pub(super) fn propose_crush_map(&self, bytes: &[u8]) -> Result<Proposal, Refusal> {
-        let new = if CrushMap::is_encoded(bytes) {
+        let mut new = if CrushMap::is_encoded(bytes) {
             CrushMap::decode(bytes).map_err(|error| Refusal::invalid(error.to_string()))?
         } else {
             let text = std::str::from_utf8(bytes).map_err(|_| {
@@ -51,6 +52,7 @@ impl View<'_> {
             })?;
             crush::text::compile(text).map_err(|error| Refusal::invalid(error.to_string()))?
         };
+        set_slices(&mut new, &self.map.osds).map_err(Refusal::invalid)?;
         let old = self.map.crush_map();
         if new == old {
             return Ok(Proposal::nothing("set crush map: it is the one that is in force already"));

@@ -4,7 +4,7 @@ use super::liveness::come_up;
 use super::{Action, MonitorCore, Now, SessionId, refuse};
 use crate::limits;
 use crate::map::{MapFlags, Osd};
-use crate::placement::place_osd;
+use crate::placement::{place_osd, set_slices};
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::OsdBoot;
 use std::collections::BTreeSet;
@@ -66,7 +66,6 @@ impl MonitorCore {
             let message = format!("osd.{id} of host {} can't be placed in the CRUSH map: {problem}", osd.host);
             return vec![refuse(session, 0, Refusal::invalid(message))];
         }
-        map.set_crush_map(&crush);
         match map.osd_mut(id) {
             Some(known) => *known = osd,
             None => {
@@ -74,6 +73,10 @@ impl MonitorCore {
                 map.osds.insert(place, osd);
             }
         }
+        if let Err(problem) = set_slices(&mut crush, &map.osds) {
+            return vec![refuse(session, 0, Refusal::invalid(format!("osd.{id}'s hot slice has no place: {problem}")))];
+        }
+        map.set_crush_map(&crush);
         self.heard.insert(id, now.monotonic);
         self.booted.insert(id, session);
         self.down_since.remove(&id);
