@@ -312,7 +312,7 @@ impl Prepared {
         Ok(())
     }
 
-    /// Blocks for all data, on one device: hot if that is where it goes and has room, else base.
+    /// Blocks for all data, on one device: hot if that is where it goes and has room, else base, unless it is to be hot or nowhere.
     fn allocate(&self, state: &mut State) -> Result<(Side, Vec<Run>), Refusal> {
         let contents = || {
             self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
@@ -321,8 +321,13 @@ impl Prepared {
             })
         };
         let wanted: u64 = contents().sum();
-        let hot = (self.placement == Placement::Hot && state.hot.is_some()).then_some(Side::Hot);
-        for side in hot.into_iter().chain([Side::Base]) {
+        let sides: &[Side] = match self.placement {
+            Placement::Pinned if state.hot.is_some() => &[Side::Hot],
+            Placement::Hot if state.hot.is_some() => &[Side::Hot, Side::Base],
+            _ => &[Side::Base],
+        };
+        let last = sides[sides.len() - 1];
+        for &side in sides {
             let allocator = state.allocator(side);
             if allocator.data_free_blocks() < wanted {
                 continue;
@@ -340,14 +345,15 @@ impl Prepared {
                 Ok(()) => return Ok((side, runs)),
                 Err(error) => {
                     state.allocator(side).give_back(&runs);
-                    if side == Side::Base || state.index_side() == Side::Base {
+                    if side == last || state.index_side() == Side::Base {
                         return Err(error.into());
                     }
                 }
             }
         }
         self.inner.want_checkpoint();
-        Err(self.inner.no_space(Side::Base, wanted, state.base.data_free_blocks()).into())
+        let free = state.allocator(last).data_free_blocks();
+        Err(self.inner.no_space(last, wanted, free).into())
     }
 }
 

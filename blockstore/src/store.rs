@@ -76,6 +76,8 @@ pub enum Placement {
     Hot,
     /// Straight to base.
     Base,
+    /// To the hot device, where it stays: ENOSPC if that is full. To base if there is no hot device.
+    Pinned,
 }
 
 /// Bytes of one store.

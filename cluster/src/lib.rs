@@ -21,6 +21,7 @@ pub mod object_hash;
 pub mod placement;
 pub mod pool_settings;
 pub mod quantity;
+mod tier_place;
 
 pub use config::{Config, ConfigError};
 pub use map::{Map, MapError, MapFlags, Osd, PgId, Placement, PlacementGroup, Pool, TierSettings};

@@ -2,20 +2,23 @@
 
 use crate::operation_vector::Summary;
 use crate::refusal::Refusal;
-use basalt_blockstore::Store;
+use crate::tier_driver::TierDriver;
+use basalt_blockstore::{Placement, Store};
 use basalt_cluster::Map;
 use basalt_cluster::map::{FullRatios, Fullness};
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub struct Capacity {
     store: Store,
+    tier: Rc<TierDriver>,
     map: RefCell<Option<Arc<Map>>>,
 }
 
 impl Capacity {
-    pub fn new(store: Store) -> Capacity {
-        Capacity { store, map: RefCell::default() }
+    pub fn new(store: Store, tier: Rc<TierDriver>) -> Capacity {
+        Capacity { store, tier, map: RefCell::default() }
     }
 
     pub fn set_map(&self, map: Arc<Map>) {
@@ -25,7 +28,8 @@ impl Capacity {
     /// Of base: what is used, and what will be once everything dirty is flushed. As of now, not of a second ago: in that time a fast hot
     /// device takes more than base has left.
     pub fn promised_bytes(&self) -> u64 {
-        self.store.usage().base_used.saturating_add(self.store.hot_dirty_bytes())
+        let to_be_flushed = self.store.hot_dirty_bytes().saturating_sub(self.tier.pinned_bytes());
+        self.store.usage().base_used.saturating_add(to_be_flushed)
     }
 
     /// Deletes go on whatever is full: they are the way out.
@@ -33,7 +37,10 @@ impl Capacity {
         if summary.only_frees {
             return Ok(());
         }
-        self.check_room()?;
+        // What is at home on the hot slice takes nothing of base; the tier knows whether there is room.
+        if self.tier.home(pool) != Placement::Pinned {
+            self.check_room()?;
+        }
         self.check_quota(pool, summary)
     }
 

@@ -25,6 +25,9 @@ pub const LIST_PAIRS_STEP: usize = 64;
 pub const RECORDED_RESULT_BYTES_MAX: usize = 4096;
 /// What each result takes of that besides what it holds, so that many empty ones are bounded too.
 pub const RECORDED_RESULT_OVERHEAD: usize = 48;
+/// A write to a pool that is at home on the hot slice waits so long for what is cached there to give way, and looks so often.
+pub const PINNED_WAIT_MAX: Duration = Duration::from_secs(10);
+pub const PINNED_WAIT_STEP: Duration = Duration::from_millis(10);
 /// Refusals of writes that the primary of a group remembers, so that a copy of the request is refused as well.
 pub const REFUSALS_KEPT: usize = 4096;
 /// Bytes that requests clone at a time; they are read into memory first.

@@ -93,6 +93,7 @@ impl Osd {
     pub fn start(ring: &Ring, store: Store, options: OsdOptions) -> Rc<Osd> {
         let counters = Rc::new(Counters::new(store.osd()));
         let (to_monitor, for_monitor) = queue();
+        let tier = Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone()));
         let osd = Rc::new(Osd {
             ring: ring.clone(),
             id: store.osd(),
@@ -101,9 +102,9 @@ impl Osd {
             map_changed: Event::new(),
             pgs: RefCell::default(),
             pools: RefCell::default(),
-            tier: Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone())),
             counters,
-            capacity: Capacity::new(store.clone()),
+            capacity: Capacity::new(store.clone(), tier.clone()),
+            tier,
             scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
             group_scrubber: GroupScrubber::new(ring.clone(), options.scrub.interval / limits::COMPARISONS_PER_PASS),
             store,

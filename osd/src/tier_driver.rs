@@ -7,6 +7,7 @@ use crate::pg::read::ReadAccess;
 use crate::refusal::Refusal;
 use crate::sequential_runs::SequentialRuns;
 use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction};
+use basalt_cluster::crush::CrushMap;
 use basalt_cluster::{Map, MapFlags};
 use basalt_ring::local::{Event, Semaphore};
 use basalt_ring::{Instant, Ring};
@@ -28,6 +29,8 @@ pub struct TierDriver {
     stirred: Event,
     agent_stopped: Cell<bool>,
     last_checkpoint: Cell<Instant>,
+    /// As bytes and read, so that it is read only when it has changed.
+    crush: RefCell<Option<(Vec<u8>, CrushMap)>>,
 }
 
 impl TierDriver {
@@ -44,6 +47,7 @@ impl TierDriver {
             promotions: Semaphore::new(limits::PROMOTIONS_MAX),
             stirred: Event::new(),
             agent_stopped: Cell::new(false),
+            crush: RefCell::default(),
         }
     }
 
@@ -52,8 +56,14 @@ impl TierDriver {
         let Some(tier) = &self.tier else { return };
         self.agent_stopped.set(map.flags.contains(MapFlags::NOTIERAGENT));
         let now = self.now();
+        let mut known = self.crush.borrow_mut();
+        if known.as_ref().is_none_or(|(bytes, _)| *bytes != map.crush) {
+            *known = Some((map.crush.clone(), map.crush_map()));
+        }
+        let Some((_, crush)) = known.as_ref() else { return };
         let mut tier = tier.borrow_mut();
         for pool in &map.pools {
+            tier.pin_pool(now, pool.id, pool.is_pinned_on(osd, crush));
             let own = pool.pgs.iter().filter(|group| group.in_sync.contains(&osd)).count() as u64;
             if let Err(error) = tier.configure_pool(now, pool.id, settings(&pool.tier, own, pool.pgs.len() as u64)) {
                 tracing::warn!(osd, pool = pool.name, %error, "the pool keeps its former tier settings");
@@ -74,6 +84,10 @@ impl TierDriver {
         summary: &Summary,
     ) -> Result<Placement, Refusal> {
         let Some(tier) = &self.tier else { return Ok(Placement::Base) };
+        if tier.borrow().is_pinned(key.pool) {
+            self.wait_for_room(tier, summary.placed_bytes).await?;
+            return Ok(Placement::Pinned);
+        }
         if !tier.borrow().mode(key.pool).takes_writes() {
             return Ok(Placement::Base);
         }
@@ -104,6 +118,47 @@ impl TierDriver {
         Ok(Placement::Hot)
     }
 
+    /// Where data of a pool goes that no client writes: recovered and repaired copies.
+    pub fn home(&self, pool: u32) -> Placement {
+        match &self.tier {
+            Some(tier) if tier.borrow().is_pinned(pool) => Placement::Pinned,
+            _ => Placement::Base,
+        }
+    }
+
+    /// Dirty bytes that base will never have to take.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.tier.as_ref().map_or(0, |tier| tier.borrow().pinned_bytes())
+    }
+
+    /// What is cached gives way to what is at home on the slice.
+    async fn wait_for_room(&self, tier: &RefCell<Tier>, length: u64) -> Result<(), Refusal> {
+        let began = self.ring.now();
+        loop {
+            let usage = self.store.usage();
+            let (is_full, can_make_room) = {
+                let mut tier = tier.borrow_mut();
+                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                (length > 0 && tier.is_full_for(length), tier.can_make_room())
+            };
+            if !is_full {
+                return Ok(());
+            }
+            if !can_make_room || self.ring.now().since(began) >= limits::PINNED_WAIT_MAX {
+                let (pinned, total) = (self.pinned_bytes(), usage.hot_total);
+                let osd = self.store.osd();
+                return Err(Refusal::new(
+                    libc::ENOSPC,
+                    format!(
+                        "the hot slice of osd.{osd} is full: pools that are at home there hold {pinned} of {total} bytes; delete objects, or add SSDs"
+                    ),
+                ));
+            }
+            self.stirred.notify_all();
+            self.ring.sleep(limits::PINNED_WAIT_STEP).await;
+        }
+    }
+
     /// What a transaction that was just ordered left on the hot device.
     pub fn written(&self, pool: u32, summary: &Summary, placement: Placement, changes: &[HotChange]) {
         let Some(tier) = &self.tier else { return };
@@ -117,7 +172,7 @@ impl TierDriver {
                 change.object.0,
                 Access::Write,
                 summary.written_bytes,
-                placement == Placement::Hot,
+                placement != Placement::Base,
             );
         }
     }

@@ -56,6 +56,9 @@ impl Tier {
     ) -> Placement {
         let Tier { slice, pools, objects, .. } = self;
         let Some(entry) = pools.get_mut(&pool) else { return Placement::Base };
+        if entry.pinned {
+            return Placement::Hot;
+        }
         let Some(settings) = &entry.settings else { return Placement::Base };
         if !settings.cache_mode.takes_writes() || entry.draining {
             return Placement::Base;
@@ -80,6 +83,10 @@ impl Tier {
     pub fn admit_promotion(&mut self, now: u64, pool: PoolId, object: ObjectId, bytes: u64) -> bool {
         let Tier { slice, pools, visits, promotions, .. } = self;
         let Some(entry) = pools.get_mut(&pool) else { return false };
+        if entry.pinned {
+            // It came from where it was before it was pinned.
+            return !slice.is_full_for(bytes) && promotions.take(now, bytes as f64);
+        }
         let Some(settings) = &entry.settings else { return false };
         let (mode, recency) = (settings.cache_mode, settings.min_read_recency_for_promote);
         let full_ratio = settings.cache_target_full_ratio;

@@ -37,7 +37,7 @@ impl Tier {
         let mut ids: Vec<PoolId> = self
             .pools
             .values()
-            .filter(|pool| pool.clean.len() > 0 && pool.evict_from <= now)
+            .filter(|pool| pool.clean.len() > 0 && pool.evict_from <= now && !pool.pinned)
             .map(|pool| pool.id)
             .collect();
         ids.sort_by(|a, b| self.pools[b].hot_ratio().total_cmp(&self.pools[a].hot_ratio()));

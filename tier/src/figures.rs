@@ -57,7 +57,9 @@ impl Tier {
 
     pub fn drain_status(&self, pool: PoolId) -> Option<DrainStatus> {
         let entry = self.pools.get(&pool)?;
-        let reason = if entry.failed_objects > 0 {
+        let reason = if entry.pinned {
+            "the hot slice is this pool's home: there is nowhere to drain it to".to_owned()
+        } else if entry.failed_objects > 0 {
             format!("flushing {} objects failed and is tried again; look at the base device", entry.failed_objects)
         } else if entry.dirty_bytes > 0 {
             format!("{} objects wait to be flushed", entry.dirty.len())

@@ -78,7 +78,8 @@ impl Tier {
         self.advance(now);
         self.release_failed(now);
         let mut plan = FlushPlan::default();
-        let ids: Vec<PoolId> = self.pools.values().filter(|pool| pool.dirty.len() > 0).map(|pool| pool.id).collect();
+        let flushable = self.pools.values().filter(|pool| pool.dirty.len() > 0 && !pool.pinned);
+        let ids: Vec<PoolId> = flushable.map(|pool| pool.id).collect();
         for &id in &ids {
             self.plan_pool(now, id, budget_bytes, Pass::Due, &mut plan);
         }
@@ -210,7 +211,7 @@ impl Tier {
         let base = self.base.bytes_per_second();
         let mut rate = 0.0;
         for pool in self.pools.values_mut() {
-            if pool.settings.is_none() {
+            if pool.settings.is_none() || pool.pinned {
                 continue;
             }
             let wanted = pool.flush_excess_bytes() > 0;
@@ -233,7 +234,7 @@ impl Tier {
         let slice_pressure = self.slice.pressure();
         let base = self.base.bytes_per_second();
         let slowed = self.pools.values().filter(|pool| pool.write_pressure() > 0.0).count().max(1);
-        let Some(entry) = self.pools.get_mut(&pool) else { return Duration::ZERO };
+        let Some(entry) = self.pools.get_mut(&pool).filter(|pool| !pool.pinned) else { return Duration::ZERO };
         let pressure = entry.write_pressure().max(slice_pressure);
         entry.throttle.delay(now, bytes, pressure, base / slowed as f64)
     }

@@ -38,6 +38,8 @@ pub struct Pool {
     pub flushing: bool,
     pub evicting: bool,
     pub draining: bool,
+    /// The hot slice is its home: what is there is no copy, and is neither flushed nor evicted.
+    pub pinned: bool,
     /// No evictions before this, because one failed.
     pub evict_from: u64,
 
@@ -69,6 +71,7 @@ impl Pool {
             flushing: false,
             evicting: false,
             draining: false,
+            pinned: false,
             evict_from: 0,
             controller: FlushController::default(),
             throttle: Throttle::default(),

@@ -54,8 +54,9 @@ fn part(amount: u64, target: u64) -> f64 {
 }
 
 impl Pool {
+    /// None of a pool that is at home here: nothing of it is cached.
     pub fn mode(&self) -> CacheMode {
-        self.settings.as_ref().map_or(CacheMode::None, |settings| settings.cache_mode)
+        self.settings.as_ref().filter(|_| !self.pinned).map_or(CacheMode::None, |settings| settings.cache_mode)
     }
 
     /// Dirty bytes against the target, or dirty objects against theirs, whichever is greater.
@@ -83,7 +84,7 @@ impl Pool {
 
     /// 0 at the high ratio, 1 at the full ratio, between which clients are slowed.
     pub fn write_pressure(&self) -> f64 {
-        let Some(settings) = &self.settings else { return 0.0 };
+        let Some(settings) = self.settings.as_ref().filter(|_| !self.pinned) else { return 0.0 };
         let span = (settings.cache_target_full_ratio - settings.cache_target_dirty_high_ratio).max(SPAN_MIN);
         (self.dirty_ratio() - settings.cache_target_dirty_high_ratio) / span
     }
@@ -94,11 +95,11 @@ impl Pool {
 
     /// Whether all that is dirty is to be flushed, whatever the ratios.
     pub fn flushes_all(&self) -> bool {
-        self.settings.is_some() && (self.draining || self.mode().empties())
+        self.settings.is_some() && !self.pinned && (self.draining || self.mode().empties())
     }
 
     pub fn evicts_all(&self) -> bool {
-        self.settings.is_some() && (self.draining || self.mode() == CacheMode::None)
+        self.settings.is_some() && !self.pinned && (self.draining || self.mode() == CacheMode::None)
     }
 
     /// The ratio flushing stops at: below the one it starts at, but never so low that it could not be reached.
@@ -117,6 +118,10 @@ impl Pool {
     /// Notes whether the pool is past the ratios that start flushing and evicting, or has come below those that end it.
     pub fn update_hysteresis(&mut self) {
         let Some(settings) = &self.settings else { return };
+        if self.pinned {
+            (self.flushing, self.evicting) = (false, false);
+            return;
+        }
         let (dirty, hot) = (self.dirty_ratio(), self.hot_ratio());
         let (flush_start, evict_start) = (settings.cache_target_dirty_ratio, settings.cache_target_full_ratio);
         self.flushing = dirty > if self.flushing { self.flush_stop_ratio() } else { flush_start };

@@ -76,6 +76,36 @@ impl Tier {
         Ok(())
     }
 
+    /// Makes the hot slice a pool's home, or lets it be a tier again. Then what it has there is dirty like any other's.
+    pub fn pin_pool(&mut self, now: u64, pool: PoolId, pinned: bool) {
+        let entry = self.pool_entry(now, pool);
+        if entry.pinned == pinned {
+            return;
+        }
+        entry.pinned = pinned;
+        entry.draining = false;
+        self.share_targets(now);
+    }
+
+    pub fn is_pinned(&self, pool: PoolId) -> bool {
+        self.pools.get(&pool).is_some_and(|entry| entry.pinned)
+    }
+
+    /// Bytes of pools whose home the slice is.
+    pub fn pinned_bytes(&self) -> u64 {
+        self.pools.values().filter(|pool| pool.pinned).map(Pool::hot_bytes).sum()
+    }
+
+    /// Whether other pools' bytes can give way to a pinned one's, or space is to be had after a checkpoint.
+    pub fn can_make_room(&self) -> bool {
+        self.slice.reclaimable > 0 || self.pools.values().any(|pool| !pool.pinned && pool.hot_bytes() > 0)
+    }
+
+    /// Whether so little of the slice is free that `length` more bytes can't be placed there.
+    pub fn is_full_for(&self, length: u64) -> bool {
+        self.slice.is_full_for(length)
+    }
+
     /// Forgets a pool and its objects, in whatever state.
     pub fn remove_pool(&mut self, now: u64, pool: PoolId) {
         let Some(mut entry) = self.pools.remove(&pool) else { return };
@@ -173,7 +203,7 @@ impl Tier {
     /// Flushes and evicts all of a pool. Until nothing of it is hot, its writes go to base and nothing is promoted.
     pub fn drain(&mut self, pool: PoolId) {
         if let Some(entry) = self.pools.get_mut(&pool) {
-            entry.draining = entry.hot_bytes() > 0;
+            entry.draining = entry.hot_bytes() > 0 && !entry.pinned;
         }
     }
 
@@ -198,9 +228,15 @@ impl Tier {
         self.share_due = now.saturating_add(SHARE_EVERY);
         let mut tiered = Vec::new();
         let mut claims = Vec::new();
+        let available = self.slice.available();
+        // Caches have what the pools leave whose home the slice is.
+        let left = available.saturating_sub(self.pinned_bytes());
         for pool in self.pools.values_mut() {
-            pool.target_bytes = 0;
+            pool.target_bytes = if pool.pinned { available } else { 0 };
             let Some(settings) = &pool.settings else { continue };
+            if pool.pinned {
+                continue;
+            }
             if settings.cache_mode == CacheMode::None {
                 continue;
             }
@@ -211,7 +247,7 @@ impl Tier {
             });
             tiered.push(pool.id);
         }
-        let targets = share::targets(self.slice.available(), &claims);
+        let targets = share::targets(left, &claims);
         for (id, target) in tiered.into_iter().zip(targets) {
             if let Some(pool) = self.pools.get_mut(&id) {
                 pool.target_bytes = target;

@@ -14,7 +14,7 @@ use crate::pg::write::{keys, stage};
 use crate::refusal::Refusal;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::{limits, scrub_digest};
-use basalt_blockstore::{ObjectKey, Placement};
+use basalt_blockstore::ObjectKey;
 use basalt_net::message::peer::{Answer, PeerReply, Push, Question, Reign, ReplicaWrite};
 use basalt_ring::Slice;
 use basalt_ring::local::{Event, OnceReceiver, OnceSender, once};
@@ -223,7 +223,7 @@ async fn apply_push(
     pg.follower().check(caller, reign)?;
     let version = push.state.object.as_ref().map(|parts| (parts.version, parts.mtime_ns));
     object_state::stage(&mut transaction, &key, push.state, payload).await?;
-    let mut prepared = transaction.prepare(Placement::Base).await?;
+    let mut prepared = transaction.prepare(osd.tier().home(key.pool)).await?;
     turn.come().await;
     pg.follower().check(caller, reign)?;
     if let Some((version, mtime_ns)) = version {

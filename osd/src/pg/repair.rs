@@ -6,7 +6,7 @@ use super::object_state::{self, gather};
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
-use basalt_blockstore::{ObjectInfo, ObjectKey, Placement, Transaction};
+use basalt_blockstore::{ObjectInfo, ObjectKey, Transaction};
 use basalt_cluster::PgId;
 use basalt_net::message::peer::{Answer, Question, Reign};
 use basalt_ring::Slice;
@@ -185,7 +185,7 @@ pub async fn take_over(
             break;
         }
     }
-    let mut prepared = transaction.prepare(Placement::Base).await?;
+    let mut prepared = transaction.prepare(osd.tier().home(key.pool)).await?;
     if let Some((version, mtime_ns)) = taken {
         prepared.set_version(version, mtime_ns);
     }
@@ -207,7 +207,7 @@ async fn put(osd: &Osd, key: &ObjectKey, info: &ObjectInfo, offset: u64, data: S
         return Ok(false);
     }
     transaction.write(key, offset, data);
-    let mut prepared = transaction.prepare(Placement::Base).await?;
+    let mut prepared = transaction.prepare(osd.tier().home(key.pool)).await?;
     prepared.set_version(info.version, info.mtime_ns);
     let commit = prepared.submit().await?;
     osd.tier().changed(commit.hot_changes());

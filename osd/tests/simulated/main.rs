@@ -8,6 +8,7 @@ mod model;
 mod monitor;
 mod operations;
 mod peer;
+mod pinned;
 mod pools;
 mod refused_copies;
 mod restart;

@@ -4,7 +4,7 @@ use crate::monitor::Monitor;
 use crate::peer::Peer;
 use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_cluster::config::{BaseModel, ScrubSettings};
-use basalt_net::message::monitor::AdminCommand;
+use basalt_net::message::monitor::{AdminCommand, CommandReply};
 use basalt_net::{Credentials, EntityName, Fsid, Key};
 use basalt_osd::{HostConfig, OsdDevices, RingHost};
 use basalt_ring::sim::{Disk, Process, World};
@@ -39,6 +39,8 @@ pub struct ClusterOptions {
     pub base_bytes: u64,
     /// 0: none.
     pub hot_bytes: u64,
+    /// Base is a hard disk.
+    pub rotational: bool,
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
 }
@@ -48,6 +50,7 @@ impl Default for ClusterOptions {
         ClusterOptions {
             base_bytes: 256 << 20,
             hot_bytes: 0,
+            rotational: false,
             max_object_size: 16 << 20,
             scrub: ScrubSettings::default(),
         }
@@ -78,7 +81,7 @@ impl SimulatedCluster {
     /// A formatted host that is up, and a pool of eight groups with one copy.
     pub fn new(seed: u64, options: ClusterOptions) -> SimulatedCluster {
         let world = World::new(seed);
-        let base = disk(&world, "base", options.base_bytes, false);
+        let base = disk(&world, "base", options.base_bytes, options.rotational);
         let hot = (options.hot_bytes > 0).then(|| disk(&world, "hot", options.hot_bytes, false));
         let monitor_process = world.process("monitor", MONITOR);
         let client = world.process("client", CLIENT);
@@ -194,9 +197,13 @@ impl SimulatedCluster {
         Peer::connect(&self.client.ring(), address, &credentials("client.test"), OSD, self.monitor.map(), client).await
     }
 
+    pub async fn command(&self, command: AdminCommand) -> CommandReply {
+        self.monitor.command(command).await
+    }
+
     pub async fn set(&self, variable: &str, value: &str) {
         let command = AdminCommand::PoolSet { name: "data".into(), variable: variable.into(), value: value.into() };
-        let reply = self.monitor.command(command).await;
+        let reply = self.command(command).await;
         assert_eq!(reply.errno, 0, "{}", reply.message);
         self.wait_for_map().await;
     }

@@ -2,7 +2,7 @@
 
 use super::osd_tree::crush_weights;
 use super::{Answer, Outcome, View};
-use crate::crush::{CrushMap, Step};
+use crate::crush::{CrushMap, Step, limits::WEIGHT_ONE};
 use crate::map::{Osd, PgId, PlacementGroup, Pool};
 use crate::monitor::reports::{PoolFigures, Usage};
 use crate::monitor::{health, pg_state};
@@ -178,14 +178,25 @@ impl View<'_> {
                 _ => BTreeSet::new(),
             })
             .collect();
+        let slice_weight = |osd: &Osd| {
+            let slice = crush.slice_taken(pool.crush_rule, osd.id)?;
+            Some(f64::from(slice.weight) / f64::from(WEIGHT_ONE))
+        };
         let weight = |osd: &Osd| {
-            let share = weights.get(&osd.id).filter(|_| taken.contains(&(osd.id as i32)));
-            share.copied().unwrap_or(0.0) * osd.reweight
+            let share = slice_weight(osd).or_else(|| weights.get(&osd.id).copied());
+            share.filter(|_| taken.contains(&(osd.id as i32))).unwrap_or(0.0) * osd.reweight
         };
         let placed_on = || self.map.osds.iter().filter(|osd| osd.exists && osd.is_in && weight(osd) > 0.0);
         let total: f64 = placed_on().map(weight).sum();
         let by_osd = placed_on().filter_map(|osd| {
-            let usage = Usage::of(self.core.reports.of_osd(osd.id)?);
+            let report = self.core.reports.of_osd(osd.id)?;
+            let usage = Usage::of(report);
+            if slice_weight(osd).is_some() {
+                let is_pinned = |id: u32| self.map.pool(id).is_some_and(|pool| pool.is_pinned_on(osd.id, crush));
+                let pinned = report.pools.iter().filter(|pool| is_pinned(pool.pool)).map(|pool| pool.hot_bytes);
+                let left = usage.hot_total.saturating_sub(pinned.sum());
+                return Some(left as f64 * total / weight(osd));
+            }
             let until_full = (usage.base_total as f64 * self.map.full_ratios.full - usage.base_used as f64).max(0.0);
             Some(until_full * total / weight(osd))
         });
