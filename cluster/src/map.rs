@@ -15,6 +15,7 @@ mod pool;
 mod settings;
 mod version_1;
 mod version_2;
+mod version_3;
 
 pub use encoding::MapError;
 pub use flags::MapFlags;
@@ -22,7 +23,7 @@ pub use fullness::{FullRatios, Fullness};
 pub use incremental::{Incremental, IncrementalError};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
-pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings};
+pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings, Tiering};
 pub use settings::ClusterSettings;
 
 use crate::object_hash;

@@ -2,7 +2,7 @@
 //!
 //! A setting that contradicts another is refused with the reason, so that any set of settings a pool can have makes sense.
 
-mod names;
+pub(crate) mod names;
 mod parse;
 
 use crate::limits;

@@ -1,7 +1,7 @@
 //! On which device of an OSD a pool is at home: its base, or the hot slice in front of it.
 
 use crate::crush::{CrushMap, Slice, Step};
-use crate::map::Pool;
+use crate::map::{CacheMode, Map, Pool, TierSettings};
 use std::collections::BTreeSet;
 
 impl CrushMap {
@@ -21,7 +21,37 @@ impl CrushMap {
     }
 }
 
+impl CrushMap {
+    /// The OSDs that a rule may choose from.
+    pub fn devices_taken(&self, rule: u32) -> BTreeSet<u32> {
+        let steps = self.rule(rule).map_or(&[][..], |rule| rule.steps.as_slice());
+        let taken = steps.iter().filter_map(Step::taken).flat_map(|item| self.devices_below(item));
+        taken.filter_map(|id| u32::try_from(id).ok()).collect()
+    }
+}
+
+impl Map {
+    /// The pool whose tier settings count for a pool: its overlay, or itself.
+    pub fn tier_holder<'a>(&'a self, pool: &'a Pool) -> &'a Pool {
+        pool.tiering.overlay.and_then(|overlay| self.pool(overlay)).unwrap_or(pool)
+    }
+
+    /// By which settings an OSD caches a pool. An overlay reaches no further than its rule.
+    pub fn tier_settings_on(&self, pool: &Pool, osd: u32, crush: &CrushMap) -> TierSettings {
+        let holder = self.tier_holder(pool);
+        let is_reached = holder.id == pool.id || crush.devices_taken(holder.crush_rule).contains(&osd);
+        let cache_mode = if is_reached { holder.tier.cache_mode } else { CacheMode::None };
+        TierSettings { cache_mode, ..holder.tier }
+    }
+}
+
 impl Pool {
+    /// Whether the pool is at home in hot slices wherever it is.
+    pub fn is_pinned(&self, crush: &CrushMap) -> bool {
+        let mut osds = crush.devices_taken(self.crush_rule).into_iter().peekable();
+        osds.peek().is_some() && osds.all(|osd| self.is_pinned_on(osd, crush))
+    }
+
     /// Whether the pool is at home in an OSD's hot slice, and never goes to the base device behind it.
     pub fn is_pinned_on(&self, osd: u32, crush: &CrushMap) -> bool {
         crush.slice_taken(self.crush_rule, osd).is_some()

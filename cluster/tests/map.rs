@@ -129,13 +129,6 @@ fn a_group_whose_primary_is_down_is_served_by_nobody() {
 
 fn pool(id: u32, pg_num: u32) -> Pool {
     Pool {
-        id,
-        name: format!("pool-{id}"),
-        size: 3,
-        min_size: 2,
-        pg_num,
-        pgp_num: pg_num,
-        crush_rule: 0,
         flags: PoolFlags { noscrub: true, ..PoolFlags::default() },
         tier: TierSettings {
             cache_mode: CacheMode::Proxy,
@@ -146,7 +139,7 @@ fn pool(id: u32, pg_num: u32) -> Pool {
         applications: vec!["rbd".into()],
         created_epoch: 3,
         changed_epoch: 4,
-        pgs: vec![PlacementGroup::default(); pg_num as usize],
+        ..Pool::new(id, format!("pool-{id}"), 3, pg_num, 1)
     }
 }
 
@@ -179,15 +172,31 @@ fn maps_of_older_versions_are_read_with_what_was_constant_then() {
         assert_eq!(map.settings, ClusterSettings::default());
         // What is written from it is of the newest version, and says the same.
         let written = map.encode();
-        assert_eq!((image[8], written[8]), (version, 3));
+        assert_eq!((image[8], written[8]), (version, 4));
         assert_eq!(Map::decode(&written), Ok(map));
     }
 }
 
 #[test]
+fn a_map_of_version_3_is_read_with_pools_that_know_of_no_others() {
+    let map = Map::decode(include_bytes!("images/map-version-3")).unwrap();
+    let [first, later] = map.pools.as_slice() else { panic!("{:?}", map.pools) };
+    assert_eq!(
+        (first.quota.bytes_max, first.quota.objects_max, first.applications.as_slice()),
+        (1 << 30, 7, &["rbd".to_owned()][..])
+    );
+    assert_eq!((later.name.as_str(), later.pg_num, later.pgs.len()), ("later", 4, 4));
+    assert!(map.pools.iter().all(|pool| pool.tiering == Default::default()));
+    assert!(!map.crush.is_empty());
+    let written = map.encode();
+    assert_eq!(written[8], 4);
+    assert_eq!(Map::decode(&written), Ok(map));
+}
+
+#[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 4, 0xff] {
+    for version in [0, 5, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

@@ -1,25 +1,13 @@
 //! A pool's variables: what can be set, what is refused and why.
 
-use basalt_cluster::map::{CacheMode, Pool, PoolFlags, Quota, TierSettings};
+use basalt_cluster::map::{CacheMode, Pool, TierSettings};
 use basalt_cluster::pool_settings::{self, Refusal, Surroundings, VARIABLES};
 use proptest::prelude::*;
 
 fn pool() -> Pool {
     Pool {
-        id: 8,
-        name: "data".into(),
-        size: 3,
-        min_size: 2,
-        pg_num: 4,
-        pgp_num: 4,
-        crush_rule: 0,
-        flags: PoolFlags::default(),
         tier: TierSettings { cache_mode: CacheMode::Writeback, ..TierSettings::default() },
-        quota: Quota::default(),
-        applications: vec![],
-        created_epoch: 1,
-        changed_epoch: 1,
-        pgs: vec![Default::default(); 4],
+        ..Pool::new(8, "data", 3, 4, 1)
     }
 }
 

@@ -65,7 +65,8 @@ impl TierDriver {
         for pool in &map.pools {
             tier.pin_pool(now, pool.id, pool.is_pinned_on(osd, crush));
             let own = pool.pgs.iter().filter(|group| group.in_sync.contains(&osd)).count() as u64;
-            if let Err(error) = tier.configure_pool(now, pool.id, settings(&pool.tier, own, pool.pgs.len() as u64)) {
+            let of_map = map.tier_settings_on(pool, osd, crush);
+            if let Err(error) = tier.configure_pool(now, pool.id, settings(&of_map, own, pool.pgs.len() as u64)) {
                 tracing::warn!(osd, pool = pool.name, %error, "the pool keeps its former tier settings");
             }
         }

@@ -1,12 +1,12 @@
 //! Commands that the monitor answers: asked in its words, shown in Ceph's.
 
-use crate::arguments::{Application, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier};
+use crate::arguments::{Application, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange};
 use crate::connection::with_client;
 use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
-use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine, MapChange, OsdChange};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, FullLine, MapChange, OsdChange, TierCommand};
 use basalt_net::message::object::OsdCommand;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStringExt;
@@ -89,6 +89,20 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
             show(client, output, AdminCommand::TierStatus { pool }, plain::tier::status).await
         }
         Osd::Tier(Tier::Drain { pool, timeout }) => drain::run(client, output, &pool, timeout).await,
+        Osd::Tier(Tier::Change(change)) => say(client, output, AdminCommand::Tier(tier_command(change))).await,
+    }
+}
+
+fn tier_command(change: TierChange) -> TierCommand {
+    match change {
+        TierChange::Add { base, cache, force_nonempty } => {
+            TierCommand::Add { base, cache, even_if_it_holds_objects: force_nonempty }
+        }
+        TierChange::AddCache { base, cache, size } => TierCommand::AddCache { base, cache, size },
+        TierChange::Rm { base, cache } => TierCommand::Rm { base, cache },
+        TierChange::CacheMode { cache, mode, sure: _ } => TierCommand::CacheMode { cache, mode },
+        TierChange::SetOverlay { base, cache } => TierCommand::SetOverlay { base, cache },
+        TierChange::RmOverlay { base } => TierCommand::RmOverlay { base },
     }
 }
 

@@ -478,6 +478,36 @@ pub enum Tier {
         #[arg(long, default_value = "10m", value_parser = quantity::parse_duration)]
         timeout: Duration,
     },
+    #[command(flatten)]
+    Change(TierChange),
+}
+
+/// Which pool caches which.
+#[derive(Subcommand, Debug)]
+pub enum TierChange {
+    /// Makes CACHE the pool that holds the settings by which BASE is cached. The cache is the hot slices of the OSDs that hold BASE.
+    Add {
+        base: String,
+        cache: String,
+        #[arg(long = "force-nonempty")]
+        force_nonempty: bool,
+    },
+    /// As add, cache-mode writeback, set-overlay and target_max_bytes in one.
+    AddCache { base: String, cache: String, size: String },
+    #[command(visible_alias = "remove")]
+    Rm { base: String, cache: String },
+    /// `none`, `writeback`, `readproxy`, `proxy` or `readonly`.
+    CacheMode {
+        cache: String,
+        mode: String,
+        /// Taken for Ceph's sake, which asks for it with `readonly`; no mode endangers data here.
+        #[arg(long = "yes-i-really-mean-it", hide = true)]
+        sure: bool,
+    },
+    /// From now on CACHE's settings count for BASE.
+    SetOverlay { base: String, cache: String },
+    #[command(visible_alias = "remove-overlay")]
+    RmOverlay { base: String },
 }
 
 #[derive(Subcommand, Debug)]

@@ -26,6 +26,9 @@ struct Left {
 }
 
 pub async fn run(client: &Client, output: &mut Output, pool_name: &str, timeout: Duration) -> Result<()> {
+    let status = ask(client, AdminCommand::TierStatus { pool: Some(pool_name.into()) }).await?.document;
+    // What a cache pool caches is another one's.
+    let pool_name = status.pointer("/0/cached_pool").and_then(Value::as_str).unwrap_or(pool_name);
     let pool = client.pool(pool_name).await?;
     let osds = osds(client).await?;
     let begun = client.ring().now();

@@ -1,15 +1,16 @@
 //! Maps as bytes. Whatever comes in is checked in three steps: the checksum, the archive's structure, then what the code relies on.
 
-use super::Map;
 use super::version_1::MapVersion1;
 use super::version_2::MapVersion2;
+use super::version_3::MapVersion3;
+use super::{Map, Tiering};
 use crate::limits;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 pub(super) const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -91,6 +92,7 @@ impl Map {
         let map = match version {
             1 => rkyv::from_bytes::<MapVersion1, rancor::Error>(&aligned).map(Map::from),
             2 => rkyv::from_bytes::<MapVersion2, rancor::Error>(&aligned).map(Map::from),
+            3 => rkyv::from_bytes::<MapVersion3, rancor::Error>(&aligned).map(Map::from),
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
@@ -141,6 +143,17 @@ impl Map {
             }
             if pool.size == 0 || pool.size > limits::POOL_SIZE_MAX || pool.min_size == 0 || pool.min_size > pool.size {
                 return wrong(format!("size {} and min_size {}", pool.size, pool.min_size));
+            }
+            let Tiering { tier_of, tiers, overlay } = &pool.tiering;
+            let has_tier = |base: u32| self.pool(base).is_some_and(|base| base.tiering.tiers.contains(&pool.id));
+            let is_tier = |id: &u32| self.pool(*id).is_some_and(|tier| tier.tiering.tier_of == Some(pool.id));
+            if !tier_of.is_none_or(has_tier)
+                || !tiers.is_sorted_by(|a, b| a < b)
+                || !tiers.iter().all(is_tier)
+                || !overlay.is_none_or(|overlay| tiers.contains(&overlay))
+                || (tier_of.is_some() && !tiers.is_empty())
+            {
+                return wrong(format!("relations to other pools that don't fit: {:?}", pool.tiering));
             }
             if !names.insert(&pool.name) {
                 return wrong("another pool's name".into());

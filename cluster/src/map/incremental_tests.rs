@@ -1,5 +1,5 @@
 use super::*;
-use crate::map::{CacheMode, Quota};
+use crate::map::CacheMode;
 use proptest::prelude::*;
 
 fn osd(id: u32) -> Osd {
@@ -13,20 +13,8 @@ fn osd(id: u32) -> Osd {
 
 fn pool(id: u32, pg_num: u32) -> Pool {
     Pool {
-        id,
-        name: format!("pool-{id}"),
-        size: 3,
-        min_size: 2,
-        pg_num,
-        pgp_num: pg_num,
-        crush_rule: 0,
-        flags: Default::default(),
-        tier: Default::default(),
-        quota: Quota::default(),
-        applications: vec![],
-        created_epoch: 1,
-        changed_epoch: 1,
         pgs: (0..pg_num).map(|seed| group(seed % 4, 1)).collect(),
+        ..Pool::new(id, format!("pool-{id}"), 3, pg_num, 1)
     }
 }
 

@@ -20,10 +20,23 @@ pub struct Pool {
     pub quota: Quota,
     /// What the pool is used for (`rgw`, `rbd`, …), in ascending order.
     pub applications: Vec<String>,
+    pub tiering: Tiering,
     pub created_epoch: u32,
     pub changed_epoch: u32,
     /// `pg_num` entries.
     pub pgs: Vec<PlacementGroup>,
+}
+
+/// Which pools belong together as base and cache, in Ceph's terms. A cache pool holds the settings by which the hot slices cache its base
+/// pool, and its rule says on which OSDs they do; it stores nothing of it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+pub struct Tiering {
+    /// The base pool that this one is a cache of.
+    pub tier_of: Option<u32>,
+    /// The cache pools of this one, in ascending order.
+    pub tiers: Vec<u32>,
+    /// The one of them whose settings count; without one, the pool's own do.
+    pub overlay: Option<u32>,
 }
 
 /// 0 means without a bound.
@@ -176,6 +189,7 @@ impl Pool {
             tier: TierSettings::default(),
             quota: Quota::default(),
             applications: Vec::new(),
+            tiering: Tiering::default(),
             created_epoch: epoch,
             changed_epoch: epoch,
             pgs: vec![PlacementGroup::default(); pg_num as usize],

@@ -1,6 +1,6 @@
 //! The map's archive as format version 2 had it: placement groups without reigns, no CRUSH map, constants for settings.
 
-use super::pool::{PoolFlags, Quota, TierSettings};
+use super::version_3::PoolVersion3;
 use super::{ClusterSettings, FullRatios, Map, MapFlags, Osd, PlacementGroup, Pool};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -39,23 +39,7 @@ pub(super) struct OsdVersion2 {
     in_since_unix_s: u64,
 }
 
-#[derive(Archive, Serialize, Deserialize)]
-pub(super) struct PoolVersion2 {
-    id: u32,
-    name: String,
-    size: u32,
-    min_size: u32,
-    pg_num: u32,
-    pgp_num: u32,
-    crush_rule: u32,
-    flags: PoolFlags,
-    tier: TierSettings,
-    quota: Quota,
-    applications: Vec<String>,
-    created_epoch: u32,
-    changed_epoch: u32,
-    pgs: Vec<PlacementGroupVersion2>,
-}
+pub(super) type PoolVersion2 = PoolVersion3<PlacementGroupVersion2>;
 
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct PlacementGroupVersion2 {
@@ -131,45 +115,13 @@ impl From<OsdVersion2> for Osd {
     }
 }
 
-impl From<PoolVersion2> for Pool {
-    fn from(old: PoolVersion2) -> Pool {
-        let PoolVersion2 {
-            id,
-            name,
-            size,
-            min_size,
-            pg_num,
-            pgp_num,
-            crush_rule,
-            flags,
-            tier,
-            quota,
-            applications,
-            created_epoch,
-            changed_epoch,
-            pgs,
-        } = old;
-        let group = |old: PlacementGroupVersion2| PlacementGroup {
+impl From<PlacementGroupVersion2> for PlacementGroup {
+    fn from(old: PlacementGroupVersion2) -> PlacementGroup {
+        PlacementGroup {
             reign: u32::from(old.primary.is_some()),
             in_sync: old.in_sync,
             primary: old.primary,
             changed_epoch: old.changed_epoch,
-        };
-        Pool {
-            id,
-            name,
-            size,
-            min_size,
-            pg_num,
-            pgp_num,
-            crush_rule,
-            flags,
-            tier,
-            quota,
-            applications,
-            created_epoch,
-            changed_epoch,
-            pgs: pgs.into_iter().map(group).collect(),
         }
     }
 }

@@ -16,12 +16,13 @@ mod pg_query;
 mod pool;
 mod pool_list;
 mod tier;
+mod tier_change;
 
 use super::core::{MonitorCore, Now};
 use crate::limits;
 use crate::map::{Map, Osd, Pool};
 use crate::pool_settings::{Refusal, Surroundings};
-use basalt_net::message::monitor::{AdminCommand, ChangeMode, CrushChange, CrushQuestion, MapChange};
+use basalt_net::message::monitor::{AdminCommand, ChangeMode, CrushChange, CrushQuestion, MapChange, TierCommand};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -79,6 +80,7 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
             view.pool_application(&name, &action, application)
         }
         AdminCommand::TierStatus { pool } => view.tier_status(pool.as_deref()),
+        AdminCommand::Tier(command) => view.tier_change(command),
         AdminCommand::PgStat => view.pg_stat(),
         AdminCommand::PgDump => view.pg_dump(),
         AdminCommand::OsdSetFlag { flag, is_set } => view.osd_set_flag(&flag, is_set),
@@ -125,7 +127,7 @@ impl View<'_> {
         Surroundings {
             osds_existing: self.map.osds.iter().filter(|osd| osd.exists).count() as u32,
             has_hot_slices: self.map.has_hot_slices(),
-            dirty_bytes: pool.map_or(0, |pool| self.core.reports.of_pool(self.now.monotonic, pool).sum.dirty_bytes),
+            dirty_bytes: pool.map_or(0, |pool| self.dirty_bytes(pool)),
             rules: self
                 .map
                 .crush_map()
@@ -133,6 +135,15 @@ impl View<'_> {
                 .map(|(id, rule)| (id, rule.name.clone().unwrap_or_else(|| id.to_string())))
                 .collect(),
         }
+    }
+
+    /// What a pool's cache mode decides on: its own dirty bytes, and those of the pool that it is the overlay of.
+    fn dirty_bytes(&self, pool: u32) -> u64 {
+        let of = |pool: u32| self.core.reports.of_pool(self.now.monotonic, pool).sum.dirty_bytes;
+        let Some(known) = self.map.pool(pool) else { return 0 };
+        let covers = |base: &u32| self.map.pool(*base).is_some_and(|base| base.tiering.overlay == Some(pool));
+        let own = if known.is_pinned(&self.map.crush_map()) { 0 } else { of(pool) };
+        own.saturating_add(known.tiering.tier_of.filter(covers).map_or(0, of))
     }
 
     /// How long ago a moment of the wall clock was.
@@ -183,6 +194,14 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         | AdminCommand::OsdSetFlag { flag: name, .. }
         | AdminCommand::PgQuery { pg: name }
         | AdminCommand::ConfigGet { name } => vec![name.len()],
+        AdminCommand::Tier(command) => match command {
+            TierCommand::Add { base, cache, .. }
+            | TierCommand::Rm { base, cache }
+            | TierCommand::SetOverlay { base, cache } => vec![base.len(), cache.len()],
+            TierCommand::AddCache { base, cache, size } => vec![base.len(), cache.len(), size.len()],
+            TierCommand::CacheMode { cache, mode } => vec![cache.len(), mode.len()],
+            TierCommand::RmOverlay { base } => vec![base.len()],
+        },
         AdminCommand::PoolStats { name: pool } | AdminCommand::TierStatus { pool } => vec![optional(pool)],
         AdminCommand::PoolApplication { name, action, application } => {
             vec![name.len(), action.len(), application.len()]

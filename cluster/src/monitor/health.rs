@@ -251,7 +251,8 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
 }
 
 fn check_pools(view: &View<'_>, checks: &mut Checks) {
-    let (mut single, mut near_target, mut blind) = (vec![], vec![], vec![]);
+    let crush = view.map.crush_map();
+    let (mut single, mut near_target, mut blind, mut bare) = (vec![], vec![], vec![], vec![]);
     let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
     for pool in &view.map.pools {
         let name = &pool.name;
@@ -270,20 +271,36 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
                 Fullness::Full => full.push(format!("pool '{name}' is full (no space)")),
             }
         }
-        if pool.tier.cache_mode == CacheMode::None {
+        if pool.is_pinned(&crush) {
+            let (hot, room) = (stored.figures.sum.hot_bytes, stored.figures.sum.target_bytes);
+            if room > 0 && hot as f64 > room as f64 * view.map.full_ratios.nearfull {
+                let (hot, room) = (format_bytes(hot), format_bytes(room));
+                nearfull.push(format!("pool '{name}' has {hot} of the {room} that its hot slices have"));
+            }
             continue;
         }
-        if pool.tier.hit_set_type == crate::map::HitSetType::None {
+        let holder = view.map.tier_holder(pool);
+        if holder.tier.cache_mode == CacheMode::None || pool.tiering.tier_of.is_some() {
+            continue;
+        }
+        let bare_osds = view.bare(&crush, pool, holder);
+        let has_slices = view.map.has_hot_slices();
+        bare.extend(bare_osds.iter().filter(|_| has_slices).map(|osd| {
+            format!("pool '{name}' is cached, and osd.{osd} has no hot slice for it: its writes wait for a hard disk")
+        }));
+        if holder.tier.hit_set_type == crate::map::HitSetType::None {
             blind.push(format!(
-                "pool '{name}' with cache_mode {} needs hit_set_type to be set",
-                pool.tier.cache_mode.name()
+                "pool '{}' with cache_mode {} needs hit_set_type to be set",
+                holder.name,
+                holder.tier.cache_mode.name()
             ));
         }
         let (hot, target) = (stored.figures.sum.hot_bytes, stored.figures.sum.target_bytes);
-        let full_ratio = pool.tier.cache_target_full_ratio;
+        let full_ratio = holder.tier.cache_target_full_ratio;
         let near = full_ratio + (1.0 - full_ratio) * limits::TIER_NEAR_FULL_OF_REST;
         if target > 0 && hot as f64 > target as f64 * near {
             let (hot, target) = (format_bytes(hot), format_bytes(target));
+            let name = &holder.name;
             near_target.push(format!("cache pool '{name}' with {hot} at/near target max {target}"));
         }
     }
@@ -294,6 +311,9 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
     add(checks, "POOL_NEARFULL", warn, nearfull, |count| format!("{count} pool(s) nearfull"));
     add(checks, "CACHE_POOL_NEAR_FULL", warn, near_target, |count| {
         format!("{count} cache pools at or near target size")
+    });
+    add(checks, "CACHE_POOL_NO_HOT_SLICE", warn, bare, |count| {
+        format!("{count} OSDs of cached pools have no hot slice")
     });
     add(checks, "CACHE_POOL_NO_HIT_SET", warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
 }

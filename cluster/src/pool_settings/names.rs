@@ -30,7 +30,7 @@ impl HitSetType {
     }
 }
 
-pub(super) fn cache_mode(text: &str) -> Result<CacheMode, Refusal> {
+pub(crate) fn cache_mode(text: &str) -> Result<CacheMode, Refusal> {
     if matches!(text, "forward" | "readforward") {
         return Err(Refusal::invalid(format!(
             "'{text}' is no longer a supported cache mode; proxy and readproxy replace it"

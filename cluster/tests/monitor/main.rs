@@ -11,3 +11,4 @@ mod harness;
 mod liveness;
 mod settings;
 mod space;
+mod tiers;

@@ -282,6 +282,7 @@ pub enum AdminCommand {
     TierStatus {
         pool: Option<String>,
     },
+    Tier(TierCommand),
     PgStat,
     PgDump,
     OsdSetFlag {
@@ -319,6 +320,18 @@ pub enum AdminCommand {
         name: String,
     },
     ConfigDump,
+}
+
+/// Which pool caches which, by their names.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum TierCommand {
+    Add { base: String, cache: String, even_if_it_holds_objects: bool },
+    AddCache { base: String, cache: String, size: String },
+    Rm { base: String, cache: String },
+    CacheMode { cache: String, mode: String },
+    SetOverlay { base: String, cache: String },
+    RmOverlay { base: String },
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 use super::change::Proposal;
 use super::{Answer, Outcome, View};
 use crate::limits;
-use crate::map::{CacheMode, Map, Pool, TierSettings};
+use crate::map::{CacheMode, Map, Pool};
 use crate::placement::Placer;
 use crate::pool_settings::{self, Refusal};
 use crate::quantity::{format_bytes, format_count};
@@ -37,12 +37,15 @@ impl View<'_> {
         }
         let id = self.map.pool_id_max.checked_add(1);
         let id = id.ok_or_else(|| Refusal::new(libc::ENOSPC, "the cluster has used up all pool ids"))?;
-        let cache_mode = if self.map.has_hot_slices() { CacheMode::Writeback } else { CacheMode::None };
         let epoch = self.map.epoch + 1;
         let mut map = self.map.clone();
         map.pool_id_max = id;
-        let tier = TierSettings { cache_mode, ..TierSettings::default() };
-        map.pools.push(Pool { crush_rule, tier, ..Pool::new(id, name.clone(), size, pg_num, epoch) });
+        let mut pool = Pool { crush_rule, ..Pool::new(id, name.clone(), size, pg_num, epoch) };
+        // What is at home on the hot slices is not cached there as well.
+        if self.map.has_hot_slices() && !pool.is_pinned(&self.map.crush_map()) {
+            pool.tier.cache_mode = CacheMode::Writeback;
+        }
+        map.pools.push(pool);
         Answer::decided(format!("pool '{name}' created"), map)
     }
 
@@ -136,6 +139,7 @@ impl View<'_> {
                 "pool deletion is disabled; you must unset nodelete flag for the pool first",
             ));
         }
+        self.check_no_tiers(pool)?;
         let mut map = self.map.clone();
         map.pools.retain(|other| other.id != pool.id);
         Answer::decided(format!("pool '{name}' removed"), map)

@@ -1,7 +1,7 @@
 //! `osd pool ls [detail]` and `osd pool stats`.
 
 use super::{Answer, Outcome, View};
-use crate::map::{CacheMode, HitSetType, Pool};
+use crate::map::{CacheMode, HitSetType, Pool, Tiering};
 use crate::monitor::reports::Rates;
 use crate::pool_settings::{self, Surroundings};
 use crate::quantity::format_bytes;
@@ -108,6 +108,17 @@ fn line(pool: &Pool) -> String {
     if pool.quota.objects_max > 0 {
         add(format!(" max_objects {}", pool.quota.objects_max));
     }
+    let Tiering { tier_of, tiers, overlay } = &pool.tiering;
+    if !tiers.is_empty() {
+        let tiers: Vec<String> = tiers.iter().map(u32::to_string).collect();
+        add(format!(" tiers {}", tiers.join(",")));
+    }
+    if let Some(overlay) = overlay {
+        add(format!(" read_tier {overlay} write_tier {overlay}"));
+    }
+    if let Some(base) = tier_of {
+        add(format!(" tier_of {base}"));
+    }
     if tier.cache_mode != CacheMode::None {
         add(format!(" cache_mode {}", tier.cache_mode.name()));
         if tier.target_max_bytes > 0 {
@@ -141,6 +152,11 @@ fn line(pool: &Pool) -> String {
     line
 }
 
+/// As Ceph has it: -1 is none.
+fn id_or_none(pool: Option<u32>) -> i64 {
+    pool.map_or(-1, i64::from)
+}
+
 fn document(pool: &Pool, around: &Surroundings) -> Value {
     let tier = &pool.tier;
     let micro = |ratio: f64| (ratio * 1e6).round() as u64;
@@ -156,6 +172,10 @@ fn document(pool: &Pool, around: &Surroundings) -> Value {
         "size": pool.size,
         "min_size": pool.min_size,
         "crush_rule": pool.crush_rule,
+        "tier_of": id_or_none(pool.tiering.tier_of),
+        "tiers": pool.tiering.tiers,
+        "read_tier": id_or_none(pool.tiering.overlay),
+        "write_tier": id_or_none(pool.tiering.overlay),
         "object_hash": 2,
         "pg_autoscale_mode": "off",
         "pg_num": pool.pg_num,

@@ -14,16 +14,22 @@ impl View<'_> {
     }
 
     fn tier_of(&self, pool: &Pool) -> Value {
-        let figures = self.core.reports.of_pool(self.now.monotonic, pool.id);
+        // A cache pool is asked for what it caches.
+        let covered = pool.tiering.tier_of.and_then(|base| self.map.pool(base));
+        let shown = covered.filter(|base| base.tiering.overlay == Some(pool.id)).unwrap_or(pool);
+        let holder = self.map.tier_holder(pool);
+        let figures = self.core.reports.of_pool(self.now.monotonic, shown.id);
         let (sum, rates) = (&figures.sum, &figures.rates);
         let reads = sum.hit_reads.saturating_add(sum.miss_reads);
         let hit_ratio = if reads == 0 { 0.0 } else { sum.hit_reads as f64 / reads as f64 };
         // OSDs know how much of their hot slice a pool may have; before they have said so, only what was asked for is known.
-        let target_bytes = if figures.is_reported { sum.target_bytes } else { pool.tier.target_max_bytes };
+        let target_bytes = if figures.is_reported { sum.target_bytes } else { holder.tier.target_max_bytes };
         json!({
             "pool_name": pool.name,
             "pool_id": pool.id,
-            "mode": pool.tier.cache_mode.name(),
+            "mode": holder.tier.cache_mode.name(),
+            "cached_pool": shown.name,
+            "settings_pool": holder.name,
             "target_bytes": target_bytes,
             "hot_bytes": sum.hot_bytes,
             "dirty_bytes": sum.dirty_bytes,
