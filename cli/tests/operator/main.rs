@@ -4,6 +4,7 @@
 //! Raw devices need root and loop devices. Where there are none, such a test says so and tests nothing.
 
 mod bad_files;
+mod cache_tier;
 mod calm_recovery;
 mod cut_networks;
 #[path = "../commands/dev_cluster.rs"]
