@@ -91,7 +91,7 @@ pub const VARIABLES: [&str; 34] = [
     "bulk",
     "cache_mode",
     "cache_max_dirty_age",
-    "cache_bypass_bytes",
+    "cache_bypass_sequential_bytes",
 ];
 
 fn unknown_variable(variable: &str) -> Refusal {
@@ -135,7 +135,7 @@ pub fn get(pool: &Pool, around: &Surroundings, variable: &str) -> Result<Value, 
         "bulk" => json!(false),
         "cache_mode" => json!(tier.cache_mode.name()),
         "cache_max_dirty_age" => seconds(tier.cache_max_dirty_age_ms),
-        "cache_bypass_bytes" => json!(tier.cache_bypass_bytes),
+        "cache_bypass_sequential_bytes" => json!(tier.cache_bypass_sequential_bytes),
         _ => return Err(unknown_variable(variable)),
     })
 }
@@ -152,8 +152,19 @@ fn seconds(milliseconds: u64) -> Value {
     if milliseconds.is_multiple_of(1000) { json!(milliseconds / 1000) } else { json!(milliseconds as f64 / 1000.0) }
 }
 
-/// Sets a variable; the pool is unchanged on a refusal.
+/// A tier variable's default, as [`set`] takes it. `None`: another variable, or one that has no default of its own.
+fn default_of(variable: &str, pool: &Pool, around: &Surroundings) -> Option<String> {
+    if variable == "cache_mode" || !basalt_tier::PoolSettings::VARIABLES.contains(&variable) {
+        return None;
+    }
+    let untuned = Pool { tier: TierSettings::default(), ..pool.without_groups() };
+    get(&untuned, around, variable).ok().map(|value| as_text(&value))
+}
+
+/// Sets a variable; the pool is unchanged on a refusal. `unset` gives a tier variable its default back.
 pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) -> Result<(), Refusal> {
+    let default = if value == "unset" { default_of(variable, pool, around) } else { None };
+    let value = default.as_deref().unwrap_or(value);
     let mut flags = pool.flags;
     let mut tier = pool.tier;
     match variable {
@@ -189,7 +200,9 @@ pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) 
         "cache_min_flush_age" => tier.cache_min_flush_age_ms = duration_ms(variable, value)?,
         "cache_min_evict_age" => tier.cache_min_evict_age_ms = duration_ms(variable, value)?,
         "cache_max_dirty_age" => tier.cache_max_dirty_age_ms = duration_ms(variable, value)?,
-        "cache_bypass_bytes" => tier.cache_bypass_bytes = parse_bytes(value).map_err(parse::not_integer(value))?,
+        "cache_bypass_sequential_bytes" => {
+            tier.cache_bypass_sequential_bytes = parse_bytes(value).map_err(parse::not_integer(value))?
+        }
         "hit_set_type" => tier.hit_set_type = names::hit_set_type(value)?,
         "hit_set_period" => tier.hit_set_period_ms = duration_ms(variable, value)?,
         "hit_set_count" => tier.hit_set_count = in_range(integer(value)?, 0, limits::HIT_SET_COUNT_MAX)?,

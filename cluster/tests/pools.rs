@@ -159,3 +159,28 @@ proptest! {
         prop_assert!(tier.cache_max_dirty_age_ms == 0 || tier.cache_min_flush_age_ms <= tier.cache_max_dirty_age_ms);
     }
 }
+
+#[test]
+fn unset_gives_a_tier_variable_its_default_back() {
+    let mut pool = pool();
+    for (variable, value) in [
+        ("target_max_bytes", "5G"),
+        ("cache_target_dirty_ratio", "0.1"),
+        ("cache_target_dirty_high_ratio", "0.7"),
+        ("cache_target_full_ratio", "0.9"),
+        ("cache_min_flush_age", "7"),
+        ("cache_max_dirty_age", "77"),
+        ("cache_bypass_sequential_bytes", "1M"),
+        ("hit_set_type", "explicit_object"),
+        ("hit_set_count", "9"),
+        ("hit_set_fpp", "0.2"),
+        ("min_read_recency_for_promote", "3"),
+    ] {
+        set(&mut pool, variable, value).unwrap();
+        set(&mut pool, variable, "unset").unwrap();
+    }
+    assert_eq!(pool.tier, TierSettings { cache_mode: CacheMode::Writeback, ..TierSettings::default() });
+    for variable in ["size", "cache_mode", "noscrub"] {
+        assert!(set(&mut pool, variable, "unset").is_err(), "{variable}");
+    }
+}

@@ -64,7 +64,7 @@ impl Tier {
             return Placement::Base;
         }
         let run = sequential_bytes_so_far.saturating_add(length);
-        if settings.cache_bypass_bytes > 0 && run >= settings.cache_bypass_bytes {
+        if settings.cache_bypass_sequential_bytes > 0 && run >= settings.cache_bypass_sequential_bytes {
             return Placement::Base;
         }
         let full_ratio = settings.cache_target_full_ratio;

@@ -129,7 +129,7 @@ pub struct PoolSettings {
     /// 0: no limit.
     pub cache_max_dirty_age: u64,
     /// A sequential run of writes goes to base once it is this long. 0: never.
-    pub cache_bypass_bytes: u64,
+    pub cache_bypass_sequential_bytes: u64,
     pub hit_set_type: HitSetType,
     pub hit_set_count: u32,
     pub hit_set_period: u64,
@@ -153,7 +153,7 @@ impl Default for PoolSettings {
             cache_min_flush_age: 0,
             cache_min_evict_age: 0,
             cache_max_dirty_age: 600 * SECOND,
-            cache_bypass_bytes: 4 << 20,
+            cache_bypass_sequential_bytes: 4 << 20,
             hit_set_type: HitSetType::Bloom,
             hit_set_count: 4,
             hit_set_period: 1200 * SECOND,
@@ -199,7 +199,7 @@ impl PoolSettings {
         "cache_min_flush_age",
         "cache_min_evict_age",
         "cache_max_dirty_age",
-        "cache_bypass_bytes",
+        "cache_bypass_sequential_bytes",
         "hit_set_type",
         "hit_set_count",
         "hit_set_period",
@@ -311,7 +311,9 @@ impl PoolSettings {
             "cache_min_flush_age" => self.cache_min_flush_age = age("cache_min_flush_age", value)?,
             "cache_min_evict_age" => self.cache_min_evict_age = age("cache_min_evict_age", value)?,
             "cache_max_dirty_age" => self.cache_max_dirty_age = age("cache_max_dirty_age", value)?,
-            "cache_bypass_bytes" => self.cache_bypass_bytes = size("cache_bypass_bytes", value)?,
+            "cache_bypass_sequential_bytes" => {
+                self.cache_bypass_sequential_bytes = size("cache_bypass_sequential_bytes", value)?
+            }
             "hit_set_type" => self.hit_set_type = parsed("hit_set_type", value, HitSetType::NAMES)?,
             "hit_set_count" => self.hit_set_count = small("hit_set_count", value)?,
             "hit_set_period" => self.hit_set_period = age("hit_set_period", value)?,
@@ -341,7 +343,7 @@ impl PoolSettings {
             "cache_min_flush_age" => seconds(self.cache_min_flush_age),
             "cache_min_evict_age" => seconds(self.cache_min_evict_age),
             "cache_max_dirty_age" => seconds(self.cache_max_dirty_age),
-            "cache_bypass_bytes" => self.cache_bypass_bytes.to_string(),
+            "cache_bypass_sequential_bytes" => self.cache_bypass_sequential_bytes.to_string(),
             "hit_set_type" => self.hit_set_type.to_string(),
             "hit_set_count" => self.hit_set_count.to_string(),
             "hit_set_period" => seconds(self.hit_set_period),

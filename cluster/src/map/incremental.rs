@@ -75,8 +75,8 @@ impl Incremental {
         let mut groups = Vec::new();
         for pool in pools {
             let before = old.pool(pool.id);
-            let own = without_groups(pool);
-            if before.is_none_or(|before| without_groups(before) != own) {
+            let own = pool.without_groups();
+            if before.is_none_or(|before| before.without_groups() != own) {
                 changed_pools.push(own);
             }
             let known = before.map_or(&[][..], |before| before.pgs.as_slice());
@@ -210,43 +210,6 @@ fn replace<T: Clone>(all: &mut Vec<T>, removed: &[u32], changed: &[T], id: impl 
             }
             Err(index) => all.insert(index, item.clone()),
         }
-    }
-}
-
-fn without_groups(pool: &Pool) -> Pool {
-    let Pool {
-        id,
-        name,
-        size,
-        min_size,
-        pg_num,
-        pgp_num,
-        crush_rule,
-        flags,
-        tier,
-        quota,
-        applications,
-        tiering,
-        created_epoch,
-        changed_epoch,
-        pgs: _,
-    } = pool;
-    Pool {
-        id: *id,
-        name: name.clone(),
-        size: *size,
-        min_size: *min_size,
-        pg_num: *pg_num,
-        pgp_num: *pgp_num,
-        crush_rule: *crush_rule,
-        flags: *flags,
-        tier: *tier,
-        quota: *quota,
-        applications: applications.clone(),
-        tiering: tiering.clone(),
-        created_epoch: *created_epoch,
-        changed_epoch: *changed_epoch,
-        pgs: Vec::new(),
     }
 }
 

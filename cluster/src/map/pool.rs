@@ -97,7 +97,7 @@ pub struct TierSettings {
     /// Dirty data never gets older. 0: without a bound.
     pub cache_max_dirty_age_ms: u64,
     /// A sequential run of writes goes straight to base once it is this long. 0: never.
-    pub cache_bypass_bytes: u64,
+    pub cache_bypass_sequential_bytes: u64,
     pub hit_set_type: HitSetType,
     pub hit_set_count: u32,
     pub hit_set_period_ms: u64,
@@ -121,7 +121,7 @@ impl Default for TierSettings {
             cache_min_flush_age_ms: 0,
             cache_min_evict_age_ms: 0,
             cache_max_dirty_age_ms: 600_000,
-            cache_bypass_bytes: 4 << 20,
+            cache_bypass_sequential_bytes: 4 << 20,
             hit_set_type: HitSetType::Bloom,
             hit_set_count: 4,
             hit_set_period_ms: 1_200_000,
@@ -156,7 +156,7 @@ impl TierSettings {
             cache_min_flush_age: nanoseconds(self.cache_min_flush_age_ms),
             cache_min_evict_age: nanoseconds(self.cache_min_evict_age_ms),
             cache_max_dirty_age: nanoseconds(self.cache_max_dirty_age_ms),
-            cache_bypass_bytes: self.cache_bypass_bytes,
+            cache_bypass_sequential_bytes: self.cache_bypass_sequential_bytes,
             hit_set_type: match self.hit_set_type {
                 HitSetType::None => HitSets::None,
                 HitSetType::Bloom => HitSets::Bloom,
@@ -193,6 +193,44 @@ impl Pool {
             created_epoch: epoch,
             changed_epoch: epoch,
             pgs: vec![PlacementGroup::default(); pg_num as usize],
+        }
+    }
+
+    /// Everything but the groups, which are many.
+    pub(crate) fn without_groups(&self) -> Pool {
+        let Pool {
+            id,
+            name,
+            size,
+            min_size,
+            pg_num,
+            pgp_num,
+            crush_rule,
+            flags,
+            tier,
+            quota,
+            applications,
+            tiering,
+            created_epoch,
+            changed_epoch,
+            pgs: _,
+        } = self;
+        Pool {
+            id: *id,
+            name: name.clone(),
+            size: *size,
+            min_size: *min_size,
+            pg_num: *pg_num,
+            pgp_num: *pgp_num,
+            crush_rule: *crush_rule,
+            flags: *flags,
+            tier: *tier,
+            quota: *quota,
+            applications: applications.clone(),
+            tiering: tiering.clone(),
+            created_epoch: *created_epoch,
+            changed_epoch: *changed_epoch,
+            pgs: Vec::new(),
         }
     }
 

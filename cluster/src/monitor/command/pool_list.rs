@@ -196,7 +196,7 @@ fn document(pool: &Pool, around: &Surroundings) -> Value {
         "cache_min_flush_age",
         "cache_min_evict_age",
         "cache_max_dirty_age",
-        "cache_bypass_bytes",
+        "cache_bypass_sequential_bytes",
         "hit_set_type",
         "hit_set_period",
         "hit_set_count",
