@@ -3,6 +3,7 @@
 use crate::limits::{
     EVICT_OBJECTS_IN_FLIGHT_MAX, EVICT_PLAN_BYTES_MAX, EVICT_PLAN_OBJECTS_MAX, EVICT_RETRY, EVICT_SCAN_MAX,
 };
+use crate::objects::CleanPlace;
 use crate::tier::Tier;
 use crate::{ObjectId, PoolId};
 use std::collections::BTreeMap;
@@ -15,10 +16,17 @@ pub struct EvictPlan {
     pub bytes: u64,
 }
 
-/// Evictions under way, with the clean bytes they were planned with.
+/// Evictions under way.
 #[derive(Default)]
 pub(crate) struct Evictions {
-    in_flight: BTreeMap<(PoolId, ObjectId), u64>,
+    in_flight: BTreeMap<(PoolId, ObjectId), Flight>,
+}
+
+struct Flight {
+    /// Clean, when it was planned.
+    bytes: u64,
+    /// From the small queue: its object may have been sent away too early.
+    is_young: bool,
 }
 
 impl Evictions {
@@ -108,7 +116,8 @@ impl Tier {
         for (_, index) in victims.iter().zip(&taken).filter(|(_, taken)| **taken).map(|(victim, _)| victim) {
             let entry = &mut objects[*index];
             entry.evicting = true;
-            evictions.in_flight.insert((id, entry.object), entry.clean_bytes);
+            let flight = Flight { bytes: entry.clean_bytes, is_young: entry.place == CleanPlace::Small };
+            evictions.in_flight.insert((id, entry.object), flight);
             plan.objects.push((id, entry.object));
             plan.bytes += entry.clean_bytes;
             pool.evicting_bytes += entry.clean_bytes;
@@ -121,19 +130,20 @@ impl Tier {
         let mut planned_bytes = 0;
         let mut ended = Vec::with_capacity(objects.len());
         for &(id, object) in objects {
-            let Some(bytes) = self.evictions.in_flight.remove(&(id, object)) else { continue };
-            planned_bytes += bytes;
-            ended.push((id, object, bytes));
+            let Some(flight) = self.evictions.in_flight.remove(&(id, object)) else { continue };
+            planned_bytes += flight.bytes;
+            ended.push((id, object, flight));
         }
-        for (id, object, bytes) in ended {
+        for (id, object, Flight { bytes, is_young }) in ended {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             pool.evicting_bytes = pool.evicting_bytes.saturating_sub(bytes);
             if planned_bytes > 0 {
                 pool.evicted.add(now, evicted_bytes as f64 * bytes as f64 / planned_bytes as f64);
             }
-            if ok {
+            if ok && is_young {
                 self.ghosts.insert(id, object);
-            } else {
+            }
+            if !ok {
                 pool.evict_from = now.saturating_add(EVICT_RETRY);
             }
             if let Some(index) = self.objects.find(pool.slot, object) {

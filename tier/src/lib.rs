@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod block_trace;
 mod clean_queue;
 mod controller;
 mod evict_plan;
@@ -27,6 +28,7 @@ mod pool;
 pub mod pool_settings;
 mod pressure;
 mod share;
+pub mod simulation;
 mod throttle;
 mod tier;
 pub mod trace;

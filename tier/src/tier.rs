@@ -163,7 +163,8 @@ impl Tier {
             objects[index].modified = now;
         }
         pool.set_dirty_bytes(objects, index, now, dirty_bytes);
-        pool.clean.set_bytes(objects, index, clean_bytes, || ghosts.take(pool.id, object));
+        let cached = pool.clean.len();
+        pool.clean.set_bytes(objects, index, clean_bytes, || ghosts.take(pool.id, object, cached));
         if dirty_bytes == 0 && clean_bytes == 0 {
             pool.objects -= 1;
             objects.remove(index);

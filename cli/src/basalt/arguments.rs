@@ -76,6 +76,9 @@ pub enum Command {
     /// Crush maps in files, with no cluster: compile, decompile, try out.
     #[command(subcommand)]
     Crush(Crush),
+    /// The hot tier, with no cluster: how large an SSD should be.
+    #[command(subcommand)]
+    Tier(TierTool),
     /// Load in fio's language, on a pool or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
@@ -594,6 +597,38 @@ pub struct CrushTest {
     /// Mappings that are too short or have holes.
     #[arg(long)]
     pub show_bad_mappings: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TierTool {
+    /// Plays a trace of block accesses through the tier's policy, for hot slices of several sizes.
+    ///
+    /// The trace is fio's (write_iolog, versions 2 and 3), or a CSV of time in seconds, operation, offset and size in bytes; `-` is stdin.
+    /// For example: basalt tier simulate vm.csv --sizes 64G,128G,256G --set cache_min_flush_age=60
+    Simulate(TierSimulate),
+}
+
+#[derive(Args, Debug)]
+pub struct TierSimulate {
+    pub trace: PathBuf,
+    /// Of the hot slice; unless given, several parts of what the trace touches.
+    #[arg(long, value_delimiter = ',', value_parser = quantity::parse_bytes)]
+    pub sizes: Vec<u64>,
+    /// A tier variable, as `osd pool set` takes it. For several, several times.
+    #[arg(long, value_name = "VARIABLE=VALUE")]
+    pub set: Vec<String>,
+    /// What devices are cut into.
+    #[arg(long, default_value = "4M", value_parser = quantity::parse_bytes)]
+    pub object_size: u64,
+    /// What the base device reads or writes in a row, bytes a second.
+    #[arg(long, default_value = "150M", value_parser = quantity::parse_bytes)]
+    pub base_rate: u64,
+    /// What it takes to get to another place.
+    #[arg(long, default_value = "8ms", value_parser = quantity::parse_duration)]
+    pub base_seek: Duration,
+    /// Accesses a second of a trace that tells no times.
+    #[arg(long, default_value_t = 1000)]
+    pub iops: u64,
 }
 
 #[derive(Args, Debug)]

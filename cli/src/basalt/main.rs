@@ -12,9 +12,11 @@ mod obj;
 mod osd_crush;
 mod pg;
 mod plain;
+mod tier_simulate;
+
 mod yardstick;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, TierTool};
 use basalt_cli::command_line;
 use basalt_cli::{Failure, Result};
 use clap::CommandFactory;
@@ -40,6 +42,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Obj(command) => obj::run(&global, command),
         Command::Bench { words } => bench::run(&global, words),
         Command::Crush(command) => crush::run(&global, command),
+        Command::Tier(TierTool::Simulate(arguments)) => tier_simulate::run(&global, &arguments),
         command => administration::run(&global, command),
     }
 }

@@ -9,5 +9,6 @@ mod operations;
 mod pools;
 mod roles;
 mod stopping;
+mod tier_simulate;
 mod trees;
 mod words;
