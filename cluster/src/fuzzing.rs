@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::crush::{self, CrushMap, Step, Workspace};
-use crate::map::{CacheMode, Map, MapFlags, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota, TierSettings};
+use crate::map::{CacheMode, Map, MapFlags, Osd, PgId, PlacementGroup, Pool, Quota, TierSettings};
 use crate::pool_settings::{self, Surroundings, VARIABLES};
 use crate::quantity;
 use std::path::Path;
@@ -54,20 +54,11 @@ fn surroundings() -> Surroundings {
 
 fn pool(id: u32, cache_mode: CacheMode) -> Pool {
     Pool {
-        id,
-        name: format!("pool-{id}"),
-        size: 2,
-        min_size: 1,
-        pg_num: 2,
-        pgp_num: 2,
-        crush_rule: 0,
-        flags: PoolFlags::default(),
         tier: TierSettings { cache_mode, ..TierSettings::default() },
         quota: Quota { bytes_max: 5, objects_max: 0 },
         applications: vec!["rbd".into()],
-        created_epoch: 1,
-        changed_epoch: 1,
         pgs: vec![PlacementGroup { in_sync: vec![0, 1], primary: Some(0), reign: 1, changed_epoch: 1 }; 2],
+        ..Pool::new(id, format!("pool-{id}"), 2, 2, 1)
     }
 }
 
