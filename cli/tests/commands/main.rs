@@ -7,6 +7,8 @@ mod hostile_peers;
 mod objects;
 mod operations;
 mod pools;
+#[path = "../../../cluster/tests/etcd/ports.rs"]
+mod ports;
 mod roles;
 mod stopping;
 mod tier_simulate;

@@ -1,8 +1,9 @@
 //! `basaltd mon`, `basaltd osd` and `basaltd mkfs`, each a process, as on real hosts.
 
 use crate::dev_cluster::{Answer, basalt, noise};
+use crate::ports::free_ports;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,13 +37,13 @@ impl Drop for Daemon {
     }
 }
 
-fn free_port(address: &str) -> SocketAddr {
-    TcpListener::bind(address).unwrap().local_addr().unwrap()
+fn free_address(ip: &str) -> SocketAddr {
+    SocketAddr::new(ip.parse().unwrap(), free_ports(ip, 1)[0])
 }
 
 fn configure(dir: &Path) -> std::path::PathBuf {
-    let monitor = free_port("127.0.0.1:0");
-    let cluster = free_port("127.0.1.1:0");
+    let monitor = free_address("127.0.0.1");
+    let cluster = free_address("127.0.1.1");
     fs::write(dir.join("key"), "5a".repeat(32)).unwrap();
     fs::File::create(dir.join("disk")).unwrap().set_len(1 << 30).unwrap();
     let text = format!(

@@ -1,8 +1,9 @@
 //! Three monitors on three etcd servers and one host with one OSD, each a process.
 
+use crate::ports::free_ports;
 use crate::server::EtcdCluster;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -59,9 +60,8 @@ impl Cluster {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("key"), "5a".repeat(32)).unwrap();
         File::create(folder.path().join("disk")).unwrap().set_len(1 << 30).unwrap();
-        let held: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let addresses: Vec<SocketAddr> = held.iter().map(|listener| listener.local_addr().unwrap()).collect();
-        drop(held);
+        let ports = free_ports("127.0.0.1", 3);
+        let addresses: Vec<SocketAddr> = ports.into_iter().map(|port| ([127, 0, 0, 1], port).into()).collect();
         let quoted = |words: &mut dyn Iterator<Item = String>| {
             words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
         };

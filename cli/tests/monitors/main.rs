@@ -1,6 +1,8 @@
 //! Several monitors: whichever of them, or of the etcd servers under them, goes, the cluster's users hear nothing of it.
 
 mod cluster;
+#[path = "../../../cluster/tests/etcd/ports.rs"]
+mod ports;
 #[path = "../../../cluster/tests/etcd/server.rs"]
 mod server;
 
@@ -13,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The bound.
+/// No change of the map may wait longer.
 const RESUME_MAX: Duration = Duration::from_secs(10);
 
 /// Stops the load also when the test fails in its midst.

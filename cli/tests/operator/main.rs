@@ -18,6 +18,8 @@ mod hosts;
 mod kills;
 mod loop_device;
 mod namespaces;
+#[path = "../../../cluster/tests/etcd/ports.rs"]
+mod ports;
 mod raw_devices;
 mod replicas;
 mod scrub;

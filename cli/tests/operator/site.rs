@@ -1,9 +1,9 @@
 //! A cluster as it is run in production: one configuration file, `basaltd mon` and `basaltd osd` as processes of their own.
 
 use crate::dev_cluster::{Answer, basalt};
+use crate::ports::free_ports;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,9 +20,9 @@ pub struct Site {
 
 pub const FSID: &str = "6a8f9d3e-1c5b-4a57-9f0e-3c2d1b0a9f8e";
 
-/// The configuration of a host with one OSD. Nothing else listens on its ports, but for bad luck.
+/// The configuration of a host with one OSD. Nothing else listens on its ports.
 pub fn configuration(fsid: &str, osd: u32, base: &str, hot: Option<&str>) -> String {
-    let monitor = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let monitor = free_ports("127.0.0.1", 1)[0];
     let hot = hot.map_or_else(String::new, |hot| format!("hot = \"{hot}\"\n"));
     format!(
         "fsid = \"{fsid}\"\nkey_file = \"key\"\nmonitors = [\"127.0.0.1:{monitor}\"]\n\n\

@@ -1,6 +1,7 @@
 //! The store and the election on real etcd servers.
 #![cfg(feature = "etcd")]
 
+mod ports;
 mod server;
 
 use basalt_cluster::limits;

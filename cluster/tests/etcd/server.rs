@@ -1,7 +1,8 @@
 //! etcd servers of a test's own, on loopback: real ones, from Debian's `etcd-server`.
 
+use crate::ports::free_ports;
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -22,12 +23,9 @@ pub struct EtcdCluster {
 
 impl EtcdCluster {
     pub fn start(count: usize) -> EtcdCluster {
-        // All are held at a time, so that no port is given twice.
-        let held: Vec<TcpListener> = (0..2 * count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let ports: Vec<u16> = held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let ports = free_ports("127.0.0.1", 2 * count);
         let servers =
             ports.chunks(2).map(|ports| Server { client_port: ports[0], peer_port: ports[1], process: None }).collect();
-        drop(held);
         let mut cluster = EtcdCluster { folder: tempfile::tempdir().unwrap(), servers };
         (0..count).for_each(|index| cluster.spawn(index));
         (0..count).for_each(|index| cluster.wait(index));
