@@ -14,9 +14,12 @@ impl CrushMap {
 
     /// The hot slice of an OSD, if that is all that a rule wants of it: the OSD counts in the rule's class by its slice alone.
     pub fn slice_taken(&self, rule: u32, osd: u32) -> Option<Slice> {
+        self.slice_of_classes(&self.classes_taken(rule)?, osd)
+    }
+
+    fn slice_of_classes(&self, classes: &BTreeSet<u32>, osd: u32) -> Option<Slice> {
         let device = i32::try_from(osd).ok().and_then(|id| self.device(id))?;
         let slice = device.slice?;
-        let classes = self.classes_taken(rule)?;
         classes.iter().all(|class| device.slice_of_class(*class).is_some()).then_some(slice)
     }
 }
@@ -48,8 +51,10 @@ impl Map {
 impl Pool {
     /// Whether the pool is at home in hot slices wherever it is.
     pub fn is_pinned(&self, crush: &CrushMap) -> bool {
-        let mut osds = crush.devices_taken(self.crush_rule).into_iter().peekable();
-        osds.peek().is_some() && osds.all(|osd| self.is_pinned_on(osd, crush))
+        // Most rules take no class, and need no look at their OSDs.
+        let Some(classes) = crush.classes_taken(self.crush_rule) else { return false };
+        let osds = crush.devices_taken(self.crush_rule);
+        !osds.is_empty() && osds.into_iter().all(|osd| crush.slice_of_classes(&classes, osd).is_some())
     }
 
     /// Whether the pool is at home in an OSD's hot slice, and never goes to the base device behind it.

@@ -3,7 +3,7 @@
 use crate::operation_vector::Summary;
 use crate::refusal::Refusal;
 use crate::tier_driver::TierDriver;
-use basalt_blockstore::{Placement, Store};
+use basalt_blockstore::Store;
 use basalt_cluster::Map;
 use basalt_cluster::map::{FullRatios, Fullness};
 use std::cell::RefCell;
@@ -38,7 +38,7 @@ impl Capacity {
             return Ok(());
         }
         // What is at home on the hot slice takes nothing of base; the tier knows whether there is room.
-        if self.tier.home(pool) != Placement::Pinned {
+        if !self.tier.is_pinned(pool) {
             self.check_room()?;
         }
         self.check_quota(pool, summary)

@@ -3,7 +3,6 @@
 use crate::group_scrubber::is_primary;
 use crate::osd::Osd;
 use crate::pg::scrub::Scope;
-use basalt_blockstore::Placement;
 use basalt_cluster::PgId;
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
 
@@ -32,7 +31,7 @@ fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {
             format!("osd.{} knows no pool {pool} in epoch {}", osd.id(), osd.epoch()),
             serde_json::Value::Null,
         ),
-        Some(name) if osd.tier().home(pool) == Placement::Pinned => {
+        Some(name) if osd.tier().is_pinned(pool) => {
             let message = format!(
                 "pool '{name}' is at home on the hot slice of osd.{}: there is nowhere to drain it to; give it a rule that takes another class instead",
                 osd.id()

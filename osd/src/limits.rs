@@ -29,7 +29,9 @@ pub const RECORDED_RESULT_OVERHEAD: usize = 48;
 pub const PINNED_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const PINNED_WAIT_STEP: Duration = Duration::from_millis(10);
 /// Refusals of writes that the primary of a group remembers, so that a copy of the request is refused as well.
-pub const REFUSALS_KEPT: usize = 4096;
+pub const REFUSALS_KEPT: usize = 1024;
+/// Of each one's words.
+pub const REFUSAL_BYTES_KEPT: usize = 256;
 /// Bytes that requests clone at a time; they are read into memory first.
 pub const CLONE_BYTES_MAX: u64 = 64 << 20;
 

@@ -77,6 +77,20 @@ impl TierDriver {
         self.stirred.notify_all();
     }
 
+    /// As [`TierDriver::place`], of a write that a primary has ordered: it can't be refused any more. Should this slice be full where the
+    /// primary's was not, base takes it.
+    pub async fn place_copy(
+        &self,
+        transaction: &mut Transaction,
+        key: &ObjectKey,
+        summary: &Summary,
+    ) -> Result<Placement, Refusal> {
+        match &self.tier {
+            Some(tier) if tier.borrow().is_pinned(key.pool) => Ok(Placement::Hot),
+            _ => self.place(transaction, key, summary).await,
+        }
+    }
+
     /// Where a write goes, after the pause that the policy has for it. The object is locked, so writes to it keep their order.
     pub async fn place(
         &self,
@@ -119,12 +133,14 @@ impl TierDriver {
         Ok(Placement::Hot)
     }
 
-    /// Where data of a pool goes that no client writes: recovered and repaired copies.
+    /// Whether a pool is at home on the hot slice.
+    pub fn is_pinned(&self, pool: u32) -> bool {
+        self.tier.as_ref().is_some_and(|tier| tier.borrow().is_pinned(pool))
+    }
+
+    /// Where data of a pool goes that no client writes: recovered and repaired copies. A full slice is no reason to be without one.
     pub fn home(&self, pool: u32) -> Placement {
-        match &self.tier {
-            Some(tier) if tier.borrow().is_pinned(pool) => Placement::Pinned,
-            _ => Placement::Base,
-        }
+        if self.is_pinned(pool) { Placement::Hot } else { Placement::Base }
     }
 
     /// Dirty bytes that base will never have to take.
@@ -140,7 +156,7 @@ impl TierDriver {
             let (is_full, can_make_room) = {
                 let mut tier = tier.borrow_mut();
                 tier.hot_space(usage.hot_free, reclaimable(&usage));
-                (length > 0 && tier.is_full_for(length), tier.can_make_room())
+                (length > 0 && tier.is_full_for(length), tier.can_make_room(length))
             };
             if !is_full {
                 return Ok(());

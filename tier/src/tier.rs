@@ -96,9 +96,11 @@ impl Tier {
         self.pools.values().filter(|pool| pool.pinned).map(Pool::hot_bytes).sum()
     }
 
-    /// Whether other pools' bytes can give way to a pinned one's, or space is to be had after a checkpoint.
-    pub fn can_make_room(&self) -> bool {
-        self.slice.reclaimable > 0 || self.pools.values().any(|pool| !pool.pinned && pool.hot_bytes() > 0)
+    /// Whether there would be room for `length` more bytes once other pools' have given way, and after a checkpoint.
+    pub fn can_make_room(&self, length: u64) -> bool {
+        let cached: u64 = self.pools.values().filter(|pool| !pool.pinned).map(Pool::hot_bytes).sum();
+        let to_be_had = self.slice.reclaimable.saturating_add(cached);
+        !Slice { free: self.slice.free.saturating_add(to_be_had), ..self.slice }.is_full_for(length)
     }
 
     /// Whether so little of the slice is free that `length` more bytes can't be placed there.

@@ -166,7 +166,7 @@ async fn apply_write(
     let summary = operation_vector::summarize(&write.operations, bytes, u64::MAX)?;
     let mut transaction = osd.store().begin(&keys(&key, &summary)).await;
     pg.follower().check(caller, reign)?;
-    let placement = osd.tier().place(&mut transaction, &key, &summary).await?;
+    let placement = osd.tier().place_copy(&mut transaction, &key, &summary).await?;
     stage(&mut transaction, &key, &write.operations, payload).await?;
     let mut prepared = transaction.prepare(placement).await?;
     turn.come().await;

@@ -197,7 +197,11 @@ impl Ticket {
     }
 
     /// The client is told so, and takes it for the end: copies are refused likewise.
-    pub fn refused(mut self, refusal: Refusal) {
+    pub fn refused(mut self, mut refusal: Refusal) {
+        // Object names are in the words, and many refusals are kept.
+        let most = refusal.message.floor_char_boundary(limits::REFUSAL_BYTES_KEPT);
+        refusal.message.truncate(most);
+        refusal.message.shrink_to_fit();
         self.outcome = Some(State::Refused(Rc::new(refusal)));
     }
 }
