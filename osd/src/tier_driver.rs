@@ -6,16 +6,30 @@ use crate::operation_vector::Summary;
 use crate::pg::read::ReadAccess;
 use crate::refusal::Refusal;
 use crate::sequential_runs::SequentialRuns;
-use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction};
+use basalt_blockstore::{Commit, HotChange, ObjectId, ObjectKey, Placement, Store, Transaction};
 use basalt_cluster::crush::CrushMap;
 use basalt_cluster::{Map, MapFlags};
 use basalt_ring::local::{Event, Semaphore};
 use basalt_ring::{Instant, Ring};
-use basalt_tier::{Access, PoolFigures, PoolSettings, Tier};
+use basalt_tier::{Access, CacheMode, PoolFigures, PoolSettings, Tier};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What was decided of a write.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub placement: Placement,
+    /// Part of a long sequential run, which says nothing of how often its object is wanted.
+    is_stream: bool,
+}
+
+impl From<Placement> for Placed {
+    fn from(placement: Placement) -> Placed {
+        Placed { placement, is_stream: false }
+    }
+}
 
 /// One OSD's tier. Without a hot device every call is a no-op, and writes go to base.
 pub struct TierDriver {
@@ -84,9 +98,9 @@ impl TierDriver {
         transaction: &mut Transaction,
         key: &ObjectKey,
         summary: &Summary,
-    ) -> Result<Placement, Refusal> {
+    ) -> Result<Placed, Refusal> {
         match &self.tier {
-            Some(tier) if tier.borrow().is_pinned(key.pool) => Ok(Placement::Hot),
+            Some(tier) if tier.borrow().is_pinned(key.pool) => Ok(Placement::Hot.into()),
             _ => self.place(transaction, key, summary).await,
         }
     }
@@ -97,16 +111,16 @@ impl TierDriver {
         transaction: &mut Transaction,
         key: &ObjectKey,
         summary: &Summary,
-    ) -> Result<Placement, Refusal> {
-        let Some(tier) = &self.tier else { return Ok(Placement::Base) };
+    ) -> Result<Placed, Refusal> {
+        let Some(tier) = &self.tier else { return Ok(Placement::Base.into()) };
         if tier.borrow().is_pinned(key.pool) {
             self.wait_for_room(tier, summary.placed_bytes).await?;
-            return Ok(Placement::Pinned);
-        }
-        if !tier.borrow().mode(key.pool).takes_writes() {
-            return Ok(Placement::Base);
+            return Ok(Placement::Pinned.into());
         }
         let info = transaction.stat(key).await?;
+        if tier.borrow().mode(key.pool) == CacheMode::None {
+            return Ok(Placement::Base.into());
+        }
         // A new object has no number yet; none is ever this great.
         let object = info.map_or(u64::MAX, |info| info.id.0);
         let size = info.map_or(0, |info| info.size);
@@ -120,7 +134,10 @@ impl TierDriver {
             tier.hot_space(usage.hot_free, reclaimable(&usage));
             let now = self.now();
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
-                basalt_tier::Placement::Base => return Ok(Placement::Base),
+                basalt_tier::Placement::Base => {
+                    let is_stream = tier.is_stream(key.pool, run.saturating_add(length));
+                    return Ok(Placed { placement: Placement::Base, is_stream });
+                }
                 // What moves no data fills nothing.
                 basalt_tier::Placement::Hot if length == 0 => Duration::ZERO,
                 basalt_tier::Placement::Hot => tier.write_delay(now, key.pool, length),
@@ -130,7 +147,7 @@ impl TierDriver {
             self.stirred.notify_all();
             self.ring.sleep(delay).await;
         }
-        Ok(Placement::Hot)
+        Ok(Placement::Hot.into())
     }
 
     /// Whether a pool is at home on the hot slice.
@@ -176,21 +193,18 @@ impl TierDriver {
         }
     }
 
-    /// What a transaction that was just ordered left on the hot device.
-    pub fn written(&self, pool: u32, summary: &Summary, placement: Placement, changes: &[HotChange]) {
+    /// What a transaction that was just ordered left on the hot device, and which objects it wrote, be it there or not.
+    pub fn written(&self, pool: u32, summary: &Summary, placed: Placed, commit: &Commit) {
         let Some(tier) = &self.tier else { return };
         let now = self.now();
         let mut tier = tier.borrow_mut();
-        for change in changes {
-            note_change(&mut tier, now, change);
-            tier.accessed(
-                now,
-                pool,
-                change.object.0,
-                Access::Write,
-                summary.written_bytes,
-                placement != Placement::Base,
-            );
+        commit.hot_changes().iter().for_each(|change| note_change(&mut tier, now, change));
+        if placed.is_stream {
+            return;
+        }
+        let is_hot = placed.placement != Placement::Base;
+        for object in commit.objects() {
+            tier.accessed(now, pool, object.0, Access::Write, summary.written_bytes, is_hot);
         }
     }
 
@@ -467,44 +481,16 @@ fn by_pool(objects: &[(u32, u64)]) -> BTreeMap<u32, Vec<ObjectId>> {
 
 /// A pool's settings for an OSD that holds `own` of its `all` placement groups.
 fn settings(of_map: &basalt_cluster::TierSettings, own: u64, all: u64) -> PoolSettings {
-    use basalt_cluster::map::{CacheMode as MapMode, HitSetType as MapHitSets};
-    use basalt_tier::{CacheMode, HitSetType};
-    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
     let share = |whole: u64| match whole {
         // 0 means "no bound", so an OSD with few groups must not come to it by rounding.
         0 => 0,
         whole => (u128::from(whole) * u128::from(own) / u128::from(all.max(1))).max(1) as u64,
     };
+    let whole = of_map.policy();
     PoolSettings {
-        cache_mode: match of_map.cache_mode {
-            MapMode::None => CacheMode::None,
-            MapMode::Writeback => CacheMode::Writeback,
-            MapMode::ReadProxy => CacheMode::Readproxy,
-            MapMode::Proxy => CacheMode::Proxy,
-            MapMode::ReadOnly => CacheMode::Readonly,
-        },
-        target_max_bytes: share(of_map.target_max_bytes),
-        target_max_objects: share(of_map.target_max_objects),
-        cache_target_dirty_ratio: of_map.cache_target_dirty_ratio,
-        cache_target_dirty_high_ratio: of_map.cache_target_dirty_high_ratio,
-        cache_target_full_ratio: of_map.cache_target_full_ratio,
-        cache_min_flush_age: nanoseconds(of_map.cache_min_flush_age_ms),
-        cache_min_evict_age: nanoseconds(of_map.cache_min_evict_age_ms),
-        cache_max_dirty_age: nanoseconds(of_map.cache_max_dirty_age_ms),
-        hit_set_type: match of_map.hit_set_type {
-            MapHitSets::None => HitSetType::None,
-            MapHitSets::Bloom => HitSetType::Bloom,
-            MapHitSets::ExplicitHash => HitSetType::ExplicitHash,
-            MapHitSets::ExplicitObject => HitSetType::ExplicitObject,
-        },
-        hit_set_count: of_map.hit_set_count,
-        hit_set_period: nanoseconds(of_map.hit_set_period_ms),
-        hit_set_fpp: of_map.hit_set_fpp,
-        hit_set_search_last_n: of_map.hit_set_search_last_n,
-        hit_set_grade_decay_rate: of_map.hit_set_grade_decay_rate,
-        min_read_recency_for_promote: of_map.min_read_recency_for_promote,
-        min_write_recency_for_promote: of_map.min_write_recency_for_promote,
-        ..PoolSettings::default()
+        target_max_bytes: share(whole.target_max_bytes),
+        target_max_objects: share(whole.target_max_objects),
+        ..whole
     }
 }
 

@@ -114,14 +114,26 @@ impl HitSets {
         sets
     }
 
-    /// Takes over changed settings. What is known is kept unless the kind of the sets changed.
+    /// Takes over changed settings. What is known is kept unless the kind of the sets changed. A current set that was made for another
+    /// rate of false positives, or is open for longer than the new period, is closed, so that the change counts from now on.
     pub fn configure(&mut self, now: u64, settings: &PoolSettings) {
+        self.advance(now);
         let mut changed = HitSets::new(now, settings);
         if changed.kind == self.kind {
-            changed.opened = self.opened;
-            changed.current = self.current.take();
             changed.archived = std::mem::take(&mut self.archived);
             changed.archived.truncate(changed.count);
+            let is_overdue = now.saturating_sub(self.opened) >= changed.period;
+            let is_of_another_size =
+                changed.kind == HitSetType::Bloom && changed.false_positives != self.false_positives;
+            let is_kept = self.current.as_ref().is_some_and(|set| set.inserted > 0);
+            if is_kept {
+                changed.current = self.current.take();
+            }
+            if is_kept && (is_overdue || is_of_another_size) {
+                changed.close_current();
+            } else if !is_overdue {
+                changed.opened = self.opened;
+            }
         }
         *self = changed;
     }
@@ -216,6 +228,29 @@ mod tests {
             assert!(!sets.is_recent(1000 * SECOND, 7, 1));
             assert_eq!(sets.temperature(7), 0.0, "{kind}: forgotten after so many empty periods");
         }
+    }
+
+    #[test]
+    fn changed_settings_count_at_once_and_what_is_known_stays() {
+        let settings = PoolSettings { hit_set_period: 1000 * SECOND, ..PoolSettings::default() };
+        let mut sets = HitSets::new(0, &settings);
+        sets.record(0, 7);
+        sets.configure(900 * SECOND, &settings);
+        assert!(sets.is_recent(900 * SECOND, 7, 1), "nothing has changed");
+        let shorter = PoolSettings { hit_set_period: 10 * SECOND, ..settings.clone() };
+        sets.configure(900 * SECOND, &shorter);
+        assert!(!sets.is_recent(900 * SECOND, 7, 1));
+        assert!((sets.temperature(7) - 0.8).abs() < 1e-9, "its set was open too long, and is the one before this");
+        sets.record(901 * SECOND, 8);
+        let other = PoolSettings { hit_set_fpp: 0.5, ..shorter };
+        sets.configure(902 * SECOND, &other);
+        assert!((sets.temperature(8) - 0.8).abs() < 1e-9, "a filter can't change its size");
+        assert!(sets.is_recent(911 * SECOND, 8, 0) && !sets.is_recent(911 * SECOND, 8, 1));
+        assert!((sets.temperature(8) - 0.8).abs() < 1e-9, "the period began with the new set");
+        let none_kept = PoolSettings { hit_set_count: 0, hit_set_search_last_n: 0, ..other.clone() };
+        sets.configure(911 * SECOND, &none_kept);
+        sets.configure(911 * SECOND, &other);
+        assert_eq!(sets.temperature(8), 0.0);
     }
 
     #[test]

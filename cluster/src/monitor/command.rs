@@ -127,6 +127,7 @@ impl View<'_> {
         Surroundings {
             osds_existing: self.map.osds.iter().filter(|osd| osd.exists).count() as u32,
             has_hot_slices: self.map.has_hot_slices(),
+            is_pinned: pool.and_then(|id| self.map.pool(id)).is_some_and(|pool| pool.is_pinned(&self.map.crush_map())),
             dirty_bytes: pool.map_or(0, |pool| self.dirty_bytes(pool)),
             rules: self
                 .map

@@ -14,4 +14,6 @@ mod refused_copies;
 mod restart;
 mod scrub;
 mod simulated_cluster;
+mod tiered_pool;
 mod tiering;
+mod variables;
