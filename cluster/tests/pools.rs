@@ -95,6 +95,8 @@ fn a_tier_with_dirty_data_leaves_writeback_only_by_draining() {
         assert!(refusal.message.starts_with(&format!(
             "unable to set cache-mode '{wrong}' on a 'writeback' pool; only 'proxy','readproxy' allowed"
         )));
+        let way_out = format!("set 'proxy', wait until `osd tier status data` shows it drained, then '{wrong}'");
+        assert!(refusal.message.ends_with(&way_out), "{}", refusal.message);
     }
     pool_settings::set(&mut pool, &dirty, "cache_mode", "proxy").unwrap();
     assert!(pool_settings::set(&mut pool, &dirty, "cache_mode", "none").is_err());

@@ -103,6 +103,11 @@ pub(super) fn objects_left(core: &MonitorCore, now: Now) -> f64 {
     view.map.pools.iter().map(|pool| view.objects_left(pool)).sum()
 }
 
+/// Pools that leave their hot tiers, and their dirty bytes.
+pub(super) fn leaving(core: &MonitorCore, now: Now) -> Vec<(u32, u64)> {
+    View { core, map: &core.map, now }.leaving()
+}
+
 /// Everything a command sees.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
