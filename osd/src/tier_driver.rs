@@ -65,6 +65,11 @@ impl TierDriver {
         }
     }
 
+    /// `None` without a hot device.
+    pub fn look<T>(&self, look: impl FnOnce(&mut Tier, u64) -> T) -> Option<T> {
+        self.tier.as_ref().map(|tier| look(&mut tier.borrow_mut(), self.now()))
+    }
+
     /// Settings of the pools that have a primary here; what is known of others is forgotten.
     pub fn set_map(&self, osd: u32, map: &Map) {
         let Some(tier) = &self.tier else { return };
@@ -160,9 +165,10 @@ impl TierDriver {
         if self.is_pinned(pool) { Placement::Hot } else { Placement::Base }
     }
 
-    /// Dirty bytes that base will never have to take.
+    /// Dirty bytes that base will never have to take: of pools that are at home on the hot slice, and of the OSD itself.
     pub fn pinned_bytes(&self) -> u64 {
-        self.tier.as_ref().map_or(0, |tier| tier.borrow().pinned_bytes())
+        let own = self.store.pool_usage(limits::OWN_POOL).hot_dirty_bytes;
+        self.tier.as_ref().map_or(0, |tier| tier.borrow().pinned_bytes().saturating_add(own))
     }
 
     /// What is cached gives way to what is at home on the slice.
@@ -289,9 +295,10 @@ impl TierDriver {
                 let mut tier = tier.borrow_mut();
                 let usage = self.store.usage();
                 tier.hot_space(usage.hot_free, reclaimable(&usage));
-                let rate = if self.may_move() { tier.flush_rate(began.0) } else { 0 };
+                let now = self.now();
+                let rate = if self.may_move() { tier.flush_rate(now) } else { 0 };
                 let budget = (rate / 10).clamp(rate.min(FLUSH_BUDGET_MIN), limits::FLUSH_BATCH_BYTES_MAX);
-                (rate > 0).then(|| (rate, tier.next_flush(began.0, budget)))
+                (rate > 0).then(|| (rate, tier.next_flush(now, budget)))
             };
             let Some((rate, plan)) = plan.filter(|(_, plan)| !plan.objects.is_empty()) else {
                 self.idle().await;
@@ -440,8 +447,9 @@ impl TierDriver {
         let _ = self.ring.timeout(limits::TIER_TICK_INTERVAL, stirred).await;
     }
 
+    /// In the tier's time there is a moment for what is older than this start of the machine.
     fn now(&self) -> u64 {
-        self.ring.now().0
+        self.ring.now().0 + limits::TIER_TIME_AT_BOOT
     }
 }
 
@@ -453,6 +461,10 @@ const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 
 fn note_change(tier: &mut Tier, now: u64, change: &HotChange) {
+    // What the OSD keeps for itself stays where it is.
+    if change.pool == limits::OWN_POOL {
+        return;
+    }
     tier.object_changed(now, change.pool, change.object.0, change.dirty_bytes, change.clean_bytes);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Semantics are those of Ceph's pools: a set is closed when its period ends or when it is full; `count` closed sets are kept.
 
+use crate::hit_set_record::SavedHitSet;
 use crate::limits::HIT_SET_OBJECTS_MAX;
 use crate::objects::hash;
 use crate::{HitSetType, ObjectId, PoolSettings};
@@ -9,11 +10,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// A Bloom filter with double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance"). Its bits are allocated with
 /// the first object, so that sets of idle pools cost nothing.
-#[derive(Clone, Debug)]
-struct Bloom {
-    bits: Vec<u64>,
-    bit_count: u64,
-    hash_count: u32,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bloom {
+    pub bits: Vec<u64>,
+    pub bit_count: u64,
+    pub hash_count: u32,
 }
 
 impl Bloom {
@@ -49,21 +50,31 @@ impl Bloom {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Members {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Members {
     Bloom(Bloom),
     Hashes(BTreeSet<u32>),
     Objects(BTreeSet<ObjectId>),
 }
 
 /// One period's set.
-#[derive(Clone, Debug)]
-struct HitSet {
-    members: Members,
-    inserted: usize,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HitSet {
+    /// Each set of a pool has one greater than all before it.
+    pub number: u64,
+    pub members: Members,
+    pub inserted: usize,
 }
 
 impl HitSet {
+    pub fn kind(&self) -> HitSetType {
+        match self.members {
+            Members::Bloom(_) => HitSetType::Bloom,
+            Members::Hashes(_) => HitSetType::ExplicitHash,
+            Members::Objects(_) => HitSetType::ExplicitObject,
+        }
+    }
+
     fn insert(&mut self, object: ObjectId) {
         let present = match &mut self.members {
             Members::Bloom(bloom) => bloom.insert(hash(0, object)),
@@ -82,6 +93,17 @@ impl HitSet {
     }
 }
 
+/// Which sets of a pool there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HitSetInventory {
+    /// Nanoseconds.
+    pub period: u64,
+    /// Numbers, newest first. What they hold does not change any more.
+    pub closed: Vec<u64>,
+    /// The number of the current set, and of the objects in it.
+    pub current: Option<(u64, u64)>,
+}
+
 /// A pool's current set and its kept ones, newest first.
 #[derive(Clone, Debug)]
 pub struct HitSets {
@@ -93,6 +115,8 @@ pub struct HitSets {
     decay: f64,
     search_last: usize,
     opened: u64,
+    /// Of the next set.
+    number: u64,
     current: Option<HitSet>,
     archived: VecDeque<HitSet>,
 }
@@ -107,6 +131,7 @@ impl HitSets {
             decay: 1.0 - f64::from(settings.hit_set_grade_decay_rate) / 100.0,
             search_last: settings.hit_set_search_last_n as usize,
             opened: now,
+            number: 1,
             current: None,
             archived: VecDeque::new(),
         };
@@ -119,6 +144,8 @@ impl HitSets {
     pub fn configure(&mut self, now: u64, settings: &PoolSettings) {
         self.advance(now);
         let mut changed = HitSets::new(now, settings);
+        changed.number = self.number;
+        changed.current = changed.fresh();
         if changed.kind == self.kind {
             changed.archived = std::mem::take(&mut self.archived);
             changed.archived.truncate(changed.count);
@@ -138,7 +165,7 @@ impl HitSets {
         *self = changed;
     }
 
-    fn fresh(&self) -> Option<HitSet> {
+    fn fresh(&mut self) -> Option<HitSet> {
         let members = match self.kind {
             HitSetType::None => return None,
             // The false positives wanted of all sets together are shared among them.
@@ -148,7 +175,8 @@ impl HitSets {
             HitSetType::ExplicitHash => Members::Hashes(BTreeSet::new()),
             HitSetType::ExplicitObject => Members::Objects(BTreeSet::new()),
         };
-        Some(HitSet { members, inserted: 0 })
+        self.number += 1;
+        Some(HitSet { number: self.number - 1, members, inserted: 0 })
     }
 
     fn close_current(&mut self) {
@@ -188,6 +216,46 @@ impl HitSets {
         self.advance(now);
         let mut sets = self.current.iter().chain(&self.archived);
         (0..recency).all(|_| sets.next().is_some_and(|set| set.contains(object)))
+    }
+
+    /// Takes back what was saved before a restart, of which nothing is known yet: sets of another kind than the pool's now are of no use.
+    /// The time until then did not pass for the sets, in which nobody could come.
+    pub fn restore(&mut self, now: u64, saved: Vec<SavedHitSet>) {
+        let Some(newest) = saved.iter().map(SavedHitSet::number).max() else { return };
+        self.number = self.number.max(newest + 1);
+        let mut sets: Vec<SavedHitSet> = saved.into_iter().filter(|saved| saved.set.kind() == self.kind).collect();
+        // What was saved of a set that was closed since is older than the closed set.
+        sets.sort_by_key(|saved| (std::cmp::Reverse(saved.set.number), saved.open_for.is_some()));
+        sets.dedup_by_key(|saved| saved.set.number);
+        let is_open = sets.first().is_some_and(SavedHitSet::is_open);
+        let mut sets = sets.into_iter();
+        if is_open && let Some(current) = sets.next() {
+            self.opened = now.saturating_sub(current.open_for.unwrap_or(0).min(self.period - 1));
+            self.current = Some(current.set);
+        } else {
+            self.opened = now;
+            self.current = self.fresh();
+        }
+        self.archived = sets.filter(|saved| saved.open_for.is_none()).map(|saved| saved.set).take(self.count).collect();
+    }
+
+    /// What is there to be saved, as of `now`.
+    pub fn inventory(&mut self, now: u64) -> HitSetInventory {
+        self.advance(now);
+        HitSetInventory {
+            period: self.period,
+            closed: self.archived.iter().map(|set| set.number).collect(),
+            current: self.current.as_ref().map(|set| (set.number, set.inserted as u64)),
+        }
+    }
+
+    /// One of the sets in the [inventory](HitSets::inventory).
+    pub fn saved(&self, now: u64, number: u64) -> Option<SavedHitSet> {
+        if let Some(current) = self.current.as_ref().filter(|set| set.number == number) {
+            return Some(SavedHitSet { set: current.clone(), open_for: Some(now.saturating_sub(self.opened)) });
+        }
+        let closed = self.archived.iter().find(|set| set.number == number)?;
+        Some(SavedHitSet { set: closed.clone(), open_for: None })
     }
 
     /// How often and how lately the object was accessed: 1 for the current period, less for each searched one before it.

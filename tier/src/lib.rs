@@ -20,6 +20,7 @@ mod figures;
 mod flush_plan;
 mod ghost;
 mod hit_set;
+mod hit_set_record;
 pub mod limits;
 mod list;
 mod meter;
@@ -37,6 +38,8 @@ pub use admission::Placement;
 pub use evict_plan::EvictPlan;
 pub use figures::{DrainStatus, PoolFigures};
 pub use flush_plan::FlushPlan;
+pub use hit_set::HitSetInventory;
+pub use hit_set_record::{DamagedHitSet, SavedHitSet};
 pub use pool_settings::{CacheMode, HitSetType, PoolSettings, SettingsError};
 pub use tier::{Access, Tier};
 

@@ -4,6 +4,7 @@ mod client;
 mod duplicates;
 mod full;
 mod guards;
+mod kept_hit_sets;
 mod model;
 mod monitor;
 mod operations;
