@@ -13,7 +13,7 @@ use basalt_ring::local::{Event, Semaphore};
 use basalt_ring::{Instant, Ring};
 use basalt_tier::{Access, CacheMode, PoolFigures, PoolSettings, Tier};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -266,22 +266,42 @@ impl TierDriver {
             return;
         }
         let mut after = (0, ObjectId(0));
+        let mut dirty = BinaryHeap::new();
         while !is_stopping() {
             match self.store.list_hot(after, limits::HOT_LIST_STEP).await {
                 Ok((changes, more)) => {
                     self.changed(&changes);
-                    let Some(last) = changes.last() else { return };
-                    after = (last.pool, last.object);
-                    if !more {
-                        self.stirred.notify_all();
-                        return;
+                    let is_dirty = |change: &&HotChange| change.dirty_bytes > 0 && change.pool != limits::OWN_POOL;
+                    let named = |change: &HotChange| (change.dirty_since_ns, change.pool, change.object.0);
+                    dirty.extend(changes.iter().filter(is_dirty).map(named));
+                    if let Some(last) = changes.last().filter(|_| more) {
+                        after = (last.pool, last.object);
+                    } else {
+                        break;
                     }
                 }
                 Err(error) => {
                     tracing::warn!(osd = self.store.osd(), %error, "what is hot could not be listed; it is learnt as it is used");
-                    return;
+                    break;
                 }
             }
+            self.ring.yield_now().await;
+        }
+        self.learn_ages(dirty, is_stopping).await;
+        self.stirred.notify_all();
+    }
+
+    /// Data is no younger because the daemon was started again. The store tells of objects by their numbers; the tier wants the youngest
+    /// first, as it keeps them by age.
+    async fn learn_ages(&self, mut dirty: BinaryHeap<(u64, u32, u64)>, is_stopping: impl Fn() -> bool) {
+        while !dirty.is_empty() && !is_stopping() {
+            let unix_now = self.ring.unix_time().0;
+            self.look(|tier, now| {
+                for (since_ns, pool, object) in std::iter::from_fn(|| dirty.pop()).take(limits::HOT_LIST_STEP) {
+                    // A clock that was put back makes nothing younger than now.
+                    tier.object_dirty_since(pool, object, now.saturating_sub(unix_now.saturating_sub(since_ns)));
+                }
+            });
             self.ring.yield_now().await;
         }
     }

@@ -201,6 +201,14 @@ impl Tier {
         }
     }
 
+    /// Of an object that the tier heard of only now: since when it is dirty. Cheap for whoever tells of the youngest first.
+    pub fn object_dirty_since(&mut self, pool: PoolId, object: ObjectId, dirty_since: u64) {
+        let Some(pool) = self.pools.get_mut(&pool) else { return };
+        if let Some(index) = self.objects.find(pool.slot, object) {
+            pool.restore_dirty_since(&mut self.objects, index, dirty_since);
+        }
+    }
+
     pub fn object_removed(&mut self, now: u64, pool: PoolId, object: ObjectId) {
         self.object_changed(now, pool, object, 0, 0);
     }
