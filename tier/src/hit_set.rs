@@ -3,7 +3,7 @@
 //! Semantics are those of Ceph's pools: a set is closed when its period ends or when it is full; `count` closed sets are kept.
 
 use crate::hit_set_record::SavedHitSet;
-use crate::limits::HIT_SET_OBJECTS_MAX;
+use crate::limits::{BLOOM_FOLDS_MAX, HIT_SET_OBJECTS_MAX};
 use crate::objects::hash;
 use crate::{HitSetType, ObjectId, PoolSettings};
 use std::collections::{BTreeSet, VecDeque};
@@ -21,7 +21,7 @@ impl Bloom {
     fn new(objects: usize, false_positives: f64) -> Bloom {
         let ln2 = std::f64::consts::LN_2;
         let bits_each = -false_positives.ln() / (ln2 * ln2);
-        let bit_count = ((objects as f64 * bits_each).ceil() as u64).next_multiple_of(64);
+        let bit_count = ((objects as f64 * bits_each).ceil() as u64).next_multiple_of(64 << BLOOM_FOLDS_MAX);
         Bloom { bits: Vec::new(), bit_count, hash_count: ((bits_each * ln2).round() as u32).max(1) }
     }
 
@@ -42,6 +42,20 @@ impl Bloom {
             *word |= 1 << (position % 64);
         }
         present
+    }
+
+    /// Gives a filter that was made for `capacity` objects, and holds fewer, the size that they need. Where it is folded in half, what was
+    /// at a bit is at the same one modulo the new size; there are as many bits for each object as it was made with, or more.
+    fn shrink(&mut self, capacity: usize, objects: usize) {
+        for fold in 1..=BLOOM_FOLDS_MAX {
+            if capacity >> fold < objects || self.bits.is_empty() {
+                return;
+            }
+            let upper = self.bits.split_off(self.bits.len() / 2);
+            self.bits.iter_mut().zip(upper).for_each(|(lower, upper)| *lower |= upper);
+            self.bits.shrink_to_fit();
+            self.bit_count /= 2;
+        }
     }
 
     fn contains(&self, hash: u64) -> bool {
@@ -181,7 +195,10 @@ impl HitSets {
 
     fn close_current(&mut self) {
         let fresh = self.fresh();
-        if let Some(closed) = std::mem::replace(&mut self.current, fresh) {
+        if let Some(mut closed) = std::mem::replace(&mut self.current, fresh) {
+            if let Members::Bloom(bloom) = &mut closed.members {
+                bloom.shrink(HIT_SET_OBJECTS_MAX, closed.inserted);
+            }
             self.archived.push_front(closed);
             self.archived.truncate(self.count);
         }
@@ -338,6 +355,24 @@ mod tests {
         let probes = 200_000_u64;
         let wrong = (1_000_000..1_000_000 + probes).filter(|&object| sets.is_recent(0, object, 1)).count();
         assert!((wrong as f64) < 1.3 * 0.01 * probes as f64, "{wrong} of {probes} where 1 % is promised");
+    }
+
+    #[test]
+    fn a_closed_filter_has_the_size_of_what_is_in_it_and_stays_as_right() {
+        let settings = PoolSettings { hit_set_count: 1, hit_set_period: 10 * SECOND, ..PoolSettings::default() };
+        for objects in [0, 1, 200, 1000, 40_000] {
+            let mut sets = HitSets::new(0, &settings);
+            (0..objects).for_each(|object| sets.record(0, object));
+            let open = sets.saved(0, 1).expect("the open set").encode(1).len();
+            sets.advance(10 * SECOND);
+            let closed = sets.saved(0, 1).expect("the closed set").encode(1).len();
+            // At 0.025 a set, a bit less than a byte an object; at least for 256, and at most twice as many as there are.
+            assert!(closed <= 500 + 2 * objects as usize && closed <= open, "{closed} bytes for {objects} objects");
+            assert!((0..objects).all(|object| sets.temperature(object) > 0.7), "no false negatives");
+            let probes = 100_000;
+            let wrong = (1_000_000..1_000_000 + probes).filter(|&object| sets.temperature(object) > 0.0).count();
+            assert!(wrong as f64 <= 1.2 * 0.025 * probes as f64, "{wrong} of {probes} where 2.5 % is promised");
+        }
     }
 
     #[test]

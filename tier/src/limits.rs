@@ -49,8 +49,10 @@ pub const VISITS_REMEMBERED: usize = 1024;
 /// Objects in one hit set; a set that is full is closed early, as Ceph does.
 pub const HIT_SET_OBJECTS_MAX: usize = 65_536;
 pub const HIT_SET_COUNT_MAX: u32 = 64;
-/// Bits of a Bloom filter for each object, at the least rate of false positives shared by the most sets: 27.9.
-pub const BLOOM_BITS_EACH_MAX: u64 = 28;
+/// Bits of a Bloom filter for each object, at the least rate of false positives shared by the most sets: 27.9, and rounded up.
+pub const BLOOM_BITS_EACH_MAX: u64 = 29;
+/// A closed filter is folded in half at most so often: to the size for 256 objects.
+pub const BLOOM_FOLDS_MAX: u32 = 8;
 pub const BLOOM_HASHES_MAX: u32 = 32;
 /// A saved hit set: the largest is one of object numbers.
 pub const HIT_SET_RECORD_BYTES_MAX: usize = 64 + 8 * HIT_SET_OBJECTS_MAX;

@@ -28,13 +28,16 @@ fn a_clean_stop_keeps_the_set_that_is_open() {
     for kind in ["bloom", "explicit_hash", "explicit_object"] {
         let cluster = cluster(260);
         cluster.world.block_on(async {
-            let pool = prepare(&cluster, &["a", "b"]).await;
+            let pool = prepare(&cluster, &["a", "b", "c"]).await;
             pool.set("hit_set_type", kind).await;
             assert!(!is_known(&pool, "a").await);
+            pool.sleep(Duration::from_secs(10)).await;
+            // After it was kept, and long before it would be again.
+            assert!(!is_known(&pool, "c").await);
             cluster.stop_host().await;
             cluster.start_host().await;
             let pool = TieredPool::of(&cluster).await;
-            assert!(is_known(&pool, "a").await, "{kind}");
+            assert!(is_known(&pool, "a").await && is_known(&pool, "c").await, "{kind}");
             assert!(!is_known(&pool, "b").await, "{kind}");
         });
     }
