@@ -33,6 +33,7 @@ struct Moment {
     next_lsn: u64,
     movers: Rc<()>,
     digests: [u64; 2],
+    has_hot: bool,
 }
 
 /// The checkpointer's task.
@@ -104,7 +105,11 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         }
     };
     if sabotaged(Sabotage::ReuseFreedSpaceBeforeTheSuperblock) {
-        release(inner);
+        let mut state = inner.state.borrow_mut();
+        state.base.release();
+        if let Some(hot) = &mut state.hot {
+            hot.release();
+        }
     }
     superblock.write(&inner.ring, inner.device(side)).await?;
     inner.written.add(Purpose::Superblock, SUPERBLOCK_COPIES * BLOCK_BYTES);
@@ -112,41 +117,40 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     *inner.superblock.borrow_mut() = superblock;
     inner.log.borrow_mut().release(replay_lsn);
 
-    // Movers that began before the freeze may still write to blocks freed by it. They may wait for the log, so it was released first.
-    if !sabotaged(Sabotage::ReuseFreedSpaceUnderMovers) {
-        inner.movers_gone(moment.movers).await;
-    }
-    let discards: Vec<_> = {
+    {
         let mut state = inner.state.borrow_mut();
         state.base.images_written(&moment.base_pages, generation);
         if let Some(hot) = &mut state.hot {
             hot.images_written(&moment.hot_pages, generation);
         }
         state.tree.thaw(moment.tree);
-        let base = state.base.discards().into_iter().map(|run| (Side::Base, run));
-        let hot = state.hot.as_ref().map(|hot| hot.discards()).unwrap_or_default();
-        base.chain(hot.into_iter().map(|run| (Side::Hot, run))).collect()
-    };
-    for (side, run) in discards {
-        let device = inner.device(side);
-        if let Err(error) = device.discard(run.at * BLOCK_BYTES, u64::from(run.blocks) * BLOCK_BYTES).await {
-            tracing::debug!(device = %device.path().display(), %error, "a discard failed; the blocks are free all the same");
-        }
     }
-    release(inner);
-    inner.settle_index_room();
+    // Movers write to base only, so nothing keeps what was freed on hot, and a disk that is slow to take a flush keeps no index waiting for room.
+    if moment.has_hot {
+        discard_and_release(inner, Side::Hot).await;
+        inner.settle_index_room();
+        inner.space_freed.notify_all();
+    }
+    // Those that began before the freeze may still write to blocks freed by it. They may wait for the log, so it was released first.
+    if !sabotaged(Sabotage::ReuseFreedSpaceUnderMovers) {
+        inner.movers_gone(moment.movers).await;
+    }
+    discard_and_release(inner, Side::Base).await;
     inner.space_freed.notify_all();
     metrics::counter!("basalt_store_checkpoints").increment(1);
     Ok(())
 }
 
-/// What was freed before the freeze may be used again.
-fn release(inner: &Inner) {
-    let mut state = inner.state.borrow_mut();
-    state.base.release();
-    if let Some(hot) = &mut state.hot {
-        hot.release();
+/// What was freed on a device before the freeze may be used again.
+async fn discard_and_release(inner: &Inner, side: Side) {
+    let discards = inner.state.borrow_mut().allocator(side).discards();
+    let device = inner.device(side);
+    for run in discards {
+        if let Err(error) = device.discard(run.at * BLOCK_BYTES, u64::from(run.blocks) * BLOCK_BYTES).await {
+            tracing::debug!(device = %device.path().display(), %error, "a discard failed; the blocks are free all the same");
+        }
     }
+    inner.state.borrow_mut().allocator(side).release();
 }
 
 async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
@@ -205,6 +209,7 @@ async fn freeze(inner: &Rc<Inner>) -> Result<Moment> {
         last_group: log.close_group(),
         next_lsn: log.next_lsn(),
         movers: inner.next_movers(),
+        has_hot: state.hot.is_some(),
         tree,
     })
 }

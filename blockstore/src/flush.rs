@@ -4,13 +4,18 @@
 //! crash on the way loses nothing, because the hot extent is dirty until the change is in the log. Where base has nothing yet, or blocks
 //! that a clone refers to as well, others are *reserved*: a crash forgets them, and the change makes them the object's. No object is flushed twice at once, since two writes in
 //! place could overtake each other.
+//!
+//! A *gathering* flush has no time for a disk's seeks: what would be a small write in place goes with the others of its batch to reserved blocks in
+//! a row. The objects lie in more pieces then, until a rewrite puts them together.
 
 use crate::allocator::Run;
 use crate::checksum::block_checksums;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::index::{Layer, key};
-use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX};
+use crate::limits::{
+    BLOCK_BYTES, EXTENT_BLOCKS_MAX, GATHER_BLOCKS_MAX, GATHER_FREE_SHARE, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX,
+};
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
@@ -80,7 +85,12 @@ pub(crate) fn claim(inner: &Inner, object: ObjectId) -> Option<Claim<'_>> {
 }
 
 /// Returns the bytes flushed and what each object holds now.
-pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) -> Result<(u64, Vec<HotChange>)> {
+pub(crate) async fn flush(
+    inner: &Rc<Inner>,
+    pool: u32,
+    objects: &[ObjectId],
+    gathers: bool,
+) -> Result<(u64, Vec<HotChange>)> {
     let claimed: Vec<ObjectId> =
         objects.iter().copied().filter(|object| inner.flushing.borrow_mut().insert(*object)).collect();
     let claim = Claim { inner, objects: claimed };
@@ -90,7 +100,7 @@ pub(crate) async fn flush(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     if units.is_empty() {
         return Ok((0, inner.hot_now(pool, objects).await?));
     }
-    let mut shortage = place(inner, &mut units).await?;
+    let mut shortage = place(inner, &mut units, gathers).await?;
     // What is planned may still be on its way to the hot device. And the blocks below may be those of a record in doubt.
     let settled = match sabotaged(Sabotage::FlushWithoutSettlingTheLog) {
         false => commit::settle(inner).await,
@@ -140,8 +150,12 @@ async fn plan(inner: &Rc<Inner>, objects: &[ObjectId]) -> Result<Vec<Unit>> {
 }
 
 /// Finds each unit its place on base. What finds none stays dirty, and the shortage is returned.
-async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
+async fn place(inner: &Rc<Inner>, units: &mut [Unit], gathers: bool) -> Result<Option<Error>> {
     let mut shortage = None;
+    let gathers = gathers && {
+        let base = &inner.state.borrow().base;
+        base.data_free_blocks() >= base.total_blocks() / GATHER_FREE_SHARE
+    };
     for (index, unit) in units.iter_mut().enumerate() {
         let (from, to) = (unit.block, unit.block + unit.extent.blocks());
         // The unit may have been overwritten since it was planned, even on base: then what is below is not its to write. From here on
@@ -154,6 +168,10 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit]) -> Result<Option<Error>> {
             }
             let below = state.extents(unit.object, Layer::Base, from, to)?.into_iter();
             below
+                .filter(|(block, extent)| {
+                    let length = to.min(block + extent.blocks()) - from.max(*block);
+                    !gathers || length >= GATHER_BLOCKS_MAX
+                })
                 .map(|(block, extent)| {
                     let asked = Extent {
                         shared: extent.shared && !sabotaged(Sabotage::FlushOverSharedBlocks),

@@ -85,6 +85,10 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
+/// A gathering flush takes runs shorter than this elsewhere: writing so much in a row takes a disk no longer than a turn.
+pub const GATHER_BLOCKS_MAX: u32 = 64;
+/// And only while this share of base is free, so that there are long runs to be had.
+pub const GATHER_FREE_SHARE: u64 = 8;
 /// Blocks of an object that a rewrite moves at once.
 pub const REWRITE_BLOCKS_MAX: u32 = 1024;
 /// Largest write of a checkpoint: enough for any SSD, and few enough bytes in flight that its buffers do not count.

@@ -625,7 +625,18 @@ impl Store {
     /// each object holds now. What changed meanwhile stays dirty; an object that another flush is at is left out.
     pub async fn flush(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
         self.check_fence()?;
-        flush::flush(&self.inner, pool, objects).await
+        flush::flush(&self.inner, pool, objects, false).await
+    }
+
+    /// Whether base is a disk, to which each piece costs a seek.
+    pub fn is_base_rotational(&self) -> bool {
+        self.inner.device(Side::Base).info().rotational
+    }
+
+    /// As [`Store::flush`], but where base has room, small pieces go to one place, whatever was there of them before.
+    pub async fn flush_gathering(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
+        self.check_fence()?;
+        flush::flush(&self.inner, pool, objects, true).await
     }
 
     /// Drops the clean hot extents of these objects.

@@ -28,6 +28,8 @@ pub struct Written {
     pub superblocks: u64,
     /// Dirty data on its way from hot to base.
     pub flushed: u64,
+    /// How many writes that was.
+    pub flushes: u64,
     /// Fragmented objects put together.
     pub rewritten: u64,
     pub checkpoints: u64,
@@ -47,6 +49,7 @@ impl Written {
             allocation_pages: self.allocation_pages - earlier.allocation_pages,
             superblocks: self.superblocks - earlier.superblocks,
             flushed: self.flushed - earlier.flushed,
+            flushes: self.flushes - earlier.flushes,
             rewritten: self.rewritten - earlier.rewritten,
             checkpoints: self.checkpoints - earlier.checkpoints,
         }
@@ -70,6 +73,7 @@ impl WriteCounter {
             Purpose::Flush => &mut written.flushed,
             Purpose::Rewrite => &mut written.rewritten,
         } += bytes;
+        written.flushes += u64::from(purpose == Purpose::Flush);
         self.written.set(written);
     }
 

@@ -56,7 +56,7 @@ async fn scrub_group(osd: &Osd, pg: PgId, scope: Scope) -> (i32, String, serde_j
 }
 
 fn store_status(osd: &Osd) -> serde_json::Value {
-    let usage = osd.store().usage();
+    let (usage, written) = (osd.store().usage(), osd.store().written());
     serde_json::json!({
         "osd": osd.id(),
         "epoch": osd.epoch(),
@@ -66,6 +66,8 @@ fn store_status(osd: &Osd) -> serde_json::Value {
         "hot_total_bytes": usage.hot_total,
         "hot_used_bytes": usage.hot_used,
         "hot_free_bytes": usage.hot_free,
+        "flushed_bytes": written.flushed,
+        "flush_writes": written.flushes,
         "checksum_errors": usage.checksum_errors,
         "sessions": osd.sessions().len(),
         "fault": osd.store().fenced().unwrap_or_default(),

@@ -158,6 +158,8 @@ pub const LOG_READ_STEP: usize = 512;
 pub const FLUSH_BATCH_BYTES_MAX: u64 = 4 << 20;
 pub const FLUSH_BATCH_OBJECTS_MAX: usize = 64;
 pub const EVICT_BATCH_OBJECTS_MAX: usize = 64;
+/// Of objects that are flushed whole, for the index's sake.
+pub const VACATE_BATCH_OBJECTS_MAX: usize = 8;
 /// Promotions that one OSD does at a time; more are dropped, as promotion is never owed.
 pub const PROMOTIONS_MAX: u64 = 2;
 /// Hot objects learnt from the store at once.

@@ -350,7 +350,7 @@ impl TierDriver {
             };
             for (pool, objects) in by_pool(plan.objects.iter().copied()) {
                 for batch in objects.chunks(limits::FLUSH_BATCH_OBJECTS_MAX) {
-                    self.flush(tier, pool, batch).await;
+                    self.flush(tier, pool, batch, plan.gathers).await;
                 }
             }
             let due = began + Duration::from_secs_f64(plan.bytes as f64 / rate as f64).min(FLUSH_PAUSE_MAX);
@@ -360,8 +360,12 @@ impl TierDriver {
         }
     }
 
-    async fn flush(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
-        let result = self.store.flush(objects, pool).await;
+    async fn flush(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId], gathers: bool) {
+        let result = if gathers && self.store.is_base_rotational() {
+            self.store.flush_gathering(objects, pool).await
+        } else {
+            self.store.flush(objects, pool).await
+        };
         let (bytes, ok) = self.moved(result, "flush", pool, objects.len());
         let named = named(pool, objects);
         self.counters.flushed(pool, bytes);
@@ -444,8 +448,8 @@ impl TierDriver {
                     if self.is_pinned(pool) {
                         continue;
                     }
-                    for batch in objects.chunks(limits::FLUSH_BATCH_OBJECTS_MAX) {
-                        self.flush(tier, pool, batch).await;
+                    for batch in objects.chunks(limits::VACATE_BATCH_OBJECTS_MAX) {
+                        self.flush(tier, pool, batch, true).await;
                     }
                 }
                 *pass = vacated.next;

@@ -152,7 +152,11 @@ async fn movers(store: &Store, random: &mut Random) {
             }
         }
         0 => {
-            if let Err(error) = store.flush(&objects, POOL).await {
+            let flushed = match objects.len() % 2 {
+                0 => store.flush(&objects, POOL).await,
+                _ => store.flush_gathering(&objects, POOL).await,
+            };
+            if let Err(error) = flushed {
                 assert_eq!(error.errno(), 28, "{error}");
             }
         }

@@ -1,6 +1,6 @@
 //! How fast to flush: a PI controller on each pool's dirty ratio, in units of what the base device is measured to sustain.
 
-use crate::limits::{BASE_BYTES_PER_SECOND_INITIAL, BASE_BYTES_PER_SECOND_MIN, SECOND};
+use crate::limits::{BASE_BYTES_PER_SECOND_MIN, SECOND};
 
 /// Ratio error times this is the proportional part: the whole base device once the high ratio is reached.
 const PROPORTIONAL: f64 = 1.0;
@@ -55,14 +55,8 @@ const SAMPLE_NANOSECONDS_MIN: u64 = SECOND / 10;
 const SAMPLE_WEIGHT: f64 = 0.25;
 
 impl BaseThroughput {
-    pub fn new() -> BaseThroughput {
-        BaseThroughput {
-            bytes_per_second: BASE_BYTES_PER_SECOND_INITIAL,
-            in_flight: 0,
-            busy_from: 0,
-            sample_bytes: 0,
-            sample_nanoseconds: 0,
-        }
+    pub fn new(bytes_per_second: f64) -> BaseThroughput {
+        BaseThroughput { bytes_per_second, in_flight: 0, busy_from: 0, sample_bytes: 0, sample_nanoseconds: 0 }
     }
 
     pub fn started(&mut self, now: u64, objects: usize) {

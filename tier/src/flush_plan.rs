@@ -18,12 +18,15 @@ pub struct FlushPlan {
     pub objects: Vec<(PoolId, ObjectId)>,
     /// Their dirty bytes. May exceed the budget by one object.
     pub bytes: u64,
+    /// There is no time to write each piece to its place.
+    pub gathers: bool,
 }
 
 #[derive(Clone, Debug)]
 struct Flight {
     dirty_since: u64,
     bytes: u64,
+    gathered: bool,
 }
 
 /// Flushes under way, and failed ones that wait.
@@ -96,13 +99,15 @@ impl Tier {
         for &id in &ids {
             self.plan_pool(now, id, budget_bytes, Pass::All, &mut plan);
         }
-        self.base.started(now, plan.objects.len());
+        plan.gathers = self.gathers;
+        self.base[usize::from(plan.gathers)].started(now, plan.objects.len());
         plan
     }
 
     /// Adds objects of one pool until the plan holds `budget_bytes`.
     fn plan_pool(&mut self, now: u64, id: PoolId, budget_bytes: u64, pass: Pass, plan: &mut FlushPlan) {
         let slice_is_short = self.slice.shortfall(0) > 0;
+        let gathered = self.gathers;
         let Tier { objects, pools, flushes, .. } = self;
         let Some(pool) = pools.get_mut(&id) else { return };
         let Some(settings) = &pool.settings else { return };
@@ -145,7 +150,7 @@ impl Tier {
             }
             let entry = &mut objects[index];
             let bytes = entry.dirty_bytes;
-            let flight = Flight { dirty_since: entry.dirty_since, bytes };
+            let flight = Flight { dirty_since: entry.dirty_since, bytes, gathered };
             flushes.in_flight.insert((id, entry.object), flight);
             plan.objects.push((id, entry.object));
             plan.bytes += bytes;
@@ -168,7 +173,9 @@ impl Tier {
             planned_bytes += flight.bytes;
             ended.push((id, object, flight));
         }
-        self.base.finished(now, ended.len(), flushed_bytes);
+        if let Some((.., flight)) = ended.first() {
+            self.base[usize::from(flight.gathered)].finished(now, ended.len(), flushed_bytes);
+        }
         for (id, object, flight) in ended {
             let Some(pool) = self.pools.get_mut(&id) else { continue };
             pool.flushing_bytes = pool.flushing_bytes.saturating_sub(flight.bytes);
@@ -212,7 +219,7 @@ impl Tier {
     pub fn flush_rate(&mut self, now: u64) -> u64 {
         self.advance(now);
         let slice_is_short = self.slice.shortfall(0) > 0;
-        let base = self.base.bytes_per_second();
+        let base = self.base[usize::from(self.gathers)].bytes_per_second();
         let mut rate = 0.0;
         for pool in self.pools.values_mut() {
             if pool.settings.is_none() || pool.pinned {
@@ -236,7 +243,8 @@ impl Tier {
     /// [`crate::limits::WRITE_DELAY_MAX`].
     pub fn write_delay(&mut self, now: u64, pool: PoolId, bytes: u64) -> Duration {
         let slice_pressure = self.slice.pressure();
-        let base = self.base.bytes_per_second();
+        // Whoever is slowed is past the ratio from which flushes gather.
+        let base = self.base[1].bytes_per_second();
         let slowed = self.pools.values().filter(|pool| pool.write_pressure() > 0.0).count().max(1);
         let Some(entry) = self.pools.get_mut(&pool).filter(|pool| !pool.pinned) else { return Duration::ZERO };
         let pressure = entry.write_pressure().max(slice_pressure);
@@ -245,7 +253,7 @@ impl Tier {
 
     /// What the base device was measured to sustain under flushes, in bytes a second.
     pub fn base_throughput(&self) -> u64 {
-        self.base.bytes_per_second() as u64
+        self.base[usize::from(self.gathers)].bytes_per_second() as u64
     }
 }
 

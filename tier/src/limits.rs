@@ -23,6 +23,10 @@ pub const EVICT_RETRY: u64 = SECOND;
 /// Flushing and evicting go this far below the ratio that started them, so that they do not flap (Ceph's agent uses the same).
 pub const HYSTERESIS: f64 = 0.02;
 
+/// A flush gathers small pieces once the dirty ratio has gone this part of the way to the high ratio: then writing each to its place has
+/// turned out to be too slow.
+pub const GATHER_ERROR: f64 = 0.1;
+
 /// The last part of `cache_max_dirty_age` in which the flusher works, so that nothing passes it: an eighth, at most a minute.
 pub const AGE_LEAD_SHARE: u64 = 8;
 pub const AGE_LEAD_MAX: u64 = 60 * SECOND;
@@ -30,8 +34,10 @@ pub const AGE_LEAD_MAX: u64 = 60 * SECOND;
 /// No write is ever slowed by more than this.
 pub const WRITE_DELAY_MAX: Duration = Duration::from_millis(500);
 
-/// What the base device is taken to sustain until a flush has been measured: a slow disk's sequential rate.
-pub const BASE_BYTES_PER_SECOND_INITIAL: f64 = 100e6;
+/// What the base device is taken to sustain until a flush has been measured: a slow disk's sequential rate where pieces are gathered, and some of
+/// it where each goes to its place, so that the first batches do not take long.
+pub const BASE_BYTES_PER_SECOND_GATHERED: f64 = 100e6;
+pub const BASE_BYTES_PER_SECOND_IN_PLACE: f64 = 5e6;
 /// Never believe less than this of a base device, so that a stall does not freeze clients for good.
 pub const BASE_BYTES_PER_SECOND_MIN: f64 = 64.0 * 1024.0;
 

@@ -7,7 +7,10 @@ use crate::flush_plan::Flushes;
 use crate::ghost::Ghosts;
 use crate::hit_set::HitSetInventory;
 use crate::hit_set_record::SavedHitSet;
-use crate::limits::{OBJECT_BYTES_MAX, POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
+use crate::limits::{
+    BASE_BYTES_PER_SECOND_GATHERED, BASE_BYTES_PER_SECOND_IN_PLACE, GATHER_ERROR, OBJECT_BYTES_MAX, POOLS_MAX,
+    PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND,
+};
 use crate::list::Links;
 use crate::meter::TokenBucket;
 use crate::objects::{HotObject, Objects};
@@ -37,7 +40,10 @@ pub struct Tier {
     pub(crate) objects: Objects,
     pub(crate) pools: BTreeMap<PoolId, Pool>,
     free_slots: Vec<u16>,
-    pub(crate) base: BaseThroughput,
+    /// What base sustains when each piece is written to its place, and when they are gathered.
+    pub(crate) base: [BaseThroughput; 2],
+    /// There is no time to write each piece to its place.
+    pub(crate) gathers: bool,
     pub(crate) flushes: Flushes,
     pub(crate) evictions: Evictions,
     pub(crate) ghosts: Ghosts,
@@ -59,7 +65,8 @@ impl Tier {
             objects: Objects::default(),
             pools: BTreeMap::new(),
             free_slots: Vec::new(),
-            base: BaseThroughput::new(),
+            base: [BASE_BYTES_PER_SECOND_IN_PLACE, BASE_BYTES_PER_SECOND_GATHERED].map(BaseThroughput::new),
+            gathers: false,
             flushes: Flushes::default(),
             evictions: Evictions::default(),
             ghosts: Ghosts::default(),
@@ -271,6 +278,9 @@ impl Tier {
             pool.draining &= pool.hot_bytes() > 0;
             pool.update_hysteresis();
         }
+        let limit = if self.gathers { 0.0 } else { GATHER_ERROR };
+        let is_pressed = |pool: &Pool| pool.dirty.len() > 0 && !pool.pinned && pool.flush_error() > limit;
+        self.gathers = self.slice.shortfall(0) > 0 || self.pools.values().any(is_pressed);
     }
 
     fn share_targets(&mut self, now: u64) {

@@ -3,6 +3,7 @@
 mod client;
 mod duplicates;
 mod full;
+mod gathering;
 mod guards;
 mod index_room;
 mod kept_hit_sets;

@@ -41,6 +41,8 @@ pub struct ClusterOptions {
     pub hot_bytes: u64,
     /// Base is a hard disk.
     pub rotational: bool,
+    /// And as slow as one.
+    pub base_model: BaseModel,
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
 }
@@ -51,6 +53,7 @@ impl Default for ClusterOptions {
             base_bytes: 256 << 20,
             hot_bytes: 0,
             rotational: false,
+            base_model: BaseModel::None,
             max_object_size: 16 << 20,
             scrub: ScrubSettings::default(),
         }
@@ -140,7 +143,7 @@ impl SimulatedCluster {
                 base: PathBuf::from("base"),
                 hot: self.hot.is_some().then(|| PathBuf::from("hot")),
                 core: None,
-                base_model: BaseModel::None,
+                base_model: self.options.base_model,
                 volatile_cache: None,
             }],
         };
