@@ -120,13 +120,17 @@ impl TierDriver {
             tier.hot_space(usage.hot_free, reclaimable(&usage));
             let now = self.now();
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
-                basalt_tier::Placement::Base => return Ok(Placement::Base),
+                basalt_tier::Placement::Base => {
+                    self.counters.written_through(key.pool);
+                    return Ok(Placement::Base);
+                }
                 // What moves no data fills nothing.
                 basalt_tier::Placement::Hot if length == 0 => Duration::ZERO,
                 basalt_tier::Placement::Hot => tier.write_delay(now, key.pool, length),
             }
         };
         if !delay.is_zero() {
+            self.counters.slowed(key.pool);
             self.stirred.notify_all();
             self.ring.sleep(delay).await;
         }

@@ -1,9 +1,10 @@
 //! Whole clusters under everything that can go wrong, one a seed. `BASALT_SEED=n` runs that one alone; `BASALT_SEEDS=a..b` others.
 
 use basalt_osd::sabotage::keep_log_entries;
-use basalt_tests::cluster::seed;
+use basalt_tests::cluster::seed::{self, Outcome};
+use basalt_tests::cluster::tier::TierCounts;
 
-fn run(number: u64) -> Result<u64, String> {
+fn run(number: u64) -> Result<Outcome, String> {
     keep_log_entries(seed::log_entries(number));
     seed::run(number)
 }
@@ -20,11 +21,21 @@ fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     }
 }
 
+/// Among so many clusters with hot slices everything happens that a tier does.
+const TIERED_CLUSTERS_FOR_ALL: u64 = 50;
+
 fn keep_their_promises(default: std::ops::Range<u64>) {
-    for seed in seeds(default) {
-        if let Err(problem) = run(seed) {
-            panic!("seed {seed}: {problem}");
+    let seeds = seeds(default);
+    let mut tier = TierCounts::default();
+    for seed in seeds.clone() {
+        match run(seed) {
+            Ok(outcome) => tier += outcome.tier,
+            Err(problem) => panic!("seed {seed}: {problem}"),
         }
+    }
+    println!("seeds {seeds:?}: {tier:?}");
+    if tier.clusters >= TIERED_CLUSTERS_FOR_ALL {
+        assert_eq!(tier.missing(), Vec::<&str>::new(), "of all that a tier does, seeds {seeds:?} never saw this");
     }
 }
 
