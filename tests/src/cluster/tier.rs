@@ -44,10 +44,11 @@ pub fn of_seed(seed: u64) -> Option<SeedTier> {
     settings.push(("cache_target_dirty_ratio", f64::to_string(&dirty)));
     settings.push(("cache_target_dirty_high_ratio", f64::to_string(&high)));
     settings.push(("cache_target_full_ratio", f64::to_string(&full)));
+    let (youngest, oldest) = *random.pick(&[("0", "600"), ("0", "2"), ("1", "3"), ("4", "8"), ("1", "600")]);
+    settings.push(("cache_min_flush_age", youngest.to_owned()));
+    settings.push(("cache_max_dirty_age", oldest.to_owned()));
     for (variable, values) in [
-        ("cache_min_flush_age", ["0", "1", "4"]),
         ("cache_min_evict_age", ["0", "1", "4"]),
-        ("cache_max_dirty_age", ["600", "2", "8"]),
         ("hit_set_period", ["1200", "2", "10"]),
         ("min_read_recency_for_promote", ["0", "1", "2"]),
     ] {
