@@ -322,6 +322,16 @@ impl Inner {
         self.removed.notify_all();
     }
 
+    /// A sector that cannot be read is just that; but from a device that is gone nothing more is to be had, and who only read from it would
+    /// otherwise never say so.
+    pub fn note_read_failure(&self, side: Side, error: &std::io::Error) {
+        const ENXIO: i32 = 6;
+        const ENODEV: i32 = 19;
+        if matches!(error.raw_os_error(), Some(ENXIO | ENODEV)) {
+            self.fence(&Error::device("read", self.device(side), error));
+        }
+    }
+
     pub fn fence_error(&self) -> Option<Error> {
         self.fenced.borrow().clone().map(Error::Fenced)
     }

@@ -253,6 +253,35 @@ fn a_store_whose_device_vanishes_is_fenced_by_name_and_whole_when_it_is_back() {
     }
 }
 
+/// Base is seldom written to where there is a hot slice: without this, an OSD that has lost it would stay up for as long as clients only
+/// read, and answer them with errors although others have the data.
+#[test]
+fn a_read_that_finds_its_device_gone_fences_the_store() {
+    let shape = Shape::SMALL_TIERED;
+    for (gone, placement) in [(Gone::Base, Placement::Base), (Gone::Hot, Placement::Hot)] {
+        let mut sim = formatted(7, shape);
+        let ring = sim.ring();
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("open");
+            write(&ring, &store, "object", placement).await.expect("write");
+            store.close().await.expect("close");
+        });
+        sim.restart();
+        let ring = sim.ring();
+        let disk = if gone == Gone::Base { sim.base.clone() } else { sim.hot.clone().expect("a hot disk") };
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("open");
+            store.stat(&object("object")).await.expect("its node is in memory from here on");
+            disk.vanish();
+            store.read(&object("object"), 0, u64::MAX).await.map(drop).expect_err("there is nothing to read from");
+            let fenced = store.fenced().unwrap_or_else(|| panic!("{gone:?}: goes on without a device"));
+            assert!(fenced.contains(disk.path().to_str().expect("a path")), "{fenced}");
+            let error = store.read(&object("object"), 0, 1).await.map(drop).expect_err("a fenced store");
+            assert!(error.to_string().contains("fenced"), "{error}");
+        });
+    }
+}
+
 fn find(disk: &Disk, block: &[u8]) -> u64 {
     let image = disk.image();
     let found: Vec<usize> =

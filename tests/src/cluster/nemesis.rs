@@ -351,7 +351,9 @@ impl Nemesis {
     async fn fail_device(&mut self, host: &Rc<SimulatedHost>) {
         let disk = self.disk(host);
         let all = disk.info().size;
-        if self.random.chance(50) && self.cluster.may_rot(host) {
+        // Of two copies the other may be away while this one cannot be read, and nobody could wait for that.
+        let may_be_read_elsewhere = self.cluster.options.size > 2 && self.cluster.may_rot(host);
+        if self.random.chance(50) && may_be_read_elsewhere {
             disk.fail_range(0, all, libc::EIO);
         } else {
             disk.fail_writes(0, all, libc::EIO);

@@ -2,6 +2,7 @@
 
 use super::{Cluster, POOL, SimulatedHost};
 use crate::random::Random;
+use basalt_blockstore::PoolUsage;
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::message::object::OsdCommand;
 use basalt_osd::counters::PoolCounters;
@@ -132,6 +133,30 @@ pub async fn tune(cluster: &Cluster, settings: &[(&'static str, String)]) {
 
 pub fn set(variable: &str, value: &str) -> AdminCommand {
     AdminCommand::PoolSet { name: POOL.into(), variable: variable.into(), value: value.into() }
+}
+
+/// Whether slices flush, evict and promote on their own.
+pub async fn let_agents_work(cluster: &Cluster, they_do: bool) {
+    let stop = AdminCommand::OsdSetFlag { flag: "notieragent".into(), is_set: !they_do };
+    let reply = cluster.monitor().command(stop).await;
+    assert_eq!(reply.errno, 0, "{}", reply.message);
+}
+
+/// What an OSD's store has of the pool; nothing while it is not there.
+pub fn usage(cluster: &Cluster, osd: u32) -> Option<PoolUsage> {
+    let pool = cluster.map().pool_by_name(POOL)?.id;
+    Some(cluster.osd(osd)?.store().pool_usage(pool))
+}
+
+/// Waits until an OSD's store has it so.
+pub async fn wait_for(cluster: &Cluster, osd: u32, what: &str, is_so: impl Fn(PoolUsage) -> bool) {
+    let ring = cluster.client.ring();
+    let began = ring.now();
+    while !usage(cluster, osd).is_some_and(&is_so) {
+        let waited = ring.now().since(began);
+        assert!(waited < DRAIN_WAIT_MAX, "osd.{osd} is not {what} after {waited:?}: {:?}", usage(cluster, osd));
+        ring.sleep(Duration::from_millis(1)).await;
+    }
 }
 
 /// Asks every OSD that can be asked to empty its slice.
