@@ -230,7 +230,15 @@ impl Inner {
         if holds_data {
             self.data_cache.borrow_mut().invalidate(side, run);
         }
-        outcome.map_err(|e| Error::device("write", device, &e))
+        outcome.map_err(|error| self.device_failed("write", device, &error))
+    }
+
+    /// A failed write or flush is never tried again, whoever asked for it: the device may have dropped what others wrote, and tell of it
+    /// only once.
+    fn device_failed(&self, operation: &'static str, device: &Device, error: &std::io::Error) -> Error {
+        let error = Error::device(operation, device, error);
+        self.fence(&error);
+        error
     }
 
     /// `position`: block within the ring of the WAL.
@@ -245,7 +253,7 @@ impl Inner {
         if !device.info().volatile_cache {
             return Ok(());
         }
-        device.flush().await.map_err(|e| Error::device("flush", device, &e))
+        device.flush().await.map_err(|error| self.device_failed("flush", device, &error))
     }
 
     /// Runs `f` on the state, loading the nodes it misses.
