@@ -401,6 +401,11 @@ impl SimulatedHost {
         let running = self.running.borrow_mut().take().ok_or_else(|| format!("host {} does not run", self.id))?;
         running.stop().await.map_err(|error| format!("host {} does not stop: {error}", self.id))?;
         self.kill(false);
+        self.check().await
+    }
+
+    /// What is wrong with the store of a host that does not run.
+    pub async fn check(&self) -> Result<(), String> {
         let devices = self.devices().await;
         let options = FsckOptions { deep: true, repair: false };
         let report = fsck::check(&self.process.ring(), &devices, options).await.map_err(|error| error.to_string())?;

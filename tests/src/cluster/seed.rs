@@ -65,7 +65,14 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
         });
         let (mourned, its_history) = (cluster.clone(), history.clone());
         let dying = ring.spawn(async move { workload::run_mortal(&mourned, 4, workload, &its_history).await });
+        let bulk = tier.as_ref().is_some_and(|tier| tier.has_bulk).then(|| {
+            let (cluster, history) = (cluster.clone(), history.clone());
+            ring.spawn(async move { workload::run_bulk(&cluster, workload, &history).await })
+        });
         workload::run(&cluster, workload, &history).await;
+        if let Some(bulk) = bulk {
+            bulk.await;
+        }
         attacking.await;
         dying.await;
         verdict::wait_until_clean(&cluster, Duration::from_secs(120)).await?;

@@ -22,6 +22,8 @@ const DRAIN_WAIT_MAX: Duration = Duration::from_secs(60);
 pub struct SeedTier {
     pub hot_bytes: u64,
     pub is_base_rotational: bool,
+    /// One more client writes so much that a small slice has no room for it.
+    pub has_bulk: bool,
     /// Variables of the pool, in an order in which none contradicts those before it.
     pub settings: Vec<(&'static str, String)>,
 }
@@ -35,8 +37,9 @@ pub fn of_seed(seed: u64) -> Option<SeedTier> {
     let hot_bytes = *random.pick(&[4 * MIB, 4 * MIB, 6 * MIB, 16 * MIB]);
     let is_base_rotational = random.chance(25);
     let mut settings = Vec::new();
-    // What a seed writes are a few hundred KiB: without a target only what is freed and not yet to be had ever fills a slice.
-    match random.below(5) {
+    // What most clients write are a few hundred KiB.
+    let has_bulk = random.chance(40);
+    match if has_bulk { 0 } else { random.below(5) } {
         0 => {}
         1 => settings.push(("target_max_objects", (1 + random.below(8)).to_string())),
         _ => settings.push(("target_max_bytes", (16 * KIB << random.below(5)).to_string())),
@@ -55,7 +58,7 @@ pub fn of_seed(seed: u64) -> Option<SeedTier> {
     ] {
         settings.push((variable, (*random.pick(&values)).to_owned()));
     }
-    Some(SeedTier { hot_bytes, is_base_rotational, settings })
+    Some(SeedTier { hot_bytes, is_base_rotational, has_bulk, settings })
 }
 
 /// What the tiers of a run did, over all OSDs and all their lives.
@@ -70,6 +73,8 @@ pub struct TierCounts {
     /// Writes that went through to base for want of room.
     pub written_through: u64,
     pub slowed_writes: u64,
+    /// Moments in which less of a slice was free than is to stay free.
+    pub short_slices: u64,
     pub drains: u64,
     pub mode_changes: u64,
 }
@@ -99,6 +104,7 @@ impl TierCounts {
             ("miss", self.miss_reads),
             ("write-through", self.written_through),
             ("slowed write", self.slowed_writes),
+            ("short slice", self.short_slices),
             ("drain", self.drains),
             ("mode change", self.mode_changes),
         ]
@@ -118,6 +124,7 @@ impl AddAssign for TierCounts {
         self.miss_reads += other.miss_reads;
         self.written_through += other.written_through;
         self.slowed_writes += other.slowed_writes;
+        self.short_slices += other.short_slices;
         self.drains += other.drains;
         self.mode_changes += other.mode_changes;
     }
@@ -191,6 +198,16 @@ fn left_hot(cluster: &Cluster, host: &SimulatedHost) -> Option<String> {
     let usage = osd.store().pool_usage(pool);
     (usage.hot_dirty_bytes + usage.hot_clean_bytes > 0)
         .then(|| format!("osd.{} has {usage:?}; {:?}", host.id, osd.tier_figures(pool)))
+}
+
+/// Counts the slices that are short of room now: of so small ones a quarter is to stay free.
+pub fn note_short_slices(cluster: &Cluster) {
+    let is_short = |host: &&Rc<SimulatedHost>| {
+        let usage = cluster.osd(host.id).map(|osd| osd.store().usage());
+        usage.is_some_and(|usage| usage.hot_free < usage.hot_total / 4)
+    };
+    let short_slices = cluster.hosts.iter().filter(is_short).count() as u64;
+    cluster.count(TierCounts { short_slices, ..TierCounts::default() });
 }
 
 /// What each OSD's policy believes to be hot is what its store holds, at some moment soon.
