@@ -42,7 +42,7 @@ pub fn of_seed(seed: u64) -> Option<SeedTier> {
     match if has_bulk { 0 } else { random.below(5) } {
         0 => {}
         1 => settings.push(("target_max_objects", (1 + random.below(8)).to_string())),
-        _ => settings.push(("target_max_bytes", (16 * KIB << random.below(5)).to_string())),
+        _ => settings.push(("target_max_bytes", ((16 * KIB) << random.below(5)).to_string())),
     }
     let (dirty, high, full) = *random.pick(&[(0.4, 0.6, 0.8), (0.1, 0.3, 0.5), (0.1, 0.2, 1.0), (0.3, 0.3, 0.3)]);
     settings.push(("cache_target_dirty_ratio", f64::to_string(&dirty)));
