@@ -1,9 +1,10 @@
 //! Runs jobs: clones of each job at once, `iodepth` workers a clone, each a loop of one operation at a time.
 
 use crate::access::{Access, Accesses, Direction};
+use crate::histogram::Latency;
 use crate::job::{Job, Rate};
 use crate::layout;
-use crate::limits::{CLONES_MAX, MISMATCHES_DESCRIBED_MAX};
+use crate::limits::{CLONES_MAX, INTERVALS_MAX, MISMATCHES_DESCRIBED_MAX};
 use crate::pattern::{self, Stamp};
 use crate::random::{Random, mix};
 use crate::report::{DirectionReport, JobReport, Report};
@@ -283,7 +284,17 @@ impl Clone {
         let mut report = report.borrow_mut();
         report.bytes += access.length;
         report.lat.record(now.0.saturating_sub(began.0));
-        report.clat.record(now.0.saturating_sub(submitted.0));
+        let latency = now.0.saturating_sub(submitted.0);
+        report.clat.record(latency);
+        if let Some(every) = self.job.log_every {
+            let interval = (now.since(self.measured_from()).as_nanos() / every.as_nanos()) as usize;
+            if interval < INTERVALS_MAX {
+                if report.intervals.len() <= interval {
+                    report.intervals.resize_with(interval + 1, Latency::default);
+                }
+                report.intervals[interval].record(latency);
+            }
+        }
     }
 
     fn finish_figures(&self) {

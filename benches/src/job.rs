@@ -94,6 +94,8 @@ pub struct Job {
     pub runtime: Option<Duration>,
     pub time_based: bool,
     pub ramp_time: Duration,
+    /// Figures of each interval of this length are kept, too.
+    pub log_every: Option<Duration>,
     /// Percent.
     pub read_share: u32,
     pub distribution: Distribution,
@@ -128,6 +130,7 @@ impl Job {
             runtime: None,
             time_based: false,
             ramp_time: Duration::ZERO,
+            log_every: None,
             read_share: 50,
             distribution: Distribution::Uniform,
             seed: 0x89,

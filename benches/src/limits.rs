@@ -14,6 +14,8 @@ pub const JOB_FILE_BYTES_MAX: usize = 1 << 20;
 pub const SPLIT_MAX: usize = 64;
 /// Blocks a verifying clone remembers (about 40 bytes each); a job that would write more is refused.
 pub const VERIFY_BLOCKS_MAX: u64 = 16 << 20;
+/// Intervals whose figures are kept (some 10 KiB each); what comes later is part of the totals only.
+pub const INTERVALS_MAX: usize = 7200;
 /// Mismatches described in a report; the rest are counted.
 pub const MISMATCHES_DESCRIBED_MAX: usize = 10;
 

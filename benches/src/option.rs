@@ -35,6 +35,7 @@ pub const KNOWN: &[Known] = &[
     Known { name: "nrfiles", aliases: &[], value: "a count" },
     Known { name: "filesize", aliases: &[], value: "a size" },
     Known { name: "rate_iops", aliases: &[], value: "a count, or READ,WRITE" },
+    Known { name: "log_avg_msec", aliases: &[], value: "milliseconds, 0 for none" },
     Known { name: "object_size", aliases: &[], value: "a size" },
     Known { name: "fdatasync", aliases: &["fsync"], value: "a count of writes" },
     Known { name: "stonewall", aliases: &["wait_for_previous"], value: "0 or 1" },
@@ -109,6 +110,10 @@ pub fn set(job: &mut Job, known: &Known, value: &str) -> Option<()> {
             let (reads, writes) = pair(value, |text| if text.is_empty() { Some(0) } else { text.parse().ok() })?;
             let limit = |rate: u32| (rate > 0).then_some(rate);
             job.rate = Rate { reads: limit(reads), writes: limit(writes) };
+        }
+        "log_avg_msec" => {
+            let every = Duration::from_millis(value.parse().ok()?);
+            job.log_every = (!every.is_zero()).then_some(every);
         }
         "object_size" => job.object_size = size(value)?,
         "fdatasync" => job.flush_every = value.parse().ok()?,

@@ -16,6 +16,8 @@ pub struct DirectionReport {
     pub lat: Latency,
     /// From when it was handed to the target.
     pub clat: Latency,
+    /// `clat` of what ended in each interval of `log_avg_msec`, from the beginning of what is measured.
+    pub intervals: Vec<Latency>,
 }
 
 impl DirectionReport {
@@ -41,6 +43,11 @@ impl DirectionReport {
         self.runtime = self.runtime.max(other.runtime);
         self.lat.merge(&other.lat);
         self.clat.merge(&other.clat);
+        let intervals = self.intervals.len().max(other.intervals.len());
+        self.intervals.resize_with(intervals, Latency::default);
+        for (ours, theirs) in self.intervals.iter_mut().zip(&other.intervals) {
+            ours.merge(theirs);
+        }
     }
 }
 

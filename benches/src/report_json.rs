@@ -3,6 +3,7 @@
 use crate::histogram::{Latency, PERCENTILES};
 use crate::report::{DirectionReport, JobReport, Report};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 pub fn report(report: &Report) -> Value {
     json!({
@@ -24,8 +25,8 @@ fn job(report: &JobReport) -> Value {
         "elapsed": report.elapsed.as_secs_f64().ceil() as u64,
         "clones": report.clones,
         "job options": options,
-        "read": direction(&report.read),
-        "write": direction(&report.write),
+        "read": direction(&report.read, report.job.log_every),
+        "write": direction(&report.write, report.job.log_every),
         "verify": {
             "blocks": report.verified,
             "mismatches": report.mismatches,
@@ -34,8 +35,8 @@ fn job(report: &JobReport) -> Value {
     })
 }
 
-fn direction(report: &DirectionReport) -> Value {
-    json!({
+fn direction(report: &DirectionReport, log_every: Option<Duration>) -> Value {
+    let mut value = json!({
         "io_bytes": report.bytes,
         "io_kbytes": report.bytes >> 10,
         "bw_bytes": report.bytes_per_second() as u64,
@@ -45,7 +46,19 @@ fn direction(report: &DirectionReport) -> Value {
         "total_ios": report.operations(),
         "clat_ns": latency(&report.clat, true),
         "lat_ns": latency(&report.lat, false),
-    })
+    });
+    // Not one of fio's keys: there, such figures are files of their own.
+    if let Some(every) = log_every {
+        let interval = |(index, latency): (usize, &Latency)| {
+            json!({
+                "msec": index as u64 * every.as_millis() as u64,
+                "iops": latency.count() as f64 / every.as_secs_f64(),
+                "clat_ns": { "mean": latency.mean(), "99.000000": latency.percentile(99.0), "max": latency.max() },
+            })
+        };
+        value["intervals"] = report.intervals.iter().enumerate().map(interval).collect();
+    }
+    value
 }
 
 fn latency(latency: &Latency, percentiles: bool) -> Value {

@@ -5,7 +5,8 @@
 //! come; the image on disk must not have it, or a crash would leak it.
 //!
 //! The end of the device with the index is a zone that only index nodes get, so that a store full of small pieces of data still has
-//! whole runs for its checkpoints; nodes beyond the zone's size lie among the data.
+//! whole runs for its checkpoints; nodes beyond the zone's size lie among the data. The zone can grow over data, which keeps its blocks
+//! there until it is freed; its places for nodes are counted in groups of as many blocks as a node has, from the device's end on.
 //!
 //! The image is kept in pages of one block, each with two slots. A checkpoint writes the pages that changed, each to the slot that the
 //! checkpoint before it does not use; the generation in a page says from which checkpoint it is, and one newer than the superblock is
@@ -34,6 +35,7 @@ const SEARCH_MISFITS_MAX: u32 = 256;
 /// Blocks that one page speaks for.
 pub(crate) const PAGE_BITS: u64 = ((BLOCK - PAGE_HEADER) * 8) as u64;
 const PAGE_WORDS: usize = (BLOCK - PAGE_HEADER) / 8;
+const GROUP: u64 = (NODE_BYTES / BLOCK) as u64;
 
 /// Pages that a device of so many blocks needs.
 pub(crate) fn pages(blocks: u64) -> u64 {
@@ -113,15 +115,20 @@ pub(crate) struct Allocator {
     end: u64,
     free_data: u64,
     free_zone: u64,
+    /// Of the zone, groups that are free in whole.
+    free_groups: u64,
     /// Where the next search for data begins.
     cursor: u64,
     zone_cursor: u64,
     /// Freed since the last freeze; reusable once the checkpoint that is frozen next is durable.
     pending: Vec<Run>,
     pending_blocks: u64,
+    /// Of those pending and being released, what is outside of the zone.
+    coming_data: u64,
     /// Frozen with the checkpoint in progress.
     releasing: Vec<Run>,
     reserved: BTreeMap<u64, u32>,
+    reserved_blocks: u64,
     /// Pages that differ from their newest image.
     changed: BTreeSet<u64>,
     /// By page: the slot that holds the newest image, and the generation it is of.
@@ -140,12 +147,15 @@ impl Allocator {
             end,
             free_data: end - zone - first,
             free_zone: zone,
+            free_groups: zone / GROUP,
             cursor: first,
             zone_cursor: end - zone,
             pending: Vec::new(),
             pending_blocks: 0,
+            coming_data: 0,
             releasing: Vec::new(),
             reserved: BTreeMap::new(),
+            reserved_blocks: 0,
             changed: (0..pages).collect(),
             slots: vec![(1, 0); pages as usize],
             discards,
@@ -170,14 +180,45 @@ impl Allocator {
         let bits = self.words.len() as u64 * 64;
         fill(&mut self.words, 0, self.first, true);
         fill(&mut self.words, self.end, bits, true);
+        self.count();
+    }
+
+    /// What follows from the bits and the zone's size.
+    fn count(&mut self) {
         self.free_data = self.count_free(self.first, self.zone_at);
         self.free_zone = self.count_free(self.zone_at, self.end);
+        self.free_groups = self.count_free_groups(self.zone_at, self.end);
+        let coming = self.pending.iter().chain(&self.releasing).filter(|run| run.at < self.zone_at);
+        self.coming_data = coming.map(|run| u64::from(run.blocks)).sum();
+    }
+
+    /// Gives the index so many blocks at the device's end, or as many as there are. Data that is there stays until it is freed.
+    pub fn set_zone(&mut self, blocks: u64) {
+        let zone_at = self.end - (blocks / GROUP * GROUP).min((self.end - self.first) / GROUP * GROUP);
+        if zone_at == self.zone_at {
+            return;
+        }
+        self.zone_at = zone_at;
+        if self.cursor >= zone_at {
+            self.cursor = self.first;
+        }
+        self.zone_cursor = self.zone_cursor.max(zone_at);
+        self.count();
+    }
+
+    pub fn zone_blocks(&self) -> u64 {
+        self.end - self.zone_at
+    }
+
+    /// Whether a run reaches into what is the index's.
+    pub fn is_in_zone(&self, run: Run) -> bool {
+        run.end() > self.zone_at
     }
 
     /// Before the map is made anew: nothing may be allocated, and anything freed.
     pub fn use_all(&mut self) {
         self.words.fill(u64::MAX);
-        (self.free_data, self.free_zone) = (0, 0);
+        (self.free_data, self.free_zone, self.free_groups) = (0, 0, 0);
     }
 
     /// Takes over a map made anew. `used`: by what there is now. `kept`: by what the checkpoint on disk refers to; free after the next one.
@@ -186,15 +227,12 @@ impl Allocator {
         let ours =
             |words: &[u64], block: u64| words.get((block / 64) as usize).is_some_and(|w| w >> (block % 64) & 1 == 1);
         self.pending.clear();
-        self.pending_blocks = 0;
+        (self.pending_blocks, self.coming_data) = (0, 0);
         for block in self.first..self.end {
             let run = Run { at: block, blocks: 1 };
             match (ours(used, block), ours(kept, block)) {
                 (true, _) => {}
-                (false, true) => {
-                    self.pending.push(run);
-                    self.pending_blocks += 1;
-                }
+                (false, true) => self.set_aside(run),
                 (false, false) => self.set(run, false),
             }
         }
@@ -211,6 +249,24 @@ impl Allocator {
             block += count;
         }
         free
+    }
+
+    /// Groups in `[from, end)` that are free in whole.
+    fn count_free_groups(&self, from: u64, end: u64) -> u64 {
+        let mut count = 0;
+        let mut at = self.end - (self.end - from) / GROUP * GROUP;
+        while at + GROUP <= end {
+            match self.free_run(at, end, GROUP) {
+                Some((free_at, GROUP)) if free_at == at => {
+                    count += 1;
+                    at += GROUP;
+                }
+                // On to the group that the next free block is in, or past this one.
+                Some((free_at, _)) => at = (self.end - (self.end - free_at).div_ceil(GROUP) * GROUP).max(at + GROUP),
+                None => break,
+            }
+        }
+        count
     }
 
     /// What it takes in memory.
@@ -255,20 +311,33 @@ impl Allocator {
         self.free_data
     }
 
+    /// Blocks that data may have after the next checkpoints, and not before.
+    pub fn data_coming_blocks(&self) -> u64 {
+        self.coming_data
+    }
+
+    /// Blocks that data may have at all.
+    pub fn data_total_blocks(&self) -> u64 {
+        self.zone_at - self.first
+    }
+
     /// Blocks that nodes may have now.
     pub fn index_free_blocks(&self) -> u64 {
         self.free_zone + self.free_data
     }
 
-    /// Whether so many nodes of the usual size find a place now. The zone holds nothing else, so it is never in pieces; among the data
-    /// whole places have to be looked for.
+    /// Nodes of the usual size that the zone has room for.
+    pub fn zone_free_nodes(&self) -> u64 {
+        self.free_groups
+    }
+
+    /// Whether so many nodes of the usual size find a place now. Those of the zone are counted; among the data they have to be looked for.
     pub fn has_nodes(&self, nodes: u64) -> bool {
-        let size = (NODE_BYTES / BLOCK) as u64;
-        let mut found = self.free_zone / size;
+        let mut found = self.free_groups;
         let mut from = self.first;
         while found < nodes {
-            let Some((at, length)) = self.free_run(from, self.zone_at, size * (nodes - found)) else { return false };
-            found += length / size;
+            let Some((at, length)) = self.free_run(from, self.zone_at, GROUP * (nodes - found)) else { return false };
+            found += length / GROUP;
             from = at + length;
         }
         true
@@ -292,11 +361,16 @@ impl Allocator {
         self.total_blocks() - self.free_data - self.free_zone - self.pending_blocks - releasing
     }
 
+    /// Of the used blocks, those of movers whose transactions are still to come.
+    pub fn reserved_blocks(&self) -> u64 {
+        self.reserved_blocks
+    }
+
     /// Whether a checkpoint would make room that is worth having.
     pub fn wants_release(&self, share: u64) -> bool {
-        self.pending_blocks > 0
-            && (self.pending_blocks >= self.total_blocks() / share
-                || self.data_free_blocks() < self.total_blocks() / share)
+        // When there is little left, a fraction of that little is worth a checkpoint, and one freed block is not.
+        let is_short = self.free_data < self.total_blocks() / share && self.pending_blocks >= self.free_data / share;
+        self.pending_blocks > 0 && (self.pending_blocks >= self.total_blocks() / share || is_short)
     }
 
     pub fn is_used(&self, block: u64) -> bool {
@@ -305,19 +379,27 @@ impl Allocator {
 
     fn set(&mut self, run: Run, used: bool) {
         assert!(self.contains(run), "blocks outside of their area: {run:?}");
+        let in_zone = run.end().saturating_sub(run.at.max(self.zone_at));
+        let groups = (in_zone > 0).then(|| {
+            let from = (self.end - (self.end - run.at).div_ceil(GROUP) * GROUP).max(self.zone_at);
+            (from, self.end - (self.end - run.end()) / GROUP * GROUP)
+        });
+        let groups_before = groups.map_or(0, |(from, end)| self.count_free_groups(from, end));
         let changed = fill(&mut self.words, run.at, run.end(), used);
         assert!(changed == u64::from(run.blocks), "blocks allocated twice, or free ones freed: {run:?}");
-        let free = if run.at < self.zone_at { &mut self.free_data } else { &mut self.free_zone };
+        let groups_now = groups.map_or(0, |(from, end)| self.count_free_groups(from, end));
+        self.free_groups = self.free_groups + groups_now - groups_before;
         if used {
-            *free -= changed;
+            self.free_data -= changed - in_zone;
+            self.free_zone -= in_zone;
         } else {
-            *free += changed;
+            self.free_data += changed - in_zone;
+            self.free_zone += in_zone;
         }
     }
 
     fn contains(&self, run: Run) -> bool {
-        let zone = run.at >= self.zone_at;
-        run.blocks > 0 && run.at >= self.first && run.end() <= if zone { self.end } else { self.zone_at }
+        run.blocks > 0 && run.at >= self.first && run.end() <= self.end
     }
 
     fn mark_changed(&mut self, run: Run) {
@@ -402,11 +484,15 @@ impl Allocator {
     pub fn allocate_node(&mut self, blocks: u8) -> Option<Run> {
         let (zone, cursor) = (self.zone_at, self.zone_cursor);
         for (start, limit) in [(cursor, self.end), (zone, self.end), (self.cursor, zone), (self.first, zone)] {
+            let in_zone = start >= zone;
             let mut from = start;
-            while let Some((at, length)) = self.free_run(from, limit, u64::from(blocks)) {
-                if length == u64::from(blocks) {
-                    let run = self.take(at, length);
-                    if at >= zone {
+            // In the zone at a group's beginning, so that nodes leave no pieces of groups between them.
+            let slack = if in_zone { GROUP - 1 } else { 0 };
+            while let Some((at, length)) = self.free_run(from, limit, u64::from(blocks) + slack) {
+                let begin = if in_zone { self.end - (self.end - at) / GROUP * GROUP } else { at };
+                if begin + u64::from(blocks) <= at + length {
+                    let run = self.take(begin, u64::from(blocks));
+                    if in_zone {
                         self.zone_cursor = if run.end() >= self.end { zone } else { run.end() };
                     }
                     return Some(run);
@@ -444,8 +530,15 @@ impl Allocator {
         if sabotaged(Sabotage::ReuseFreedSpaceAtOnce) {
             return self.set(run, false);
         }
+        self.set_aside(run);
+    }
+
+    fn set_aside(&mut self, run: Run) {
         self.pending.push(run);
         self.pending_blocks += u64::from(run.blocks);
+        if run.at < self.zone_at {
+            self.coming_data += u64::from(run.blocks);
+        }
     }
 
     /// Replay: like [`Allocator::free`], for what the log says.
@@ -463,11 +556,13 @@ impl Allocator {
     /// Marks allocated blocks as a mover's, until [`Allocator::settle_reserved`].
     pub fn reserve(&mut self, run: Run) {
         self.reserved.insert(run.at, run.blocks);
+        self.reserved_blocks += u64::from(run.blocks);
     }
 
     /// Ends a reservation: `used` parts of it are now a transaction's, the rest is free again at once, since nothing ever referred to it.
     pub fn settle_reserved(&mut self, run: Run, used: &[Run]) {
         assert_eq!(self.reserved.remove(&run.at), Some(run.blocks), "blocks settled that were not reserved: {run:?}");
+        self.reserved_blocks -= u64::from(run.blocks);
         self.mark_changed(run);
         let mut at = run.at;
         for part in used.iter().copied().chain([Run { at: run.end(), blocks: 0 }]) {
@@ -559,6 +654,9 @@ impl Allocator {
     /// The frozen frees may be used again.
     pub fn release(&mut self) {
         for run in std::mem::take(&mut self.releasing) {
+            if run.at < self.zone_at {
+                self.coming_data -= u64::from(run.blocks);
+            }
             self.set(run, false);
         }
     }

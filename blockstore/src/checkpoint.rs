@@ -134,6 +134,7 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
         }
     }
     release(inner);
+    inner.settle_index_room();
     inner.space_freed.notify_all();
     metrics::counter!("basalt_store_checkpoints").increment(1);
     Ok(())

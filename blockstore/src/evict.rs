@@ -1,46 +1,57 @@
-//! Evict: clean hot extents go; base has the same bytes.
+//! Evict: clean hot copies go, of whole objects or of parts of them; base has the same bytes.
 
 use crate::error::Result;
-use crate::index::{Key, Layer, key};
+use crate::index::{Layer, key};
 use crate::limits::BLOCK_BYTES;
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
-use crate::state::Change;
+use crate::state::{Change, State};
 use crate::store::Inner;
-use crate::wal::Side;
+use std::ops::Range;
 use std::rc::Rc;
 
-/// Returns the bytes evicted and what each object holds now.
-pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) -> Result<(u64, Vec<HotChange>)> {
+/// Returns the bytes evicted and what each object holds now. Of each object those clean blocks go that lie in its ranges, in blocks, as far as
+/// they are of extents that `which` takes.
+pub(crate) async fn evict(
+    inner: &Rc<Inner>,
+    pool: u32,
+    objects: &[(ObjectId, Vec<Range<u32>>)],
+    which: impl Fn(&State, &Extent) -> bool,
+) -> Result<(u64, Vec<HotChange>)> {
     let bytes_max = inner.log.borrow().body_bytes_max() / 4;
     let mut evicted_blocks = 0u64;
     let mut last = None;
-    for object in objects {
+    for (object, ranges) in objects {
+        let object = *object;
         loop {
             let mut blocks = 0u64;
             let commit = inner
                 .transact(bytes_max * 2, &[], |state, now_ns| {
-                    state.tree.reach(&key::hot_summary(pool, *object))?;
-                    let clean: Vec<(Key, Extent)> = state
-                        .extents(*object, Layer::Hot, 0, u32::MAX)?
-                        .into_iter()
-                        .filter(|(_, extent)| {
-                            extent.state == ExtentState::HotClean || sabotaged(Sabotage::EvictDirtyData)
-                        })
-                        .take(bytes_max / 64)
-                        .map(|(block, extent)| (key::extent(*object, Layer::Hot, block), extent))
-                        .collect();
-                    for (_, extent) in &clean {
-                        state.reach_references(extent)?;
+                    state.tree.reach(&key::hot_summary(pool, object))?;
+                    let mut clean: Vec<Range<u32>> = Vec::new();
+                    let mut bytes = 0;
+                    'ranges: for range in ranges {
+                        for (block, extent) in state.extents(object, Layer::Hot, range.start, range.end)? {
+                            let is_clean = extent.state == ExtentState::HotClean || sabotaged(Sabotage::EvictDirtyData);
+                            if !is_clean || !which(state, &extent) {
+                                continue;
+                            }
+                            // What is cut off an extent at either end is put back, with its checksums.
+                            bytes += 128 + 8 * extent.checksums.len();
+                            if !clean.is_empty() && bytes > bytes_max {
+                                break 'ranges;
+                            }
+                            let part = range.start.max(block)..range.end.min(block + extent.blocks());
+                            state.reach_extents(object, part.start, part.end)?;
+                            clean.push(part);
+                        }
                     }
                     let mut change = Change::new(state, now_ns);
-                    blocks = clean.iter().map(|(_, extent)| u64::from(extent.blocks())).sum();
-                    for (key, extent) in clean {
-                        change.delete(key);
-                        change.release(Side::Hot, extent.run(), extent.shared);
-                        change.summary(pool, *object).clean_blocks -= u64::from(extent.blocks());
+                    blocks = clean.iter().map(|range| u64::from(range.end - range.start)).sum();
+                    for range in clean {
+                        change.carve(pool, object, Layer::Hot, range.start, range.end);
                     }
                     let (entry, hot_changes) = change.finish();
                     Ok(Applied { entry, hot_changes, data: Vec::new() })
@@ -56,5 +67,6 @@ pub(crate) async fn evict(inner: &Rc<Inner>, pool: u32, objects: &[ObjectId]) ->
     if let Some(commit) = last {
         commit.durable().await?;
     }
-    Ok((evicted_blocks * BLOCK_BYTES, inner.hot_now(pool, objects).await?))
+    let names: Vec<ObjectId> = objects.iter().map(|(object, _)| *object).collect();
+    Ok((evicted_blocks * BLOCK_BYTES, inner.hot_now(pool, &names).await?))
 }

@@ -58,6 +58,7 @@ pub mod store;
 mod superblock;
 mod transaction;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
+mod vacate;
 mod wal;
 mod written;
 
@@ -70,5 +71,6 @@ pub use prepared::{Commit, Prepared};
 pub use scrub::{Fragmented, ScrubCursor, ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
 pub use store::{Devices, FormatOptions, OpenOptions, Placement, ReadData, Rewritten, Store, Usage};
 pub use transaction::Transaction;
+pub use vacate::{VacateCursor, Vacated};
 pub use wal::Side;
 pub use written::Written;

@@ -64,8 +64,19 @@ pub const PENDING_FREE_SHARE: u64 = 16;
 /// The share of the device that holds the index which only the index may use.
 pub const INDEX_RESERVE_SHARE: u64 = 32;
 pub const INDEX_RESERVE_BLOCKS_MIN: u64 = 128;
+/// On a hot device, where data can give way, that share becomes so many times the index as it is: for what a checkpoint writes anew beside
+/// what it replaces, and for growing meanwhile.
+pub const INDEX_ROOM: u64 = 2;
+/// But never more than so many quarters of the device.
+pub const INDEX_ROOM_QUARTERS_MAX: u64 = 3;
+/// So many dirty nodes are worth a checkpoint when the index's room runs out.
+pub const DIRTY_NODES_WHEN_SHORT: u64 = 64;
+/// Objects that one step of vacating that room looks at.
+pub const VACATE_STEP_OBJECTS: usize = 256;
 /// Nodes that one transaction is taken to change at most, when the space for the index runs out: a few paths through the tree.
 pub const TRANSACTION_NODES: u64 = 16;
+/// Whoever can wait for room does so while there is none for so many.
+pub const TRANSACTIONS_AHEAD: u64 = 4;
 /// Checkpoints that a transaction without space waits for, while there is any space for them to free.
 pub const SPACE_ROUNDS_MAX: u32 = 3;
 

@@ -171,7 +171,14 @@ impl Opener<'_> {
             self.load_pages(&mut base, layout.own_pages_at, generation, on_base).await?;
             None
         };
-        let mut state = State { tree, base, hot, usage: BTreeMap::new(), next_object: superblock.next_object };
+        let mut state = State {
+            tree,
+            base,
+            hot,
+            usage: BTreeMap::new(),
+            next_object: superblock.next_object,
+            zone_is_mixed: false,
+        };
         let prefix = key::pool_usages();
         loop {
             let mut usage = BTreeMap::new();

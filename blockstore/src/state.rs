@@ -3,7 +3,7 @@
 
 use crate::allocator::{Allocator, Run};
 use crate::index::{Key, Layer, Missing, Tree, key};
-use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX};
+use crate::limits::{BLOCK_BYTES, DIRTY_NODES_WHEN_SHORT, EXTENT_BLOCKS_MAX, INDEX_ROOM, INDEX_ROOM_QUARTERS_MAX};
 use crate::object::{HotChange, ObjectId};
 use crate::record::{Extent, ExtentState, HotSummary, Usage};
 use crate::sabotage::{Sabotage, sabotaged};
@@ -16,6 +16,8 @@ pub(crate) struct State {
     pub hot: Option<Allocator>,
     pub usage: BTreeMap<u32, Usage>,
     pub next_object: u64,
+    /// There may be data where the hot device's zone for the index has grown to.
+    pub zone_is_mixed: bool,
 }
 
 impl State {
@@ -34,6 +36,27 @@ impl State {
     pub fn index_allocator(&mut self) -> &mut Allocator {
         let side = self.index_side();
         self.allocator(side)
+    }
+
+    /// Fits the room that the index has on a hot device to the index as the last checkpoint left it, in steps of what it has at the least.
+    pub fn settle_zone(&mut self, least: u64) {
+        let index_blocks = self.tree.disk_blocks();
+        let Some(hot) = &mut self.hot else { return };
+        let most = hot.total_blocks() / 4 * INDEX_ROOM_QUARTERS_MAX;
+        let wanted = ((index_blocks * INDEX_ROOM).div_ceil(least) * least).clamp(least, most.max(least));
+        if wanted > hot.zone_blocks() {
+            hot.set_zone(wanted);
+            self.zone_is_mixed = true;
+        } else if wanted + 2 * least <= hot.zone_blocks() {
+            hot.set_zone(wanted + least);
+        }
+    }
+
+    /// Whether the index's room is running out for a reason that a checkpoint ends: nodes that wait for one.
+    pub fn wants_nodes_written(&self) -> bool {
+        let dirty = self.tree.dirty_nodes();
+        let allocator = self.hot.as_ref().unwrap_or(&self.base);
+        dirty >= DIRTY_NODES_WHEN_SHORT && allocator.zone_free_nodes() < 2 * dirty
     }
 
     /// Whether a checkpoint makes any space usable again, or lets go of what is set aside for writing the index.

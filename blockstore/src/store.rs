@@ -5,7 +5,7 @@ use crate::commit::{self, Group, Log};
 use crate::data_cache::DataCache;
 use crate::error::{Error, Result};
 use crate::index::{Missing, NodePointer, key};
-use crate::limits::{BLOCK_BYTES, PENDING_FREE_SHARE};
+use crate::limits::{self, BLOCK_BYTES, PENDING_FREE_SHARE};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
 use crate::read::record_in;
 use crate::record::HotSummary;
@@ -15,6 +15,7 @@ use crate::scrub::{self, ScrubCursor, ScrubStep};
 use crate::state::State;
 use crate::superblock::{self, Superblock};
 use crate::transaction::Transaction;
+use crate::vacate::{self, VacateCursor, Vacated};
 use crate::wal::Side;
 use crate::written::{Purpose, WriteCounter, Written};
 use crate::{checkpoint, evict, flush, format, promote, remove, rewrite};
@@ -22,6 +23,7 @@ use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, Ring, Slice, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 
 /// The devices of one OSD, opened exclusively by the caller.
@@ -85,10 +87,16 @@ pub enum Placement {
 pub struct Usage {
     pub base_total: u64,
     pub base_used: u64,
+    /// Of `base_used`, what movers have for data that is still counted where it comes from.
+    pub base_reserved: u64,
     pub hot_total: u64,
     pub hot_used: u64,
     /// What data may still be allocated on hot now (freed space counts only once it may be reused).
     pub hot_free: u64,
+    /// Freed, and free to allocate after the next checkpoints.
+    pub hot_coming: u64,
+    /// Of `hot_total`, what is not set aside for the index.
+    pub hot_data_total: u64,
     pub base_free: u64,
     /// Of all index nodes as the last checkpoint left them, less those replaced since.
     pub index_bytes: u64,
@@ -354,11 +362,18 @@ impl Inner {
         let state = self.state.borrow();
         let wanted = self.log.borrow().wants_checkpoint()
             || state.tree.is_dirty_enough()
+            || state.wants_nodes_written()
             || state.base.wants_release(PENDING_FREE_SHARE)
             || state.hot.as_ref().is_some_and(|hot| hot.wants_release(PENDING_FREE_SHARE));
         if wanted && !self.checkpoint_is_wanted.get() {
             self.want_checkpoint();
         }
+    }
+
+    /// After a checkpoint and at the start, when it is known how large the index is.
+    pub fn settle_index_room(&self) {
+        let least = replay::index_zone(&self.superblock.borrow().layout, self.index_side());
+        self.state.borrow_mut().settle_zone(least);
     }
 
     pub fn movers(&self) -> Mover {
@@ -448,6 +463,7 @@ impl Store {
         commit::write_seal(&inner).await?;
         inner.flush(inner.index_side()).await?;
         inner.log.borrow_mut().mounted();
+        inner.settle_index_room();
         let tasks = vec![
             ring.spawn(commit::run(inner.clone())),
             ring.spawn(checkpoint::run(inner.clone())),
@@ -632,8 +648,39 @@ impl Store {
 
     /// Drops the clean hot extents of these objects.
     pub async fn evict(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
+        let whole: Vec<_> = objects.iter().map(|object| (*object, vec![0..u64::MAX])).collect();
+        self.evict_ranges(&whole, pool).await
+    }
+
+    /// As [`Store::evict`], of each object only what lies in its ranges, in bytes; blocks that they touch in part go, too.
+    pub async fn evict_ranges(
+        &self,
+        objects: &[(ObjectId, Vec<Range<u64>>)],
+        pool: u32,
+    ) -> Result<(u64, Vec<HotChange>)> {
         self.check_fence()?;
-        evict::evict(&self.inner, pool, objects).await
+        let blocks = |byte: u64| u32::try_from(byte).unwrap_or(u32::MAX);
+        let in_blocks = |range: &Range<u64>| blocks(range.start / BLOCK_BYTES)..blocks(range.end.div_ceil(BLOCK_BYTES));
+        let objects: Vec<_> =
+            objects.iter().map(|(object, ranges)| (*object, ranges.iter().map(in_blocks).collect())).collect();
+        evict::evict(&self.inner, pool, &objects, |_, _| true).await
+    }
+
+    /// Whether the index's room on the hot device has grown over data since that was last vacated.
+    pub fn wants_vacating(&self) -> bool {
+        self.inner.state.borrow().zone_is_mixed
+    }
+
+    /// One step of vacating it, over some objects; a pass begins with the default cursor and goes on with the one that it returns.
+    pub async fn vacate(&self, cursor: VacateCursor) -> Result<Vacated> {
+        self.check_fence()?;
+        vacate::vacate(&self.inner, cursor).await
+    }
+
+    /// Whether the next transactions may find no room for the index's nodes; not once other things have left the room that it has.
+    pub fn is_index_room_short(&self) -> bool {
+        let mut state = self.inner.state.borrow_mut();
+        self.inner.check_index_room(&mut state, limits::TRANSACTIONS_AHEAD, 0).is_err()
     }
 
     /// Copies a range of an object from base to hot, clean.
@@ -672,10 +719,13 @@ impl Store {
         Usage {
             base_total: state.base.total_blocks() * BLOCK_BYTES,
             base_used: state.base.used_blocks() * BLOCK_BYTES,
+            base_reserved: state.base.reserved_blocks() * BLOCK_BYTES,
             base_free: state.base.data_free_blocks() * BLOCK_BYTES,
             hot_total: state.hot.as_ref().map_or(0, |hot| hot.total_blocks() * BLOCK_BYTES),
             hot_used: state.hot.as_ref().map_or(0, |hot| hot.used_blocks() * BLOCK_BYTES),
             hot_free: state.hot.as_ref().map_or(0, |hot| hot.data_free_blocks() * BLOCK_BYTES),
+            hot_coming: state.hot.as_ref().map_or(0, |hot| hot.data_coming_blocks() * BLOCK_BYTES),
+            hot_data_total: state.hot.as_ref().map_or(0, |hot| hot.data_total_blocks() * BLOCK_BYTES),
             index_bytes: state.tree.disk_blocks() * BLOCK_BYTES,
             log_bytes: self.inner.superblock.borrow().layout.wal_blocks * BLOCK_BYTES,
             checksum_errors: self.inner.checksum_errors.get(),

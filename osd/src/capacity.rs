@@ -29,7 +29,9 @@ impl Capacity {
     /// device takes more than base has left.
     pub fn promised_bytes(&self) -> u64 {
         let to_be_flushed = self.store.hot_dirty_bytes().saturating_sub(self.tier.pinned_bytes());
-        self.store.usage().base_used.saturating_add(to_be_flushed)
+        let usage = self.store.usage();
+        // What is being flushed is dirty until it has been.
+        usage.base_used.saturating_sub(usage.base_reserved).saturating_add(to_be_flushed)
     }
 
     /// Deletes go on whatever is full: they are the way out.

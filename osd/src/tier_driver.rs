@@ -6,7 +6,7 @@ use crate::operation_vector::Summary;
 use crate::pg::read::ReadAccess;
 use crate::refusal::Refusal;
 use crate::sequential_runs::SequentialRuns;
-use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction};
+use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction, VacateCursor};
 use basalt_cluster::crush::CrushMap;
 use basalt_cluster::{Map, MapFlags};
 use basalt_ring::local::{Event, Semaphore};
@@ -14,6 +14,7 @@ use basalt_ring::{Instant, Ring};
 use basalt_tier::{Access, PoolFigures, PoolSettings, Tier};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -29,16 +30,20 @@ pub struct TierDriver {
     stirred: Event,
     agent_stopped: Cell<bool>,
     last_checkpoint: Cell<Instant>,
+    /// When the last pass over the index's room ended.
+    last_vacated: Cell<Instant>,
     /// As bytes and read, so that it is read only when it has changed.
     crush: RefCell<Option<(Vec<u8>, CrushMap)>>,
 }
 
 impl TierDriver {
     pub fn new(ring: Ring, store: Store, counters: Rc<Counters>) -> TierDriver {
-        let hot_total = store.usage().hot_total;
-        let tier = (hot_total > 0).then(|| RefCell::new(Tier::new(hot_total, reserve(hot_total))));
+        let usage = store.usage();
+        let tier =
+            (usage.hot_total > 0).then(|| RefCell::new(Tier::new(usage.hot_data_total, reserve(usage.hot_data_total))));
         TierDriver {
             last_checkpoint: Cell::new(ring.now()),
+            last_vacated: Cell::new(ring.now()),
             ring,
             store,
             counters,
@@ -99,6 +104,7 @@ impl TierDriver {
         summary: &Summary,
     ) -> Result<Placement, Refusal> {
         let Some(tier) = &self.tier else { return Ok(Placement::Base) };
+        self.wait_for_index_room().await;
         if tier.borrow().is_pinned(key.pool) {
             self.wait_for_room(tier, summary.placed_bytes).await?;
             return Ok(Placement::Pinned);
@@ -117,7 +123,7 @@ impl TierDriver {
         let delay = {
             let mut tier = tier.borrow_mut();
             let usage = self.store.usage();
-            tier.hot_space(usage.hot_free, reclaimable(&usage));
+            self.note_space(&mut tier, &usage);
             let now = self.now();
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
                 basalt_tier::Placement::Base => {
@@ -135,6 +141,22 @@ impl TierDriver {
             self.ring.sleep(delay).await;
         }
         Ok(Placement::Hot)
+    }
+
+    /// The index, which is on the slice whatever a write's place, has its room there before anything else: what is cached leaves it, and whoever
+    /// writes waits for that. Some time only, since a slice may be full of what is at home there.
+    async fn wait_for_index_room(&self) {
+        let began = self.ring.now();
+        while self.store.is_index_room_short() && self.ring.now().since(began) < limits::PINNED_WAIT_MAX {
+            self.stirred.notify_all();
+            self.ring.sleep(limits::PINNED_WAIT_STEP).await;
+        }
+    }
+
+    /// Tells the policy of the slice as it is.
+    fn note_space(&self, tier: &mut Tier, usage: &basalt_blockstore::Usage) {
+        tier.resize(self.now(), usage.hot_data_total, reserve(usage.hot_data_total));
+        tier.hot_space(usage.hot_free, usage.hot_coming);
     }
 
     /// Whether a pool is at home on the hot slice.
@@ -159,7 +181,7 @@ impl TierDriver {
             let usage = self.store.usage();
             let (is_full, can_make_room) = {
                 let mut tier = tier.borrow_mut();
-                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                self.note_space(&mut tier, &usage);
                 (length > 0 && tier.is_full_for(length), tier.can_make_room(length))
             };
             if !is_full {
@@ -192,7 +214,7 @@ impl TierDriver {
                 pool,
                 change.object.0,
                 Access::Write,
-                summary.written_bytes,
+                summary.written.clone().unwrap_or(0..summary.written_bytes),
                 placement != Placement::Base,
             );
         }
@@ -206,18 +228,19 @@ impl TierDriver {
         let object = access.info.id.0;
         let now = self.now();
         let mut tier = tier.borrow_mut();
-        tier.accessed(now, key.pool, object, Access::Read, access.length, hit);
+        let range = access.offset..access.offset.saturating_add(access.length);
+        tier.accessed(now, key.pool, object, Access::Read, range.clone(), hit);
         if hit || self.agent_stopped.get() {
             return;
         }
         let usage = self.store.usage();
-        tier.hot_space(usage.hot_free, reclaimable(&usage));
-        if !tier.admit_promotion(now, key.pool, object, access.base_bytes) {
+        self.note_space(&mut tier, &usage);
+        if !tier.admit_promotion(now, key.pool, object, range.clone(), access.base_bytes) {
             return;
         }
         drop(tier);
         let Some(permit) = self.promotions.try_acquire(1) else {
-            self.promoted(key.pool, 0);
+            self.promoted(key.pool, object, range, 0);
             return;
         };
         let (driver, key, offset, length) = (self.clone(), key.clone(), access.offset, access.length);
@@ -233,14 +256,14 @@ impl TierDriver {
                     0
                 }
             };
-            driver.promoted(key.pool, promoted);
+            driver.promoted(key.pool, object, range, promoted);
         });
     }
 
-    fn promoted(&self, pool: u32, bytes: u64) {
+    fn promoted(&self, pool: u32, object: u64, range: Range<u64>, bytes: u64) {
         self.counters.promoted(pool, bytes);
         if let Some(tier) = &self.tier {
-            tier.borrow_mut().promotion_finished(self.now(), pool, bytes);
+            tier.borrow_mut().promotion_finished(self.now(), pool, object, range, bytes);
         }
     }
 
@@ -278,7 +301,7 @@ impl TierDriver {
             let plan = {
                 let mut tier = tier.borrow_mut();
                 let usage = self.store.usage();
-                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                self.note_space(&mut tier, &usage);
                 let rate = if self.may_move() { tier.flush_rate(began.0) } else { 0 };
                 let budget = (rate / 10).clamp(rate.min(FLUSH_BUDGET_MIN), limits::FLUSH_BATCH_BYTES_MAX);
                 (rate > 0).then(|| (rate, tier.next_flush(began.0, budget)))
@@ -287,7 +310,7 @@ impl TierDriver {
                 self.idle().await;
                 continue;
             };
-            for (pool, objects) in by_pool(&plan.objects) {
+            for (pool, objects) in by_pool(plan.objects.iter().copied()) {
                 for batch in objects.chunks(limits::FLUSH_BATCH_OBJECTS_MAX) {
                     self.flush(tier, pool, batch).await;
                 }
@@ -330,39 +353,77 @@ impl TierDriver {
     /// Drops clean copies as the policy says.
     pub async fn evict_loop(&self, is_stopping: impl Fn() -> bool) {
         let Some(tier) = &self.tier else { return };
+        let mut vacating = None;
         while !is_stopping() {
             self.changed(&self.store.take_background_changes());
             let usage = self.store.usage();
             let plan = {
                 let mut tier = tier.borrow_mut();
-                tier.hot_space(usage.hot_free, reclaimable(&usage));
+                self.note_space(&mut tier, &usage);
                 if self.may_move() { tier.next_evict(self.now()) } else { Default::default() }
             };
-            for (pool, objects) in by_pool(&plan.objects) {
-                for batch in objects.chunks(limits::EVICT_BATCH_OBJECTS_MAX) {
+            let mut victims: BTreeMap<u32, Vec<(ObjectId, Vec<Range<u64>>)>> = BTreeMap::new();
+            let is_idle = plan.objects.is_empty();
+            for ((pool, object), ranges) in plan.objects.into_iter().zip(plan.ranges) {
+                victims.entry(pool).or_default().push((ObjectId(object), ranges));
+            }
+            for (pool, victims) in victims {
+                for batch in victims.chunks(limits::EVICT_BATCH_OBJECTS_MAX) {
                     self.evict(tier, pool, batch).await;
                 }
             }
+            self.vacate(tier, &mut vacating).await;
             self.reclaim().await;
-            if plan.objects.is_empty() {
+            if is_idle && vacating.is_none() {
                 self.idle().await;
             }
         }
     }
 
-    async fn evict(&self, tier: &RefCell<Tier>, pool: u32, objects: &[ObjectId]) {
-        let result = self.store.evict(objects, pool).await;
-        let (bytes, ok) = self.moved(result, "evict", pool, objects.len());
-        let named = named(pool, objects);
+    async fn evict(&self, tier: &RefCell<Tier>, pool: u32, victims: &[(ObjectId, Vec<Range<u64>>)]) {
+        let result = self.store.evict_ranges(victims, pool).await;
+        let (bytes, ok) = self.moved(result, "evict", pool, victims.len());
+        let objects: Vec<ObjectId> = victims.iter().map(|(object, _)| *object).collect();
+        let named = named(pool, &objects);
         self.counters.evicted(pool, bytes);
         tier.borrow_mut().evict_finished(self.now(), &named, bytes, ok);
+    }
+
+    /// One step of clearing the room that the index has grown into: what is clean there goes, what is dirty is flushed first.
+    async fn vacate(&self, tier: &RefCell<Tier>, pass: &mut Option<VacateCursor>) {
+        if pass.is_none() {
+            let is_due = self.ring.now().since(self.last_vacated.get()) >= VACATE_PAUSE;
+            if !is_due || !self.may_move() || !self.store.wants_vacating() {
+                return;
+            }
+            *pass = Some(VacateCursor::default());
+        }
+        let Some(cursor) = pass.take() else { return };
+        match self.store.vacate(cursor).await {
+            Ok(vacated) => {
+                self.changed(&vacated.changes);
+                for (pool, objects) in by_pool(vacated.dirty.iter().map(|(pool, object)| (*pool, object.0))) {
+                    if self.is_pinned(pool) {
+                        continue;
+                    }
+                    for batch in objects.chunks(limits::FLUSH_BATCH_OBJECTS_MAX) {
+                        self.flush(tier, pool, batch).await;
+                    }
+                }
+                *pass = vacated.next;
+            }
+            Err(error) => tracing::warn!(osd = self.store.osd(), %error, "the index's room was not vacated"),
+        }
+        if pass.is_none() {
+            self.last_vacated.set(self.ring.now());
+        }
     }
 
     /// Space that was freed may be used only after a checkpoint; when that is what writes wait for, it is taken now.
     async fn reclaim(&self) {
         let usage = self.store.usage();
-        let reserve = reserve(usage.hot_total);
-        let short = usage.hot_free < reserve / 2 && reclaimable(&usage) > reserve / 2;
+        let reserve = reserve(usage.hot_data_total);
+        let short = usage.hot_free < reserve / 2 && usage.hot_coming > reserve / 2;
         if short
             && self.ring.now().since(self.last_checkpoint.get()) >= CHECKPOINT_PAUSE
             && self.store.fenced().is_none()
@@ -439,6 +500,8 @@ impl TierDriver {
 const FLUSH_BUDGET_MIN: u64 = 64 << 10;
 /// A batch may exceed its budget by one object; its pause is bounded all the same, as the rate may rise meanwhile.
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Passes over the index's room begin no faster.
+const VACATE_PAUSE: Duration = Duration::from_secs(1);
 /// Checkpoints for the sake of freed space come no faster.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -446,14 +509,10 @@ fn note_change(tier: &mut Tier, now: u64, change: &HotChange) {
     tier.object_changed(now, change.pool, change.object.0, change.dirty_bytes, change.clean_bytes);
 }
 
-/// What is to stay free on the hot device: a sixteenth, between 8 MiB and 4 GiB, but never more than a quarter of a tiny one.
+/// What is to stay free on the hot device beside what the ratios leave: a thirty-second, between 8 MiB and 4 GiB, but never more than a quarter of
+/// a tiny one.
 fn reserve(hot_total: u64) -> u64 {
-    (hot_total / 16).clamp(8 << 20, 4 << 30).min(hot_total / 4)
-}
-
-/// Freed, and to be had after the next checkpoint.
-fn reclaimable(usage: &basalt_blockstore::Usage) -> u64 {
-    usage.hot_total.saturating_sub(usage.hot_used).saturating_sub(usage.hot_free)
+    (hot_total / 32).clamp(8 << 20, 4 << 30).min(hot_total / 4)
 }
 
 /// Objects as the policy names them.
@@ -461,10 +520,10 @@ fn named(pool: u32, objects: &[ObjectId]) -> Vec<(u32, u64)> {
     objects.iter().map(|object| (pool, object.0)).collect()
 }
 
-fn by_pool(objects: &[(u32, u64)]) -> BTreeMap<u32, Vec<ObjectId>> {
+fn by_pool(objects: impl Iterator<Item = (u32, u64)>) -> BTreeMap<u32, Vec<ObjectId>> {
     let mut pools: BTreeMap<u32, BTreeSet<ObjectId>> = BTreeMap::new();
     for (pool, object) in objects {
-        pools.entry(*pool).or_default().insert(ObjectId(*object));
+        pools.entry(pool).or_default().insert(ObjectId(object));
     }
     pools.into_iter().map(|(pool, objects)| (pool, objects.into_iter().collect())).collect()
 }

@@ -156,6 +156,13 @@ async fn movers(store: &Store, random: &mut Random) {
                 assert_eq!(error.errno(), 28, "{error}");
             }
         }
+        // Now and then parts only, which cut extents.
+        1 if objects.len() % 2 == 1 => {
+            let from = objects.len() as u64 * 4096;
+            let parts = |object: &ObjectId| (*object, vec![from..2 * from, 3 * from..5 * from]);
+            let parts: Vec<_> = objects.iter().map(parts).collect();
+            store.evict_ranges(&parts, POOL).await.expect("evict");
+        }
         1 => {
             store.evict(&objects, POOL).await.expect("evict");
         }

@@ -1,9 +1,10 @@
 //! What may become hot: writes by mode, space and sequence, reads by recency and a rate.
 
-use crate::limits::{VISIT_GAP, VISIT_MAX, VISITS_REMEMBERED};
+use crate::limits::{PROMOTIONS_MAX, VISIT_GAP, VISIT_MAX, VISIT_STRIDE, VISITS_REMEMBERED};
 use crate::objects::hash;
 use crate::tier::Tier;
 use crate::{CacheMode, ObjectId, PoolId};
+use std::ops::Range;
 
 /// Where a write goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +13,7 @@ pub enum Placement {
     Base,
 }
 
-/// Objects whose reads missed lately. Reads of one object in quick succession are one visit: a scan that reads an object piece
+/// Objects whose reads missed lately. Reads of one object in quick succession and in order are one visit: a scan that reads an object piece
 /// by piece has not come back to it. Direct-mapped; what is overwritten counts as a new visit.
 #[derive(Default)]
 pub(crate) struct Visits {
@@ -24,20 +25,25 @@ struct Visit {
     tag: u64,
     began: u64,
     last: u64,
+    /// Where the last read ended.
+    end: u64,
 }
 
 impl Visits {
     /// Notes a miss; whether it goes on with a visit that began before.
-    fn continues(&mut self, now: u64, pool: PoolId, object: ObjectId) -> bool {
+    fn continues(&mut self, now: u64, pool: PoolId, object: ObjectId, range: &Range<u64>) -> bool {
         if self.entries.is_empty() {
             self.entries = vec![Visit::default(); VISITS_REMEMBERED];
         }
         let tag = hash(pool, object).max(1);
         let visit = &mut self.entries[tag as usize % VISITS_REMEMBERED];
+        // Several reads of a scan may be under way at once, and overtake each other.
+        let stride = VISIT_STRIDE * range.end.saturating_sub(range.start);
         let same = visit.tag == tag
+            && range.start.abs_diff(visit.end) <= stride
             && now.saturating_sub(visit.last) <= VISIT_GAP
             && now.saturating_sub(visit.began) <= VISIT_MAX;
-        *visit = Visit { tag, began: if same { visit.began } else { now }, last: now };
+        *visit = Visit { tag, began: if same { visit.began } else { now }, last: now, end: range.end };
         same
     }
 }
@@ -78,9 +84,17 @@ impl Tier {
         if is_hot || entry.hit_sets.is_recent(now, object, recency) { Placement::Hot } else { Placement::Base }
     }
 
-    /// Whether what a read just missed is to be copied to the hot slice. Records the access in the pool's hit set, so it is to be
-    /// asked for each read that missed, once. A yes takes `bytes` from the promotion rate.
-    pub fn admit_promotion(&mut self, now: u64, pool: PoolId, object: ObjectId, bytes: u64) -> bool {
+    /// Whether what a read of a range just missed, so many bytes, is to be copied to the hot slice. Records the access in the pool's hit set, so it is to be
+    /// asked for each read that missed, once. A yes takes `bytes` from the promotion rate, and holds until [`Tier::promotion_finished`].
+    pub fn admit_promotion(&mut self, now: u64, pool: PoolId, object: ObjectId, range: Range<u64>, bytes: u64) -> bool {
+        let admitted = self.is_worth_promoting(now, pool, object, &range, bytes);
+        if admitted && self.promoting.len() < PROMOTIONS_MAX {
+            self.promoting.push((pool, object, range));
+        }
+        admitted
+    }
+
+    fn is_worth_promoting(&mut self, now: u64, pool: PoolId, object: ObjectId, range: &Range<u64>, bytes: u64) -> bool {
         let Tier { slice, pools, visits, promotions, .. } = self;
         let Some(entry) = pools.get_mut(&pool) else { return false };
         if entry.pinned {
@@ -91,7 +105,7 @@ impl Tier {
         let (mode, recency) = (settings.cache_mode, settings.min_read_recency_for_promote);
         let full_ratio = settings.cache_target_full_ratio;
         let recent = entry.hit_sets.is_recent(now, object, recency);
-        let continues = visits.continues(now, pool, object);
+        let continues = visits.continues(now, pool, object, range);
         entry.hit_sets.record(now, object);
         if !mode.promotes() || entry.draining || !recent || (recency > 0 && continues) {
             return false;
@@ -112,8 +126,12 @@ impl Tier {
         true
     }
 
-    /// So many bytes were promoted (0 if it failed). The object's new sizes come by [`Tier::object_changed`].
-    pub fn promotion_finished(&mut self, now: u64, pool: PoolId, bytes: u64) {
+    /// So many bytes of the range were promoted (0 if it failed). Told after [`Tier::object_changed`] has told of the object's new sizes.
+    pub fn promotion_finished(&mut self, now: u64, pool: PoolId, object: ObjectId, range: Range<u64>, bytes: u64) {
+        let ended = (pool, object, range);
+        if let Some(position) = self.promoting.iter().position(|promoting| *promoting == ended) {
+            self.promoting.swap_remove(position);
+        }
         if let Some(entry) = self.pools.get_mut(&pool) {
             entry.promoted.add(now, bytes as f64);
         }

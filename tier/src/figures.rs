@@ -64,7 +64,7 @@ impl Tier {
         } else if entry.dirty_bytes > 0 {
             format!("{} objects wait to be flushed", entry.dirty.len())
         } else if entry.clean_bytes() > 0 {
-            format!("{} flushed objects wait to be evicted", entry.clean.len())
+            format!("{} flushed objects wait to be evicted", entry.clean.objects())
         } else {
             String::new()
         };

@@ -177,7 +177,11 @@ impl Tier {
             }
             let Some(index) = self.objects.find(pool.slot, object) else { continue };
             if ok {
-                self.objects[index].flushing = false;
+                let entry = &mut self.objects[index];
+                entry.flushing = false;
+                if entry.dirty_bytes == 0 {
+                    entry.regions.written = 0;
+                }
             } else {
                 // It stays marked, so that no plan takes it, until it is released.
                 pool.failed_objects += 1;

@@ -6,7 +6,7 @@
 //! `cache_max_dirty_age`; a write is never slowed by more than [`limits::WRITE_DELAY_MAX`], and never blocked.
 //! No I/O, no clock, no randomness: time comes in as nanoseconds that do not run backwards, and the same calls give the same answers.
 //! A flush or an eviction that fails is told, left alone for a while, and tried again. After a restart the OSD tells of every
-//! hot object anew; ages count from there. Memory: about 80 bytes a hot object (tables double as they grow), and up to half a
+//! hot object anew; ages count from there. Memory: about 140 bytes a hot object (tables double as they grow), and up to half a
 //! megabyte of hit sets a pool.
 
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ mod objects;
 mod pool;
 pub mod pool_settings;
 mod pressure;
+mod regions;
 mod share;
 pub mod simulation;
 mod throttle;

@@ -40,18 +40,25 @@ pub const PROMOTE_BYTES_PER_SECOND: u64 = 64 << 20;
 /// What promotion may take at once after a pause, as a time at its rate.
 pub const PROMOTE_BURST_SECONDS: f64 = 1.0;
 
+/// Eviction costs no more in small steps than in large ones, so it keeps closer to its ratio.
+pub const EVICT_HYSTERESIS: f64 = 0.005;
+
 /// Read misses of one object this close together are one visit (a scan reads an object in pieces), so the second does not yet
 /// make it recent; but a visit does not last longer than `VISIT_MAX`.
 pub const VISIT_GAP: u64 = SECOND / 20;
 pub const VISIT_MAX: u64 = SECOND / 2;
+/// Of a visit, a read begins no further from where the one before it ended than so many times its own length.
+pub const VISIT_STRIDE: u64 = 4;
 pub const VISITS_REMEMBERED: usize = 1024;
 
 /// Objects in one hit set; a set that is full is closed early, as Ceph does.
 pub const HIT_SET_OBJECTS_MAX: usize = 65_536;
 pub const HIT_SET_COUNT_MAX: u32 = 64;
 
-/// Evicted objects remembered, over all pools (4 bytes each).
-pub const GHOSTS_MAX: usize = 65_536;
+/// Evicted regions remembered, over all pools (8 bytes each, once there are any).
+pub const GHOSTS_MAX: usize = 262_144;
+/// Promotions under way at once whose place is known.
+pub const PROMOTIONS_MAX: usize = 1024;
 
 /// An object's dirty or clean bytes are counted up to this, so that no sum overflows.
 pub const OBJECT_BYTES_MAX: u64 = 1 << 40;

@@ -2,17 +2,10 @@
 
 use crate::limits::OBJECTS_MAX;
 use crate::list::Links;
+use crate::regions::Regions;
 use crate::{ObjectId, PoolId};
 use hashbrown::HashTable;
 use std::ops::{Index, IndexMut};
-
-/// Which clean queue an object stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CleanPlace {
-    Nowhere,
-    Small,
-    Main,
-}
 
 /// What is known of one object with hot bytes.
 #[derive(Clone, Debug)]
@@ -25,22 +18,23 @@ pub struct HotObject {
     /// The last write.
     pub modified: u64,
     pub links: [Links; 2],
+    /// Not zero while anything is clean, and another each time it becomes so.
+    pub stamp: u32,
     pub slot: u16,
-    pub place: CleanPlace,
-    /// Accesses since it stood here, up to 3.
-    pub frequency: u8,
     pub flushing: bool,
     pub evicting: bool,
+    pub regions: Regions,
 }
 
-// The promise of `lib.rs`: with the index about 80 bytes an object.
-const _: () = assert!(size_of::<HotObject>() <= 64);
+// The promise of `lib.rs`: with the index about 140 bytes an object.
+const _: () = assert!(size_of::<HotObject>() <= 120);
 
 #[derive(Default)]
 pub struct Objects {
     slab: Vec<HotObject>,
     free: Vec<u32>,
     index: HashTable<u32>,
+    last_stamp: u32,
 }
 
 /// Object numbers come from the store's own counter, so nobody can choose colliding ones; this mixes them well (the finalizer of
@@ -95,6 +89,17 @@ impl Objects {
             Err(_) => unreachable!("object {index} of the slab is not in its index"),
         };
         self.free.push(index);
+    }
+
+    /// A stamp that no object has now, but one in four billion.
+    pub fn next_stamp(&mut self) -> u32 {
+        self.last_stamp = self.last_stamp.wrapping_add(1).max(1);
+        self.last_stamp
+    }
+
+    /// All of one pool.
+    pub fn of_slot(&self, slot: u16) -> Vec<u32> {
+        self.index.iter().copied().filter(|&index| self[index].slot == slot).collect()
     }
 
     pub fn len(&self) -> usize {

@@ -1,7 +1,7 @@
 //! How full things are: each pool against its target, and the hot slice against its reserve.
 
 use crate::CacheMode;
-use crate::limits::HYSTERESIS;
+use crate::limits::{EVICT_HYSTERESIS, HYSTERESIS};
 use crate::pool::Pool;
 
 /// Ratios this close together are taken as a span of at least this.
@@ -111,7 +111,7 @@ impl Pool {
 
     fn evict_stop_ratio(&self) -> f64 {
         self.settings.as_ref().map_or(f64::INFINITY, |settings| {
-            (settings.cache_target_full_ratio - HYSTERESIS).max(settings.cache_target_full_ratio / 2.0)
+            (settings.cache_target_full_ratio - EVICT_HYSTERESIS).max(settings.cache_target_full_ratio / 2.0)
         })
     }
 

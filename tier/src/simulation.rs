@@ -126,7 +126,7 @@ pub struct Simulation {
 
 impl Simulation {
     pub fn new(options: SimulationOptions) -> Result<Simulation, SettingsError> {
-        let reserve = options.hot_bytes / 16;
+        let reserve = options.hot_bytes / 32;
         let mut tier = Tier::new(options.hot_bytes, reserve);
         tier.configure_pool(0, POOL, options.settings.clone())?;
         let outcome = Outcome { hot_bytes: options.hot_bytes, ..Outcome::default() };
@@ -208,7 +208,7 @@ impl Simulation {
             set(&mut blocks.dirty, block, is_hot);
         }
         self.tell(now, object);
-        self.tier.accessed(now, POOL, object, Access::Write, length, is_hot);
+        self.tier.accessed(now, POOL, object, Access::Write, from..from + length, is_hot);
     }
 
     /// Whether all of it was hot.
@@ -221,7 +221,8 @@ impl Simulation {
             None => wanted.collect(),
         };
         let is_hit = missing.is_empty();
-        self.tier.accessed(now, POOL, object, Access::Read, length, is_hit);
+        let range = from..from + length;
+        self.tier.accessed(now, POOL, object, Access::Read, range.clone(), is_hit);
         if is_hit {
             self.outcome.hit_read_bytes += length;
             return true;
@@ -231,12 +232,12 @@ impl Simulation {
         self.outcome.base_read_bytes += bytes;
         self.base(1, bytes);
         self.space();
-        if self.tier.admit_promotion(now, POOL, object, bytes) {
+        if self.tier.admit_promotion(now, POOL, object, range.clone(), bytes) {
             let blocks = self.blocks(object);
             missing.iter().for_each(|block| set(&mut blocks.clean, *block, true));
             self.tell(now, object);
             self.outcome.promoted_bytes += bytes;
-            self.tier.promotion_finished(now, POOL, bytes);
+            self.tier.promotion_finished(now, POOL, object, range, bytes);
         }
         false
     }
@@ -309,10 +310,15 @@ impl Simulation {
                 return;
             }
             let mut evicted = 0;
-            for (_, object) in &plan.objects {
+            for ((_, object), ranges) in plan.objects.iter().zip(&plan.ranges) {
                 if let Some(blocks) = self.objects.get_mut(object) {
-                    evicted += Blocks::bytes(&blocks.clean);
-                    blocks.clean.fill(0);
+                    let before = Blocks::bytes(&blocks.clean);
+                    for range in ranges {
+                        let end = range.end.min(self.options.object_bytes);
+                        (range.start / BLOCK..end.div_ceil(BLOCK))
+                            .for_each(|block| set(&mut blocks.clean, block, false));
+                    }
+                    evicted += before - Blocks::bytes(&blocks.clean);
                 }
                 self.tell(now, *object);
             }

@@ -8,12 +8,14 @@ use crate::ghost::Ghosts;
 use crate::limits::{OBJECT_BYTES_MAX, POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
 use crate::list::Links;
 use crate::meter::TokenBucket;
-use crate::objects::{CleanPlace, HotObject, Objects};
+use crate::objects::{HotObject, Objects};
 use crate::pool::Pool;
 use crate::pressure::Slice;
+use crate::regions::{Mask, Regions};
 use crate::share::{self, Claim};
 use crate::{CacheMode, ObjectId, PoolId, PoolSettings, SettingsError};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,8 +24,6 @@ pub enum Access {
     Write,
 }
 
-/// An object's frequency counts no further, as in S3-FIFO.
-const FREQUENCY_MAX: u8 = 3;
 /// Targets follow the pools' needs this often.
 const SHARE_EVERY: u64 = SECOND;
 
@@ -41,6 +41,8 @@ pub struct Tier {
     pub(crate) ghosts: Ghosts,
     pub(crate) visits: Visits,
     pub(crate) promotions: TokenBucket,
+    /// Ranges that are being promoted.
+    pub(crate) promoting: Vec<(PoolId, ObjectId, Range<u64>)>,
     share_due: u64,
 }
 
@@ -59,7 +61,17 @@ impl Tier {
             ghosts: Ghosts::default(),
             visits: Visits::default(),
             promotions: TokenBucket::new(PROMOTE_BYTES_PER_SECOND as f64, PROMOTE_BURST_SECONDS),
+            promoting: Vec::new(),
             share_due: 0,
+        }
+    }
+
+    /// The slice has become larger or smaller for extents: the index beside them takes more or less of it.
+    pub fn resize(&mut self, now: u64, hot_bytes: u64, reserve_bytes: u64) {
+        let (total, reserve) = (hot_bytes, reserve_bytes.min(hot_bytes));
+        if (total, reserve) != (self.slice.total, self.slice.reserve) {
+            (self.slice.total, self.slice.reserve) = (total, reserve);
+            self.share_targets(now);
         }
     }
 
@@ -111,17 +123,9 @@ impl Tier {
     /// Forgets a pool and its objects, in whatever state.
     pub fn remove_pool(&mut self, now: u64, pool: PoolId) {
         let Some(mut entry) = self.pools.remove(&pool) else { return };
-        let mut indices = entry.clean.all(&self.objects);
-        for &index in &indices {
-            entry.clean.set_bytes(&mut self.objects, index, 0, || false);
-        }
-        // Objects that are dirty as well are freed below.
-        indices.retain(|&index| self.objects[index].dirty_bytes == 0);
-        while let Some(index) = entry.dirty.head() {
+        for index in self.objects.of_slot(entry.slot) {
+            entry.clean.set_bytes(&mut self.objects, index, 0, 0, |_| false);
             entry.set_dirty_bytes(&mut self.objects, index, now, 0);
-            indices.push(index);
-        }
-        for index in indices {
             self.objects.remove(index);
         }
         self.flushes.forget_pool(pool);
@@ -139,7 +143,7 @@ impl Tier {
     pub fn object_changed(&mut self, now: u64, pool: PoolId, object: ObjectId, dirty_bytes: u64, clean_bytes: u64) {
         let (dirty_bytes, clean_bytes) = (dirty_bytes.min(OBJECT_BYTES_MAX), clean_bytes.min(OBJECT_BYTES_MAX));
         let slot = self.pool_entry(now, pool).slot;
-        let Tier { objects, pools, ghosts, flushes, evictions, .. } = self;
+        let Tier { objects, pools, ghosts, flushes, evictions, promoting, .. } = self;
         let pool = pools.get_mut(&pool).expect("it was just made");
         let index = match objects.find(slot, object) {
             Some(index) => index,
@@ -154,8 +158,8 @@ impl Tier {
                     modified: now,
                     links: [Links::UNLINKED; 2],
                     slot,
-                    place: CleanPlace::Nowhere,
-                    frequency: 0,
+                    stamp: 0,
+                    regions: Regions::new(),
                     flushing: flushes.contains(pool.id, object),
                     evicting: evictions.contains(pool.id, object),
                 })
@@ -165,8 +169,12 @@ impl Tier {
             objects[index].modified = now;
         }
         pool.set_dirty_bytes(objects, index, now, dirty_bytes);
-        let cached = pool.clean.len();
-        pool.clean.set_bytes(objects, index, clean_bytes, || ghosts.take(pool.id, object, cached));
+        let entered =
+            if clean_bytes > objects[index].clean_bytes { entered(pool, &mut objects[index], promoting) } else { 0 };
+        let (cached, shift) = (pool.clean.live_regions(), objects[index].regions.shift());
+        pool.clean.set_bytes(objects, index, clean_bytes, entered, |region| {
+            ghosts.take(pool.id, object, u64::from(region.trailing_zeros()) << shift, cached)
+        });
         if dirty_bytes == 0 && clean_bytes == 0 {
             pool.objects -= 1;
             objects.remove(index);
@@ -177,13 +185,13 @@ impl Tier {
         self.object_changed(now, pool, object, 0, 0);
     }
 
-    /// A client's access, after it was served. `hit`: all of it was hot. A read that missed becomes part of the hit set only by
+    /// A client's access to a range of an object, after it was served. `hit`: all of it was hot. A read that missed becomes part of the hit set only by
     /// [`Tier::admit_promotion`], which has to see the sets as they were before.
-    pub fn accessed(&mut self, now: u64, pool: PoolId, object: ObjectId, kind: Access, bytes: u64, hit: bool) {
+    pub fn accessed(&mut self, now: u64, pool: PoolId, object: ObjectId, kind: Access, range: Range<u64>, hit: bool) {
         let Some(entry) = self.pools.get_mut(&pool) else { return };
         if kind == Access::Write || hit {
             entry.hit_sets.record(now, object);
-            entry.need.add(now, bytes as f64);
+            entry.need.add(now, range.end.saturating_sub(range.start) as f64);
         }
         if kind == Access::Read {
             let meter = if hit { &mut entry.hits } else { &mut entry.misses };
@@ -191,9 +199,11 @@ impl Tier {
         }
         if let Some(index) = self.objects.find(entry.slot, object) {
             let hot = &mut self.objects[index];
-            hot.frequency = (hot.frequency + 1).min(FREQUENCY_MAX);
+            let mask = entry.clean.regions_of(hot, &range);
+            hot.regions.touch(mask);
             if kind == Access::Write {
                 hot.modified = now;
+                hot.regions.written |= mask;
             }
         }
     }
@@ -267,4 +277,19 @@ impl Tier {
             Pool::new(now, pool, slot)
         })
     }
+}
+
+/// Which regions of an object have just got clean bytes: those that were being promoted, or flushed. All of it, where nobody has said.
+fn entered(pool: &mut Pool, object: &mut HotObject, promoting: &[(PoolId, ObjectId, Range<u64>)]) -> Mask {
+    let promoted = || promoting.iter().filter(|(of, name, _)| (*of, *name) == (pool.id, object.object));
+    let ranges: Vec<&Range<u64>> = promoted().map(|(.., range)| range).collect();
+    // The regions may have to grow for one of them, which changes what all masks mean.
+    for range in &ranges {
+        pool.clean.regions_of(object, range);
+    }
+    let promoted = ranges.iter().fold(0, |mask, range| mask | object.regions.of(range));
+    // What was read in vain before is no sign that it will be read again: the ghosts remember what was here.
+    object.regions.forget_counts(promoted & !object.regions.live);
+    let flushed = if object.flushing { object.regions.written } else { 0 };
+    if promoted | flushed == 0 { !0 } else { promoted | flushed }
 }

@@ -26,9 +26,9 @@ pub enum Call {
     Drain { pool: PoolId },
     Space { free: u64, reclaimable: u64 },
     Changed { pool: PoolId, object: ObjectId, dirty_bytes: u64, clean_bytes: u64 },
-    Accessed { pool: PoolId, object: ObjectId, kind: Access, bytes: u64, hit: bool },
+    Accessed { pool: PoolId, object: ObjectId, kind: Access, offset: u64, bytes: u64, hit: bool },
     Write { pool: PoolId, object: ObjectId, offset: u64, length: u64, sequential_bytes_so_far: u64 },
-    Miss { pool: PoolId, object: ObjectId, bytes: u64 },
+    Miss { pool: PoolId, object: ObjectId, offset: u64, bytes: u64 },
     Flush { budget_bytes: u64 },
     Flushed { pool: PoolId, object: ObjectId, bytes: u64, ok: bool },
     Evict,
@@ -55,12 +55,14 @@ impl TraceEvent {
             &Call::Changed { pool, object, dirty_bytes, clean_bytes } => {
                 tier.object_changed(now, pool, object, dirty_bytes, clean_bytes);
             }
-            &Call::Accessed { pool, object, kind, bytes, hit } => tier.accessed(now, pool, object, kind, bytes, hit),
+            &Call::Accessed { pool, object, kind, offset, bytes, hit } => {
+                tier.accessed(now, pool, object, kind, offset..offset.saturating_add(bytes), hit);
+            }
             &Call::Write { pool, object, offset, length, sequential_bytes_so_far } => {
                 tier.admit_write(now, pool, object, offset, length, sequential_bytes_so_far);
             }
-            &Call::Miss { pool, object, bytes } => {
-                tier.admit_promotion(now, pool, object, bytes);
+            &Call::Miss { pool, object, offset, bytes } => {
+                tier.admit_promotion(now, pool, object, offset..offset.saturating_add(bytes), bytes);
             }
             &Call::Flush { budget_bytes } => {
                 tier.next_flush(now, budget_bytes);
@@ -92,14 +94,16 @@ impl fmt::Display for TraceEvent {
             Call::Changed { pool, object, dirty_bytes, clean_bytes } => {
                 write!(formatter, "changed {pool} {object} {dirty_bytes} {clean_bytes}")
             }
-            Call::Accessed { pool, object, kind, bytes, hit } => {
+            Call::Accessed { pool, object, kind, offset, bytes, hit } => {
                 let kind = if *kind == Access::Read { "read" } else { "write" };
-                write!(formatter, "accessed {pool} {object} {kind} {bytes} {hit}")
+                write!(formatter, "accessed {pool} {object} {kind} {offset} {bytes} {hit}")
             }
             Call::Write { pool, object, offset, length, sequential_bytes_so_far } => {
                 write!(formatter, "write {pool} {object} {offset} {length} {sequential_bytes_so_far}")
             }
-            Call::Miss { pool, object, bytes } => write!(formatter, "miss {pool} {object} {bytes}"),
+            Call::Miss { pool, object, offset, bytes } => {
+                write!(formatter, "miss {pool} {object} {offset} {bytes}")
+            }
             Call::Flush { budget_bytes } => write!(formatter, "flush {budget_bytes}"),
             Call::Flushed { pool, object, bytes, ok } => write!(formatter, "flushed {pool} {object} {bytes} {ok}"),
             Call::Evict => write!(formatter, "evict"),
@@ -156,6 +160,7 @@ impl FromStr for TraceEvent {
                     Some("write") => Access::Write,
                     _ => return Err(failed("the kind of access must be read or write".into())),
                 },
+                offset: next!("offset"),
                 bytes: next!("bytes"),
                 hit: next!("hit"),
             },
@@ -166,7 +171,12 @@ impl FromStr for TraceEvent {
                 length: next!("length"),
                 sequential_bytes_so_far: next!("sequential bytes"),
             },
-            "miss" => Call::Miss { pool: next!("pool"), object: next!("object"), bytes: next!("bytes") },
+            "miss" => Call::Miss {
+                pool: next!("pool"),
+                object: next!("object"),
+                offset: next!("offset"),
+                bytes: next!("bytes"),
+            },
             "flush" => Call::Flush { budget_bytes: next!("budget") },
             "flushed" => {
                 Call::Flushed { pool: next!("pool"), object: next!("object"), bytes: next!("bytes"), ok: next!("ok") }
@@ -214,11 +224,12 @@ mod tests {
                 pool,
                 object,
                 kind: if b % 2 == 0 { Access::Read } else { Access::Write },
+                offset: b,
                 bytes: a,
                 hit: flag,
             },
             6 => Call::Write { pool, object, offset: a, length: b, sequential_bytes_so_far: a },
-            7 => Call::Miss { pool, object, bytes: a },
+            7 => Call::Miss { pool, object, offset: b, bytes: a },
             8 => Call::Flush { budget_bytes: a },
             9 => Call::Flushed { pool, object, bytes: a, ok: flag },
             10 => Call::Evict,

@@ -122,10 +122,10 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
                 tier.object_removed(now, pool, object);
             }
             Event::Access { pool, object, write, hit } => {
-                tier.accessed(now, pool, object, if write { Access::Write } else { Access::Read }, 4096, hit);
+                tier.accessed(now, pool, object, if write { Access::Write } else { Access::Read }, 0..4096, hit);
             }
             Event::Miss { pool, object } => {
-                let promoted = tier.admit_promotion(now, pool, object, 4096);
+                let promoted = tier.admit_promotion(now, pool, object, 0..4096, 4096);
                 let promotes = model.settings.get(&pool).is_some_and(|settings| settings.cache_mode.promotes());
                 prop_assert!(!promoted || promotes, "promotion in a mode that has none");
             }
@@ -171,14 +171,19 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
             Event::Evict => {
                 let plan = tier.next_evict(now);
                 let mut bytes = 0;
-                for key in plan.objects {
+                for &key in &plan.objects {
                     let (_, clean) = model.get(key);
                     prop_assert!(clean > 0, "{:?} has nothing clean to evict", key);
                     prop_assert!(model.evicting.insert(key), "{:?} is in two evictions", key);
                     prop_assert!(!model.flushing.contains(&key), "{:?} is being flushed", key);
                     bytes += clean;
                 }
-                prop_assert_eq!(bytes, plan.bytes);
+                prop_assert!(
+                    plan.bytes <= bytes && plan.objects.len() == plan.ranges.len(),
+                    "{:?} of {} bytes",
+                    plan,
+                    bytes
+                );
             }
             Event::EvictEnds { which, ok } => {
                 let Some(&key) = model.evicting.iter().nth(which % model.evicting.len().max(1)) else { continue };

@@ -4,6 +4,7 @@ mod client;
 mod duplicates;
 mod full;
 mod guards;
+mod index_room;
 mod model;
 mod monitor;
 mod operations;
