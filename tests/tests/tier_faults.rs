@@ -236,8 +236,7 @@ fn all_hosts_lose_power_while_dirty() {
 }
 
 /// A slice that forgets what it called durable, on one of three OSDs: what the others have done meanwhile brings it back to their state, or
-/// its store says that it is damaged and is made anew. Nothing is lost as long as it comes back as one that missed something; for one that
-/// would lead its groups at once, see docs/RELIABILITY.md.
+/// its store says that it is damaged and is made anew. More is not promised: a member vouches for what it has called durable.
 #[test]
 fn a_hot_slice_that_lies_about_flushes_is_found_out_or_caught_up() {
     let (mut damaged, mut caught_up) = (0, 0);
