@@ -12,6 +12,11 @@ use crate::store::Inner;
 use std::ops::Range;
 use std::rc::Rc;
 
+/// All blocks of an object.
+pub(crate) fn all() -> Vec<Range<u32>> {
+    std::iter::once(0..u32::MAX).collect()
+}
+
 /// Returns the bytes evicted and what each object holds now. Of each object those clean blocks go that lie in its ranges, in blocks, as far as
 /// they are of extents that `which` takes.
 pub(crate) async fn evict(

@@ -135,7 +135,7 @@ impl Inner {
                 self.pending.borrow_mut().insert(name.clone(), group.clone());
             }
             self.look_at_checkpoint();
-            return Ok(Commit { group, hot_changes: applied.hot_changes });
+            return Ok(Commit { group, hot_changes: applied.hot_changes, objects: Vec::new() });
         }
     }
 
@@ -195,7 +195,10 @@ impl Prepared {
     /// of the moments at which their `submit` resolved. Data goes on its way at once; the reply must wait for the [`Commit`].
     pub async fn submit(self) -> Result<Commit> {
         let names: Vec<ObjectKey> = self.staged.iter().map(|object| object.object.clone()).collect();
-        let commit = self.inner.transact(self.log_bytes(), &names, |state, now_ns| self.apply(state, now_ns)).await?;
+        let mut objects = Vec::new();
+        let apply = |state: &mut State, now_ns| self.apply(state, now_ns, &mut objects);
+        let mut commit = self.inner.transact(self.log_bytes(), &names, apply).await?;
+        commit.objects = objects;
         if self.staged.iter().any(|object| object.fresh) {
             self.inner.removed.notify_all();
         }
@@ -212,7 +215,7 @@ impl Prepared {
             + removed * 2 * REMOVE_BYTES_MAX
     }
 
-    fn apply(&self, state: &mut State, now_ns: u64) -> Result<Applied, Refusal> {
+    fn apply(&self, state: &mut State, now_ns: u64, objects: &mut Vec<ObjectId>) -> Result<Applied, Refusal> {
         self.reach(state)?;
         let (side, runs) = self.allocate(state)?;
         let mut runs = runs.into_iter();
@@ -221,9 +224,10 @@ impl Prepared {
         let mut shared =
             self.staged.iter().map(|object| take_shares(&mut change, object)).collect::<Vec<_>>().into_iter();
         let mut data = Vec::new();
+        objects.clear();
         for object in &self.staged {
             let shared = shared.next().expect("one for each object");
-            apply_object(
+            let id = apply_object(
                 &mut change,
                 object,
                 shared,
@@ -245,6 +249,7 @@ impl Prepared {
                     }
                 },
             );
+            objects.extend(id);
         }
         assert!(runs.next().is_none(), "blocks were allocated that nothing uses");
         for (pool, pg, version) in &self.forgotten {
@@ -390,7 +395,7 @@ fn apply_object(
     version: Option<(u64, u64)>,
     now_ns: u64,
     mut place: impl FnMut(&mut Change, ObjectId, u32, &Slice, &[u32]),
-) {
+) -> Option<ObjectId> {
     let pool = object.object.pool;
     let record_key = key::object(&object.object);
     let mut old = object.record;
@@ -403,11 +408,11 @@ fn apply_object(
         crate::remove::remove_content(change, pool, record.id);
         if !object.exists {
             change.delete(record_key);
-            return;
+            return None;
         }
     }
     if !object.exists {
-        return;
+        return None;
     }
     let id = old.map_or_else(|| change.next_object(), |record| record.id);
     let usage = change.usage(pool);
@@ -466,12 +471,14 @@ fn apply_object(
             }
         }
     }
+    Some(id)
 }
 
 /// Resolves once the transaction and all before it are durable.
 pub struct Commit {
     group: Rc<Group>,
     hot_changes: Vec<HotChange>,
+    objects: Vec<ObjectId>,
 }
 
 impl Commit {
@@ -482,5 +489,10 @@ impl Commit {
     /// What the changed objects hold on the hot device now.
     pub fn hot_changes(&self) -> &[HotChange] {
         &self.hot_changes
+    }
+
+    /// The objects that it changed and that exist now.
+    pub fn objects(&self) -> &[ObjectId] {
+        &self.objects
     }
 }

@@ -217,7 +217,7 @@ impl Inner {
     fn drop_clean(self: &Rc<Self>, object: &ObjectKey, id: ObjectId) {
         let (inner, pool, name) = (self.clone(), object.pool, display(object));
         self.ring.spawn(async move {
-            match crate::evict::evict(&inner, pool, &[(id, vec![0..u32::MAX])], |_, _| true).await {
+            match crate::evict::evict(&inner, pool, &[(id, crate::evict::all())], |_, _| true).await {
                 Ok((_, changes)) => inner.report_hot(&changes),
                 Err(error) => tracing::warn!(object = %name, %error, "a damaged clean copy stays on hot"),
             }

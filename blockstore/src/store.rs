@@ -648,7 +648,7 @@ impl Store {
 
     /// Drops the clean hot extents of these objects.
     pub async fn evict(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
-        let whole: Vec<_> = objects.iter().map(|object| (*object, vec![0..u64::MAX])).collect();
+        let whole: Vec<_> = objects.iter().map(|object| (*object, std::iter::once(0..u64::MAX).collect())).collect();
         self.evict_ranges(&whole, pool).await
     }
 

@@ -71,7 +71,7 @@ pub(crate) async fn vacate(inner: &Rc<Inner>, mut cursor: VacateCursor) -> Resul
             let in_zone = |state: &crate::state::State, extent: &crate::record::Extent| {
                 state.hot.as_ref().is_some_and(|hot| hot.is_in_zone(extent.run()))
             };
-            let (bytes, changes) = evict::evict(inner, pool, &[(object, vec![0..u32::MAX])], in_zone).await?;
+            let (bytes, changes) = evict::evict(inner, pool, &[(object, evict::all())], in_zone).await?;
             vacated.bytes += bytes;
             vacated.changes.extend(changes);
         }

@@ -49,7 +49,7 @@ fn read_map(whole: &[u8]) {
 
 fn surroundings() -> Surroundings {
     let rules = vec![(0, "replicated_rule".into())];
-    Surroundings { osds_existing: 3, has_hot_slices: true, dirty_bytes: 1 << 20, rules }
+    Surroundings { osds_existing: 3, has_hot_slices: true, is_pinned: false, dirty_bytes: 1 << 20, rules }
 }
 
 fn pool(id: u32, cache_mode: CacheMode) -> Pool {

@@ -46,6 +46,10 @@ pub const RATE_SPAN_MIN: Duration = Duration::from_millis(500);
 /// The time to finish of recovery is told by what was done in the last so much time, and not before it has gone on for so long.
 pub const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 pub const PROGRESS_SPAN_MIN: Duration = Duration::from_secs(5);
+/// A pool that leaves its hot tier, and whose dirty bytes have become no less for so long, is a health warning.
+pub const DRAIN_STALLED_AFTER: Duration = Duration::from_secs(60);
+/// OSDs that the warning names of one pool.
+pub const DRAIN_OSDS_NAMED_MAX: usize = 8;
 /// Items that CRUSH looks at to place groups anew, from one tick to the next: a few hundred milliseconds. What is left waits for more.
 pub const PLACEMENT_DRAWS_PER_TICK: u64 = 25_000_000;
 /// Of more groups, what a change would move is told from so many.

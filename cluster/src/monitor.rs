@@ -3,6 +3,7 @@
 mod changes;
 mod command;
 pub mod core;
+mod draining;
 pub mod election;
 #[cfg(feature = "etcd")]
 pub mod election_etcd;

@@ -34,6 +34,8 @@ impl Refusal {
 pub struct Surroundings {
     pub osds_existing: u32,
     pub has_hot_slices: bool,
+    /// The pool is at home in hot slices, and has no other home that it could be a tier of.
+    pub is_pinned: bool,
     /// Dirty bytes of this pool, by the newest reports of all OSDs.
     pub dirty_bytes: u64,
     /// The placement rules of the CRUSH map, by number.
@@ -41,6 +43,21 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// The mode of a pool for which none was chosen: what is there is used.
+    pub fn cache_mode_default(&self) -> CacheMode {
+        if self.has_hot_slices && !self.is_pinned { CacheMode::Writeback } else { CacheMode::None }
+    }
+
+    /// What is to be said of a change to a mode in which what is dirty is flushed.
+    pub fn drain_note(&self, from: CacheMode, to: &str) -> String {
+        let kept = |mode: &str| matches!(mode, "writeback" | "readproxy" | "unset");
+        if self.dirty_bytes == 0 || kept(to) || !kept(from.name()) {
+            return String::new();
+        }
+        let dirty = format_bytes(self.dirty_bytes);
+        format!("\nnote: {dirty} are dirty and are flushed now; `osd tier status` tells how far that is")
+    }
+
     pub fn rule_id(&self, name: &str) -> Result<u32, Refusal> {
         let found = self.rules.iter().find(|(_, known)| known == name).map(|(id, _)| *id);
         found.ok_or_else(|| {
@@ -154,8 +171,11 @@ fn seconds(milliseconds: u64) -> Value {
 
 /// A tier variable's default, as [`set`] takes it. `None`: another variable, or one that has no default of its own.
 fn default_of(variable: &str, pool: &Pool, around: &Surroundings) -> Option<String> {
-    if variable == "cache_mode" || !basalt_tier::PoolSettings::VARIABLES.contains(&variable) {
+    if !basalt_tier::PoolSettings::VARIABLES.contains(&variable) {
         return None;
+    }
+    if variable == "cache_mode" {
+        return Some(around.cache_mode_default().name().into());
     }
     let untuned = Pool { tier: TierSettings::default(), ..pool.without_groups() };
     get(&untuned, around, variable).ok().map(|value| as_text(&value))
@@ -324,11 +344,17 @@ fn set_cache_mode(tier: &mut TierSettings, pool: &Pool, around: &Surroundings, v
             _ if drains(from) => "'proxy','readproxy','writeback'",
             _ => "'writeback'",
         };
+        let dirty = format_bytes(around.dirty_bytes);
+        let name = &pool.name;
+        let way_out = match from {
+            CacheMode::Writeback | CacheMode::ReadProxy => {
+                format!("set 'proxy', wait until `osd tier status {name}` shows it drained, then '{value}'")
+            }
+            _ => format!("they are being flushed; wait until `osd tier status {name}` shows it drained"),
+        };
         return Err(Refusal::invalid(format!(
-            "unable to set cache-mode '{value}' on a '{}' pool; only {possible} allowed: pool '{}' has {} dirty",
+            "unable to set cache-mode '{value}' on a '{}' pool; only {possible} allowed while {dirty} of pool '{name}' are dirty. The way out: {way_out}",
             from.name(),
-            pool.name,
-            format_bytes(around.dirty_bytes)
         )));
     }
     tier.cache_mode = to;

@@ -13,7 +13,7 @@ fn pool() -> Pool {
 
 fn around() -> Surroundings {
     let rules = vec![(0, "replicated_rule".to_owned()), (3, "on_ssds".to_owned())];
-    Surroundings { osds_existing: 4, has_hot_slices: true, dirty_bytes: 0, rules }
+    Surroundings { osds_existing: 4, has_hot_slices: true, is_pinned: false, dirty_bytes: 0, rules }
 }
 
 fn set(pool: &mut Pool, variable: &str, value: &str) -> Result<(), Refusal> {
@@ -95,6 +95,8 @@ fn a_tier_with_dirty_data_leaves_writeback_only_by_draining() {
         assert!(refusal.message.starts_with(&format!(
             "unable to set cache-mode '{wrong}' on a 'writeback' pool; only 'proxy','readproxy' allowed"
         )));
+        let way_out = format!("set 'proxy', wait until `osd tier status data` shows it drained, then '{wrong}'");
+        assert!(refusal.message.ends_with(&way_out), "{}", refusal.message);
     }
     pool_settings::set(&mut pool, &dirty, "cache_mode", "proxy").unwrap();
     assert!(pool_settings::set(&mut pool, &dirty, "cache_mode", "none").is_err());
@@ -180,7 +182,14 @@ fn unset_gives_a_tier_variable_its_default_back() {
         set(&mut pool, variable, "unset").unwrap();
     }
     assert_eq!(pool.tier, TierSettings { cache_mode: CacheMode::Writeback, ..TierSettings::default() });
-    for variable in ["size", "cache_mode", "noscrub"] {
+    for variable in ["size", "noscrub"] {
         assert!(set(&mut pool, variable, "unset").is_err(), "{variable}");
+    }
+    for (has_hot_slices, is_pinned, default) in
+        [(true, false, CacheMode::Writeback), (false, false, CacheMode::None), (true, true, CacheMode::None)]
+    {
+        let around = Surroundings { has_hot_slices, is_pinned, ..around() };
+        pool_settings::set(&mut pool, &around, "cache_mode", "unset").unwrap();
+        assert_eq!(pool.tier.cache_mode, default);
     }
 }

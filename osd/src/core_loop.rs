@@ -254,7 +254,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         scrub: config.scrub,
         stray_kept: config.stray_kept,
     };
-    Ok((Osd::start(ring, store, options), opened))
+    Ok((Osd::start(ring, store, options).await, opened))
 }
 
 fn governor(config: &HostConfig, devices: &OsdDevices, opened: &Opened) -> Result<Governor, Error> {

@@ -15,7 +15,7 @@ pub struct PoolCounters {
     pub flushed_bytes: u64,
     pub evicted_bytes: u64,
     pub promoted_bytes: u64,
-    /// Writes of a pool that writes hot, which went to base all the same.
+    /// Writes of a pool that writes hot, and of no long run, which went to base all the same.
     pub written_through: u64,
     /// Writes that the tier held before it took them.
     pub slowed_writes: u64,

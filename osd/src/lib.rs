@@ -20,6 +20,7 @@ mod cpu_list;
 pub mod daemon;
 pub mod error;
 mod group_scrubber;
+mod hit_set_keeper;
 pub mod host_config;
 mod host_status;
 mod leftovers;

@@ -182,6 +182,16 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// The pool of what an OSD keeps for itself in its store; no map ever has it, as pools are numbered from 1.
 pub const OWN_POOL: u32 = 0;
 
+/// What the tier's time is when the machine starts, in nanoseconds: ten years.
+pub const TIER_TIME_AT_BOOT: u64 = 10 * 365 * 86_400 * 1_000_000_000;
+
+/// How often it is looked whether hit sets were closed, and are to be kept.
+pub const HIT_SET_LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// The set that is open is kept that many times in its period, and not more often than every look: what a crash loses of it is one part.
+pub const HIT_SET_PARTS_KEPT: u64 = 8;
+/// Names of kept hit sets read in one step.
+pub const HIT_SET_LIST_STEP: usize = 256;
+
 /// The pace of a scrub on an OSD that is through with its store in time at it: a twentieth of what a disk streams.
 pub const SCRUB_BYTES_PER_SECOND_DEFAULT: u64 = 8 << 20;
 /// A step is this part of a second's work, within the bounds after it: on a disk a step is a seek and a few milliseconds.

@@ -7,6 +7,7 @@ mod report;
 use crate::capacity::Capacity;
 use crate::counters::Counters;
 use crate::group_scrubber::GroupScrubber;
+use crate::hit_set_keeper::HitSetKeeper;
 use crate::leftovers;
 use crate::limits;
 use crate::peer::Peers;
@@ -62,6 +63,7 @@ pub struct Osd {
     pools: RefCell<BTreeSet<u32>>,
     counters: Rc<Counters>,
     tier: Rc<TierDriver>,
+    hit_sets: HitSetKeeper,
     capacity: Capacity,
     scrubber: Scrubber,
     group_scrubber: GroupScrubber,
@@ -90,7 +92,7 @@ pub struct Osd {
 
 impl Osd {
     /// Takes over an open store and starts what goes on beside the requests.
-    pub fn start(ring: &Ring, store: Store, options: OsdOptions) -> Rc<Osd> {
+    pub async fn start(ring: &Ring, store: Store, options: OsdOptions) -> Rc<Osd> {
         let counters = Rc::new(Counters::new(store.osd()));
         let (to_monitor, for_monitor) = queue();
         let tier = Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone()));
@@ -104,6 +106,7 @@ impl Osd {
             pools: RefCell::default(),
             counters,
             capacity: Capacity::new(store.clone(), tier.clone()),
+            hit_sets: HitSetKeeper::new(ring.clone(), store.clone(), tier.clone()),
             tier,
             scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
             group_scrubber: GroupScrubber::new(ring.clone(), options.scrub.interval / limits::COMPARISONS_PER_PASS),
@@ -128,23 +131,35 @@ impl Osd {
             background: RefCell::default(),
             fence_told: Cell::new(false),
         });
+        // Before a map comes, and with it clients, of whose reads it is decided by these.
+        osd.hit_sets.load().await;
         *osd.background.borrow_mut() = osd.begin_background();
         osd
     }
 
     fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
-        let [learner, flusher, evicter, remover, scrubber, comparer, watcher, joiner] =
+        let [learner, flusher, evicter, keeper, remover, scrubber, comparer, watcher, joiner] =
             std::array::from_fn(|_| self.clone());
         vec![
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
+            self.ring.spawn(async move { keeper.keep_hit_sets().await }),
             self.ring.spawn(async move { leftovers::run(&remover).await }),
             self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),
             self.ring.spawn(async move { comparer.group_scrubber.run(&comparer).await }),
             self.ring.spawn(async move { watcher.watch().await }),
             self.ring.spawn(async move { joiner.tell_joins().await }),
         ]
+    }
+
+    async fn keep_hit_sets(&self) {
+        while !self.is_stopping() {
+            self.pause(limits::HIT_SET_LOOK_INTERVAL).await;
+            if self.is_healthy() {
+                self.hit_sets.save(false).await;
+            }
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -223,6 +238,7 @@ impl Osd {
         });
         self.pools.borrow_mut().extend(map.pools.iter().map(|pool| pool.id));
         self.tier.set_map(self.id, &map);
+        self.hit_sets.set_map(&map);
         self.capacity.set_map(map.clone());
         self.recovery.set_map(&map);
         *self.map.borrow_mut() = Some(map.clone());
@@ -383,6 +399,7 @@ impl Osd {
         for task in background {
             task.await;
         }
+        self.hit_sets.save(true).await;
         let closed = self.store.clone().close().await;
         match &closed {
             Ok(()) => tracing::info!(osd = self.id, "stopped"),

@@ -6,17 +6,31 @@ use crate::operation_vector::Summary;
 use crate::pg::read::ReadAccess;
 use crate::refusal::Refusal;
 use crate::sequential_runs::SequentialRuns;
-use basalt_blockstore::{HotChange, ObjectId, ObjectKey, Placement, Store, Transaction, VacateCursor};
+use basalt_blockstore::{Commit, HotChange, ObjectId, ObjectKey, Placement, Store, Transaction, VacateCursor};
 use basalt_cluster::crush::CrushMap;
 use basalt_cluster::{Map, MapFlags};
 use basalt_ring::local::{Event, Semaphore};
 use basalt_ring::{Instant, Ring};
-use basalt_tier::{Access, PoolFigures, PoolSettings, Tier};
+use basalt_tier::{Access, CacheMode, PoolFigures, PoolSettings, Tier};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What was decided of a write.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub placement: Placement,
+    /// Part of a long sequential run, which says nothing of how often its object is wanted.
+    is_stream: bool,
+}
+
+impl From<Placement> for Placed {
+    fn from(placement: Placement) -> Placed {
+        Placed { placement, is_stream: false }
+    }
+}
 
 /// One OSD's tier. Without a hot device every call is a no-op, and writes go to base.
 pub struct TierDriver {
@@ -56,6 +70,11 @@ impl TierDriver {
         }
     }
 
+    /// `None` without a hot device.
+    pub fn look<T>(&self, look: impl FnOnce(&mut Tier, u64) -> T) -> Option<T> {
+        self.tier.as_ref().map(|tier| look(&mut tier.borrow_mut(), self.now()))
+    }
+
     /// Settings of the pools that have a primary here; what is known of others is forgotten.
     pub fn set_map(&self, osd: u32, map: &Map) {
         let Some(tier) = &self.tier else { return };
@@ -89,9 +108,9 @@ impl TierDriver {
         transaction: &mut Transaction,
         key: &ObjectKey,
         summary: &Summary,
-    ) -> Result<Placement, Refusal> {
+    ) -> Result<Placed, Refusal> {
         match &self.tier {
-            Some(tier) if tier.borrow().is_pinned(key.pool) => Ok(Placement::Hot),
+            Some(tier) if tier.borrow().is_pinned(key.pool) => Ok(Placement::Hot.into()),
             _ => self.place(transaction, key, summary).await,
         }
     }
@@ -102,17 +121,17 @@ impl TierDriver {
         transaction: &mut Transaction,
         key: &ObjectKey,
         summary: &Summary,
-    ) -> Result<Placement, Refusal> {
-        let Some(tier) = &self.tier else { return Ok(Placement::Base) };
+    ) -> Result<Placed, Refusal> {
+        let Some(tier) = &self.tier else { return Ok(Placement::Base.into()) };
         self.wait_for_index_room().await;
         if tier.borrow().is_pinned(key.pool) {
             self.wait_for_room(tier, summary.placed_bytes).await?;
-            return Ok(Placement::Pinned);
-        }
-        if !tier.borrow().mode(key.pool).takes_writes() {
-            return Ok(Placement::Base);
+            return Ok(Placement::Pinned.into());
         }
         let info = transaction.stat(key).await?;
+        if tier.borrow().mode(key.pool) == CacheMode::None {
+            return Ok(Placement::Base.into());
+        }
         // A new object has no number yet; none is ever this great.
         let object = info.map_or(u64::MAX, |info| info.id.0);
         let size = info.map_or(0, |info| info.size);
@@ -127,8 +146,11 @@ impl TierDriver {
             let now = self.now();
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
                 basalt_tier::Placement::Base => {
-                    self.counters.written_through(key.pool);
-                    return Ok(Placement::Base);
+                    let is_stream = tier.is_stream(key.pool, run.saturating_add(length));
+                    if tier.mode(key.pool).takes_writes() && !is_stream {
+                        self.counters.written_through(key.pool);
+                    }
+                    return Ok(Placed { placement: Placement::Base, is_stream });
                 }
                 // What moves no data fills nothing.
                 basalt_tier::Placement::Hot if length == 0 => Duration::ZERO,
@@ -140,7 +162,7 @@ impl TierDriver {
             self.stirred.notify_all();
             self.ring.sleep(delay).await;
         }
-        Ok(Placement::Hot)
+        Ok(Placement::Hot.into())
     }
 
     /// The index, which is on the slice whatever a write's place, has its room there before anything else: what is cached leaves it, and whoever
@@ -169,9 +191,10 @@ impl TierDriver {
         if self.is_pinned(pool) { Placement::Hot } else { Placement::Base }
     }
 
-    /// Dirty bytes that base will never have to take.
+    /// Dirty bytes that base will never have to take: of pools that are at home on the hot slice, and of the OSD itself.
     pub fn pinned_bytes(&self) -> u64 {
-        self.tier.as_ref().map_or(0, |tier| tier.borrow().pinned_bytes())
+        let own = self.store.pool_usage(limits::OWN_POOL).hot_dirty_bytes;
+        self.tier.as_ref().map_or(0, |tier| tier.borrow().pinned_bytes().saturating_add(own))
     }
 
     /// What is cached gives way to what is at home on the slice.
@@ -202,21 +225,19 @@ impl TierDriver {
         }
     }
 
-    /// What a transaction that was just ordered left on the hot device.
-    pub fn written(&self, pool: u32, summary: &Summary, placement: Placement, changes: &[HotChange]) {
+    /// What a transaction that was just ordered left on the hot device, and which objects it wrote, be it there or not.
+    pub fn written(&self, pool: u32, summary: &Summary, placed: Placed, commit: &Commit) {
         let Some(tier) = &self.tier else { return };
         let now = self.now();
         let mut tier = tier.borrow_mut();
-        for change in changes {
-            note_change(&mut tier, now, change);
-            tier.accessed(
-                now,
-                pool,
-                change.object.0,
-                Access::Write,
-                summary.written.clone().unwrap_or(0..summary.written_bytes),
-                placement != Placement::Base,
-            );
+        commit.hot_changes().iter().for_each(|change| note_change(&mut tier, now, change));
+        if placed.is_stream {
+            return;
+        }
+        let is_hot = placed.placement != Placement::Base;
+        let range = summary.written.clone().unwrap_or(0..summary.written_bytes);
+        for object in commit.objects() {
+            tier.accessed(now, pool, object.0, Access::Write, range.clone(), is_hot);
         }
     }
 
@@ -273,22 +294,42 @@ impl TierDriver {
             return;
         }
         let mut after = (0, ObjectId(0));
+        let mut dirty = BinaryHeap::new();
         while !is_stopping() {
             match self.store.list_hot(after, limits::HOT_LIST_STEP).await {
                 Ok((changes, more)) => {
                     self.changed(&changes);
-                    let Some(last) = changes.last() else { return };
-                    after = (last.pool, last.object);
-                    if !more {
-                        self.stirred.notify_all();
-                        return;
+                    let is_dirty = |change: &&HotChange| change.dirty_bytes > 0 && change.pool != limits::OWN_POOL;
+                    let named = |change: &HotChange| (change.dirty_since_ns, change.pool, change.object.0);
+                    dirty.extend(changes.iter().filter(is_dirty).map(named));
+                    if let Some(last) = changes.last().filter(|_| more) {
+                        after = (last.pool, last.object);
+                    } else {
+                        break;
                     }
                 }
                 Err(error) => {
                     tracing::warn!(osd = self.store.osd(), %error, "what is hot could not be listed; it is learnt as it is used");
-                    return;
+                    break;
                 }
             }
+            self.ring.yield_now().await;
+        }
+        self.learn_ages(dirty, is_stopping).await;
+        self.stirred.notify_all();
+    }
+
+    /// Data is no younger because the daemon was started again. The store tells of objects by their numbers; the tier wants the youngest
+    /// first, as it keeps them by age.
+    async fn learn_ages(&self, mut dirty: BinaryHeap<(u64, u32, u64)>, is_stopping: impl Fn() -> bool) {
+        while !dirty.is_empty() && !is_stopping() {
+            let unix_now = self.ring.unix_time().0;
+            self.look(|tier, now| {
+                for (since_ns, pool, object) in std::iter::from_fn(|| dirty.pop()).take(limits::HOT_LIST_STEP) {
+                    // A clock that was put back makes nothing younger than now.
+                    tier.object_dirty_since(pool, object, now.saturating_sub(unix_now.saturating_sub(since_ns)));
+                }
+            });
             self.ring.yield_now().await;
         }
     }
@@ -302,9 +343,10 @@ impl TierDriver {
                 let mut tier = tier.borrow_mut();
                 let usage = self.store.usage();
                 self.note_space(&mut tier, &usage);
-                let rate = if self.may_move() { tier.flush_rate(began.0) } else { 0 };
+                let now = self.now();
+                let rate = if self.may_move() { tier.flush_rate(now) } else { 0 };
                 let budget = (rate / 10).clamp(rate.min(FLUSH_BUDGET_MIN), limits::FLUSH_BATCH_BYTES_MAX);
-                (rate > 0).then(|| (rate, tier.next_flush(began.0, budget)))
+                (rate > 0).then(|| (rate, tier.next_flush(now, budget)))
             };
             let Some((rate, plan)) = plan.filter(|(_, plan)| !plan.objects.is_empty()) else {
                 self.idle().await;
@@ -362,7 +404,7 @@ impl TierDriver {
                 self.note_space(&mut tier, &usage);
                 if self.may_move() { tier.next_evict(self.now()) } else { Default::default() }
             };
-            let mut victims: BTreeMap<u32, Vec<(ObjectId, Vec<Range<u64>>)>> = BTreeMap::new();
+            let mut victims: BTreeMap<u32, Vec<Victim>> = BTreeMap::new();
             let is_idle = plan.objects.is_empty();
             for ((pool, object), ranges) in plan.objects.into_iter().zip(plan.ranges) {
                 victims.entry(pool).or_default().push((ObjectId(object), ranges));
@@ -380,7 +422,7 @@ impl TierDriver {
         }
     }
 
-    async fn evict(&self, tier: &RefCell<Tier>, pool: u32, victims: &[(ObjectId, Vec<Range<u64>>)]) {
+    async fn evict(&self, tier: &RefCell<Tier>, pool: u32, victims: &[Victim]) {
         let result = self.store.evict_ranges(victims, pool).await;
         let (bytes, ok) = self.moved(result, "evict", pool, victims.len());
         let objects: Vec<ObjectId> = victims.iter().map(|(object, _)| *object).collect();
@@ -491,10 +533,14 @@ impl TierDriver {
         let _ = self.ring.timeout(limits::TIER_TICK_INTERVAL, stirred).await;
     }
 
+    /// In the tier's time there is a moment for what is older than this start of the machine.
     fn now(&self) -> u64 {
-        self.ring.now().0
+        self.ring.now().0 + limits::TIER_TIME_AT_BOOT
     }
 }
+
+/// An object, and which bytes of it are to be evicted.
+type Victim = (ObjectId, Vec<Range<u64>>);
 
 /// The least that one batch takes, however low the rate: below it the device's positioning costs more than the data.
 const FLUSH_BUDGET_MIN: u64 = 64 << 10;
@@ -506,6 +552,10 @@ const VACATE_PAUSE: Duration = Duration::from_secs(1);
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 
 fn note_change(tier: &mut Tier, now: u64, change: &HotChange) {
+    // What the OSD keeps for itself stays where it is.
+    if change.pool == limits::OWN_POOL {
+        return;
+    }
     tier.object_changed(now, change.pool, change.object.0, change.dirty_bytes, change.clean_bytes);
 }
 
@@ -530,44 +580,16 @@ fn by_pool(objects: impl Iterator<Item = (u32, u64)>) -> BTreeMap<u32, Vec<Objec
 
 /// A pool's settings for an OSD that holds `own` of its `all` placement groups.
 fn settings(of_map: &basalt_cluster::TierSettings, own: u64, all: u64) -> PoolSettings {
-    use basalt_cluster::map::{CacheMode as MapMode, HitSetType as MapHitSets};
-    use basalt_tier::{CacheMode, HitSetType};
-    let nanoseconds = |milliseconds: u64| milliseconds.saturating_mul(1_000_000);
     let share = |whole: u64| match whole {
         // 0 means "no bound", so an OSD with few groups must not come to it by rounding.
         0 => 0,
         whole => (u128::from(whole) * u128::from(own) / u128::from(all.max(1))).max(1) as u64,
     };
+    let whole = of_map.policy();
     PoolSettings {
-        cache_mode: match of_map.cache_mode {
-            MapMode::None => CacheMode::None,
-            MapMode::Writeback => CacheMode::Writeback,
-            MapMode::ReadProxy => CacheMode::Readproxy,
-            MapMode::Proxy => CacheMode::Proxy,
-            MapMode::ReadOnly => CacheMode::Readonly,
-        },
-        target_max_bytes: share(of_map.target_max_bytes),
-        target_max_objects: share(of_map.target_max_objects),
-        cache_target_dirty_ratio: of_map.cache_target_dirty_ratio,
-        cache_target_dirty_high_ratio: of_map.cache_target_dirty_high_ratio,
-        cache_target_full_ratio: of_map.cache_target_full_ratio,
-        cache_min_flush_age: nanoseconds(of_map.cache_min_flush_age_ms),
-        cache_min_evict_age: nanoseconds(of_map.cache_min_evict_age_ms),
-        cache_max_dirty_age: nanoseconds(of_map.cache_max_dirty_age_ms),
-        hit_set_type: match of_map.hit_set_type {
-            MapHitSets::None => HitSetType::None,
-            MapHitSets::Bloom => HitSetType::Bloom,
-            MapHitSets::ExplicitHash => HitSetType::ExplicitHash,
-            MapHitSets::ExplicitObject => HitSetType::ExplicitObject,
-        },
-        hit_set_count: of_map.hit_set_count,
-        hit_set_period: nanoseconds(of_map.hit_set_period_ms),
-        hit_set_fpp: of_map.hit_set_fpp,
-        hit_set_search_last_n: of_map.hit_set_search_last_n,
-        hit_set_grade_decay_rate: of_map.hit_set_grade_decay_rate,
-        min_read_recency_for_promote: of_map.min_read_recency_for_promote,
-        min_write_recency_for_promote: of_map.min_write_recency_for_promote,
-        ..PoolSettings::default()
+        target_max_bytes: share(whole.target_max_bytes),
+        target_max_objects: share(whole.target_max_objects),
+        ..whole
     }
 }
 

@@ -69,8 +69,7 @@ impl Tier {
         if !settings.cache_mode.takes_writes() || entry.draining {
             return Placement::Base;
         }
-        let run = sequential_bytes_so_far.saturating_add(length);
-        if settings.cache_bypass_sequential_bytes > 0 && run >= settings.cache_bypass_sequential_bytes {
+        if settings.is_stream(sequential_bytes_so_far.saturating_add(length)) {
             return Placement::Base;
         }
         let full_ratio = settings.cache_target_full_ratio;
@@ -82,6 +81,12 @@ impl Tier {
         // What is hot already stays hot, however seldom it is written.
         let is_hot = objects.find(entry.slot, object).is_some();
         if is_hot || entry.hit_sets.is_recent(now, object, recency) { Placement::Hot } else { Placement::Base }
+    }
+
+    /// Whether a run of writes that is so long by now passes the tier by. It is then no sign that its object will be wanted again.
+    pub fn is_stream(&self, pool: PoolId, run_bytes: u64) -> bool {
+        let settings = self.pools.get(&pool).and_then(|entry| entry.settings.as_ref());
+        settings.is_some_and(|settings| settings.is_stream(run_bytes))
     }
 
     /// Whether what a read of a range just missed, so many bytes, is to be copied to the hot slice. Records the access in the pool's hit set, so it is to be

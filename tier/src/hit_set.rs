@@ -2,25 +2,26 @@
 //!
 //! Semantics are those of Ceph's pools: a set is closed when its period ends or when it is full; `count` closed sets are kept.
 
-use crate::limits::HIT_SET_OBJECTS_MAX;
+use crate::hit_set_record::SavedHitSet;
+use crate::limits::{BLOOM_FOLDS_MAX, HIT_SET_OBJECTS_MAX};
 use crate::objects::hash;
 use crate::{HitSetType, ObjectId, PoolSettings};
 use std::collections::{BTreeSet, VecDeque};
 
 /// A Bloom filter with double hashing (Kirsch and Mitzenmacher, "Less hashing, same performance"). Its bits are allocated with
 /// the first object, so that sets of idle pools cost nothing.
-#[derive(Clone, Debug)]
-struct Bloom {
-    bits: Vec<u64>,
-    bit_count: u64,
-    hash_count: u32,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bloom {
+    pub bits: Vec<u64>,
+    pub bit_count: u64,
+    pub hash_count: u32,
 }
 
 impl Bloom {
     fn new(objects: usize, false_positives: f64) -> Bloom {
         let ln2 = std::f64::consts::LN_2;
         let bits_each = -false_positives.ln() / (ln2 * ln2);
-        let bit_count = ((objects as f64 * bits_each).ceil() as u64).next_multiple_of(64);
+        let bit_count = ((objects as f64 * bits_each).ceil() as u64).next_multiple_of(64 << BLOOM_FOLDS_MAX);
         Bloom { bits: Vec::new(), bit_count, hash_count: ((bits_each * ln2).round() as u32).max(1) }
     }
 
@@ -43,27 +44,51 @@ impl Bloom {
         present
     }
 
+    /// Gives a filter that was made for `capacity` objects, and holds fewer, the size that they need. Where it is folded in half, what was
+    /// at a bit is at the same one modulo the new size; there are as many bits for each object as it was made with, or more.
+    fn shrink(&mut self, capacity: usize, objects: usize) {
+        for fold in 1..=BLOOM_FOLDS_MAX {
+            if capacity >> fold < objects || self.bits.is_empty() {
+                return;
+            }
+            let upper = self.bits.split_off(self.bits.len() / 2);
+            self.bits.iter_mut().zip(upper).for_each(|(lower, upper)| *lower |= upper);
+            self.bits.shrink_to_fit();
+            self.bit_count /= 2;
+        }
+    }
+
     fn contains(&self, hash: u64) -> bool {
         !self.bits.is_empty()
             && self.positions(hash).all(|position| self.bits[(position / 64) as usize] & (1 << (position % 64)) != 0)
     }
 }
 
-#[derive(Clone, Debug)]
-enum Members {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Members {
     Bloom(Bloom),
     Hashes(BTreeSet<u32>),
     Objects(BTreeSet<ObjectId>),
 }
 
 /// One period's set.
-#[derive(Clone, Debug)]
-struct HitSet {
-    members: Members,
-    inserted: usize,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HitSet {
+    /// Each set of a pool has one greater than all before it.
+    pub number: u64,
+    pub members: Members,
+    pub inserted: usize,
 }
 
 impl HitSet {
+    pub fn kind(&self) -> HitSetType {
+        match self.members {
+            Members::Bloom(_) => HitSetType::Bloom,
+            Members::Hashes(_) => HitSetType::ExplicitHash,
+            Members::Objects(_) => HitSetType::ExplicitObject,
+        }
+    }
+
     fn insert(&mut self, object: ObjectId) {
         let present = match &mut self.members {
             Members::Bloom(bloom) => bloom.insert(hash(0, object)),
@@ -82,6 +107,17 @@ impl HitSet {
     }
 }
 
+/// Which sets of a pool there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HitSetInventory {
+    /// Nanoseconds.
+    pub period: u64,
+    /// Numbers, newest first. What they hold does not change any more.
+    pub closed: Vec<u64>,
+    /// The number of the current set, and of the objects in it.
+    pub current: Option<(u64, u64)>,
+}
+
 /// A pool's current set and its kept ones, newest first.
 #[derive(Clone, Debug)]
 pub struct HitSets {
@@ -93,6 +129,8 @@ pub struct HitSets {
     decay: f64,
     search_last: usize,
     opened: u64,
+    /// Of the next set.
+    number: u64,
     current: Option<HitSet>,
     archived: VecDeque<HitSet>,
 }
@@ -107,6 +145,7 @@ impl HitSets {
             decay: 1.0 - f64::from(settings.hit_set_grade_decay_rate) / 100.0,
             search_last: settings.hit_set_search_last_n as usize,
             opened: now,
+            number: 1,
             current: None,
             archived: VecDeque::new(),
         };
@@ -114,19 +153,33 @@ impl HitSets {
         sets
     }
 
-    /// Takes over changed settings. What is known is kept unless the kind of the sets changed.
+    /// Takes over changed settings. What is known is kept unless the kind of the sets changed. A current set that was made for another
+    /// rate of false positives, or is open for longer than the new period, is closed, so that the change counts from now on.
     pub fn configure(&mut self, now: u64, settings: &PoolSettings) {
+        self.advance(now);
         let mut changed = HitSets::new(now, settings);
+        changed.number = self.number;
+        changed.current = changed.fresh();
         if changed.kind == self.kind {
-            changed.opened = self.opened;
-            changed.current = self.current.take();
             changed.archived = std::mem::take(&mut self.archived);
             changed.archived.truncate(changed.count);
+            let is_overdue = now.saturating_sub(self.opened) >= changed.period;
+            let is_of_another_size =
+                changed.kind == HitSetType::Bloom && changed.false_positives != self.false_positives;
+            let is_kept = self.current.as_ref().is_some_and(|set| set.inserted > 0);
+            if is_kept {
+                changed.current = self.current.take();
+            }
+            if is_kept && (is_overdue || is_of_another_size) {
+                changed.close_current();
+            } else if !is_overdue {
+                changed.opened = self.opened;
+            }
         }
         *self = changed;
     }
 
-    fn fresh(&self) -> Option<HitSet> {
+    fn fresh(&mut self) -> Option<HitSet> {
         let members = match self.kind {
             HitSetType::None => return None,
             // The false positives wanted of all sets together are shared among them.
@@ -136,12 +189,16 @@ impl HitSets {
             HitSetType::ExplicitHash => Members::Hashes(BTreeSet::new()),
             HitSetType::ExplicitObject => Members::Objects(BTreeSet::new()),
         };
-        Some(HitSet { members, inserted: 0 })
+        self.number += 1;
+        Some(HitSet { number: self.number - 1, members, inserted: 0 })
     }
 
     fn close_current(&mut self) {
         let fresh = self.fresh();
-        if let Some(closed) = std::mem::replace(&mut self.current, fresh) {
+        if let Some(mut closed) = std::mem::replace(&mut self.current, fresh) {
+            if let Members::Bloom(bloom) = &mut closed.members {
+                bloom.shrink(HIT_SET_OBJECTS_MAX, closed.inserted);
+            }
             self.archived.push_front(closed);
             self.archived.truncate(self.count);
         }
@@ -176,6 +233,46 @@ impl HitSets {
         self.advance(now);
         let mut sets = self.current.iter().chain(&self.archived);
         (0..recency).all(|_| sets.next().is_some_and(|set| set.contains(object)))
+    }
+
+    /// Takes back what was saved before a restart, of which nothing is known yet: sets of another kind than the pool's now are of no use.
+    /// The time until then did not pass for the sets, in which nobody could come.
+    pub fn restore(&mut self, now: u64, saved: Vec<SavedHitSet>) {
+        let Some(newest) = saved.iter().map(SavedHitSet::number).max() else { return };
+        self.number = self.number.max(newest + 1);
+        let mut sets: Vec<SavedHitSet> = saved.into_iter().filter(|saved| saved.set.kind() == self.kind).collect();
+        // What was saved of a set that was closed since is older than the closed set.
+        sets.sort_by_key(|saved| (std::cmp::Reverse(saved.set.number), saved.open_for.is_some()));
+        sets.dedup_by_key(|saved| saved.set.number);
+        let is_open = sets.first().is_some_and(SavedHitSet::is_open);
+        let mut sets = sets.into_iter();
+        if is_open && let Some(current) = sets.next() {
+            self.opened = now.saturating_sub(current.open_for.unwrap_or(0).min(self.period - 1));
+            self.current = Some(current.set);
+        } else {
+            self.opened = now;
+            self.current = self.fresh();
+        }
+        self.archived = sets.filter(|saved| saved.open_for.is_none()).map(|saved| saved.set).take(self.count).collect();
+    }
+
+    /// What is there to be saved, as of `now`.
+    pub fn inventory(&mut self, now: u64) -> HitSetInventory {
+        self.advance(now);
+        HitSetInventory {
+            period: self.period,
+            closed: self.archived.iter().map(|set| set.number).collect(),
+            current: self.current.as_ref().map(|set| (set.number, set.inserted as u64)),
+        }
+    }
+
+    /// One of the sets in the [inventory](HitSets::inventory).
+    pub fn saved(&self, now: u64, number: u64) -> Option<SavedHitSet> {
+        if let Some(current) = self.current.as_ref().filter(|set| set.number == number) {
+            return Some(SavedHitSet { set: current.clone(), open_for: Some(now.saturating_sub(self.opened)) });
+        }
+        let closed = self.archived.iter().find(|set| set.number == number)?;
+        Some(SavedHitSet { set: closed.clone(), open_for: None })
     }
 
     /// How often and how lately the object was accessed: 1 for the current period, less for each searched one before it.
@@ -219,6 +316,29 @@ mod tests {
     }
 
     #[test]
+    fn changed_settings_count_at_once_and_what_is_known_stays() {
+        let settings = PoolSettings { hit_set_period: 1000 * SECOND, ..PoolSettings::default() };
+        let mut sets = HitSets::new(0, &settings);
+        sets.record(0, 7);
+        sets.configure(900 * SECOND, &settings);
+        assert!(sets.is_recent(900 * SECOND, 7, 1), "nothing has changed");
+        let shorter = PoolSettings { hit_set_period: 10 * SECOND, ..settings.clone() };
+        sets.configure(900 * SECOND, &shorter);
+        assert!(!sets.is_recent(900 * SECOND, 7, 1));
+        assert!((sets.temperature(7) - 0.8).abs() < 1e-9, "its set was open too long, and is the one before this");
+        sets.record(901 * SECOND, 8);
+        let other = PoolSettings { hit_set_fpp: 0.5, ..shorter };
+        sets.configure(902 * SECOND, &other);
+        assert!((sets.temperature(8) - 0.8).abs() < 1e-9, "a filter can't change its size");
+        assert!(sets.is_recent(911 * SECOND, 8, 0) && !sets.is_recent(911 * SECOND, 8, 1));
+        assert!((sets.temperature(8) - 0.8).abs() < 1e-9, "the period began with the new set");
+        let none_kept = PoolSettings { hit_set_count: 0, hit_set_search_last_n: 0, ..other.clone() };
+        sets.configure(911 * SECOND, &none_kept);
+        sets.configure(911 * SECOND, &other);
+        assert_eq!(sets.temperature(8), 0.0);
+    }
+
+    #[test]
     fn without_hit_sets_nothing_is_recent() {
         let mut sets = sets(HitSetType::None);
         sets.record(0, 7);
@@ -235,6 +355,24 @@ mod tests {
         let probes = 200_000_u64;
         let wrong = (1_000_000..1_000_000 + probes).filter(|&object| sets.is_recent(0, object, 1)).count();
         assert!((wrong as f64) < 1.3 * 0.01 * probes as f64, "{wrong} of {probes} where 1 % is promised");
+    }
+
+    #[test]
+    fn a_closed_filter_has_the_size_of_what_is_in_it_and_stays_as_right() {
+        let settings = PoolSettings { hit_set_count: 1, hit_set_period: 10 * SECOND, ..PoolSettings::default() };
+        for objects in [0, 1, 200, 1000, 40_000] {
+            let mut sets = HitSets::new(0, &settings);
+            (0..objects).for_each(|object| sets.record(0, object));
+            let open = sets.saved(0, 1).expect("the open set").encode(1).len();
+            sets.advance(10 * SECOND);
+            let closed = sets.saved(0, 1).expect("the closed set").encode(1).len();
+            // At 0.025 a set, a bit less than a byte an object; at least for 256, and at most twice as many as there are.
+            assert!(closed <= 500 + 2 * objects as usize && closed <= open, "{closed} bytes for {objects} objects");
+            assert!((0..objects).all(|object| sets.temperature(object) > 0.7), "no false negatives");
+            let probes = 100_000;
+            let wrong = (1_000_000..1_000_000 + probes).filter(|&object| sets.temperature(object) > 0.0).count();
+            assert!(wrong as f64 <= 1.2 * 0.025 * probes as f64, "{wrong} of {probes} where 2.5 % is promised");
+        }
     }
 
     #[test]

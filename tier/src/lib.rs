@@ -6,7 +6,7 @@
 //! `cache_max_dirty_age`; a write is never slowed by more than [`limits::WRITE_DELAY_MAX`], and never blocked.
 //! No I/O, no clock, no randomness: time comes in as nanoseconds that do not run backwards, and the same calls give the same answers.
 //! A flush or an eviction that fails is told, left alone for a while, and tried again. After a restart the OSD tells of every
-//! hot object anew; ages count from there. Memory: about 140 bytes a hot object (tables double as they grow), and up to half a
+//! hot object anew, with its age. Memory: about 140 bytes a hot object (tables double as they grow), and up to half a
 //! megabyte of hit sets a pool.
 
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod figures;
 mod flush_plan;
 mod ghost;
 mod hit_set;
+mod hit_set_record;
 pub mod limits;
 mod list;
 mod meter;
@@ -38,6 +39,8 @@ pub use admission::Placement;
 pub use evict_plan::EvictPlan;
 pub use figures::{DrainStatus, PoolFigures};
 pub use flush_plan::FlushPlan;
+pub use hit_set::HitSetInventory;
+pub use hit_set_record::{DamagedHitSet, SavedHitSet};
 pub use pool_settings::{CacheMode, HitSetType, PoolSettings, SettingsError};
 pub use tier::{Access, Tier};
 

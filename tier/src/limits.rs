@@ -54,6 +54,13 @@ pub const VISITS_REMEMBERED: usize = 1024;
 /// Objects in one hit set; a set that is full is closed early, as Ceph does.
 pub const HIT_SET_OBJECTS_MAX: usize = 65_536;
 pub const HIT_SET_COUNT_MAX: u32 = 64;
+/// Bits of a Bloom filter for each object, at the least rate of false positives shared by the most sets: 27.9, and rounded up.
+pub const BLOOM_BITS_EACH_MAX: u64 = 29;
+/// A closed filter is folded in half at most so often: to the size for 256 objects.
+pub const BLOOM_FOLDS_MAX: u32 = 8;
+pub const BLOOM_HASHES_MAX: u32 = 32;
+/// A saved hit set: the largest is one of object numbers.
+pub const HIT_SET_RECORD_BYTES_MAX: usize = 64 + 8 * HIT_SET_OBJECTS_MAX;
 
 /// Evicted regions remembered, over all pools (8 bytes each, once there are any).
 pub const GHOSTS_MAX: usize = 262_144;
@@ -70,5 +77,6 @@ const _: () =
     assert!(FLUSH_PLAN_OBJECTS_MAX <= FLUSH_SCAN_MAX && FLUSH_PLAN_OBJECTS_MAX <= FLUSH_OBJECTS_IN_FLIGHT_MAX);
 const _: () =
     assert!(EVICT_PLAN_OBJECTS_MAX <= EVICT_SCAN_MAX && EVICT_PLAN_OBJECTS_MAX <= EVICT_OBJECTS_IN_FLIGHT_MAX);
+const _: () = assert!(HIT_SET_OBJECTS_MAX as u64 * BLOOM_BITS_EACH_MAX / 8 + 64 <= HIT_SET_RECORD_BYTES_MAX as u64);
 const _: () = assert!(VISIT_GAP <= VISIT_MAX);
 const _: () = assert!(VISITS_REMEMBERED.is_power_of_two() && GHOSTS_MAX.is_power_of_two());

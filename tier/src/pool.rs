@@ -107,7 +107,7 @@ impl Pool {
         }
     }
 
-    /// Gives an object back the age it had before a flush that failed. Such objects are old, so the place is near the head.
+    /// Gives an object back the age it had before a flush that failed, or a restart. Such objects are old, so the place is near the head.
     pub fn restore_dirty_since(&mut self, objects: &mut Objects, index: u32, dirty_since: u64) {
         if objects[index].dirty_bytes == 0 || objects[index].dirty_since <= dirty_since {
             return;

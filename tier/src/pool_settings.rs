@@ -288,6 +288,11 @@ impl PoolSettings {
         Ok(())
     }
 
+    /// Whether a sequential run of so many bytes goes to base.
+    pub(crate) fn is_stream(&self, run_bytes: u64) -> bool {
+        self.cache_bypass_sequential_bytes > 0 && run_bytes >= self.cache_bypass_sequential_bytes
+    }
+
     /// Sets one variable from its text, as `osd pool set` does. The settings as a whole are checked; on an error nothing is changed.
     pub fn set(&mut self, variable: &str, value: &str) -> Result<(), SettingsError> {
         let mut changed = self.clone();

@@ -208,7 +208,9 @@ impl Simulation {
             set(&mut blocks.dirty, block, is_hot);
         }
         self.tell(now, object);
-        self.tier.accessed(now, POOL, object, Access::Write, from..from + length, is_hot);
+        if !self.tier.is_stream(POOL, run.saturating_add(length)) {
+            self.tier.accessed(now, POOL, object, Access::Write, from..from + length, is_hot);
+        }
     }
 
     /// Whether all of it was hot.

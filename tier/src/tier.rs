@@ -5,6 +5,8 @@ use crate::controller::BaseThroughput;
 use crate::evict_plan::Evictions;
 use crate::flush_plan::Flushes;
 use crate::ghost::Ghosts;
+use crate::hit_set::HitSetInventory;
+use crate::hit_set_record::SavedHitSet;
 use crate::limits::{OBJECT_BYTES_MAX, POOLS_MAX, PROMOTE_BURST_SECONDS, PROMOTE_BYTES_PER_SECOND, SECOND};
 use crate::list::Links;
 use crate::meter::TokenBucket;
@@ -44,6 +46,8 @@ pub struct Tier {
     /// Ranges that are being promoted.
     pub(crate) promoting: Vec<(PoolId, ObjectId, Range<u64>)>,
     share_due: u64,
+    /// Of pools that are yet to be configured.
+    saved_hit_sets: BTreeMap<PoolId, Vec<SavedHitSet>>,
 }
 
 impl Tier {
@@ -63,6 +67,7 @@ impl Tier {
             promotions: TokenBucket::new(PROMOTE_BYTES_PER_SECOND as f64, PROMOTE_BURST_SECONDS),
             promoting: Vec::new(),
             share_due: 0,
+            saved_hit_sets: BTreeMap::new(),
         }
     }
 
@@ -81,11 +86,34 @@ impl Tier {
         if !self.pools.contains_key(&pool) && self.pools.len() >= POOLS_MAX {
             return Err(SettingsError::TooManyPools { max: POOLS_MAX });
         }
+        let saved = self.saved_hit_sets.remove(&pool);
         let entry = self.pool_entry(now, pool);
         entry.hit_sets.configure(now, &settings);
+        // Only once it is known of which kind they are to be.
+        if let Some(saved) = saved.filter(|_| entry.settings.is_none()) {
+            entry.hit_sets.restore(now, saved);
+        }
         entry.settings = Some(settings);
         self.share_targets(now);
         Ok(())
+    }
+
+    /// What was saved of a pool's hit sets before a restart, before the pool is configured for the first time; later it is of no use.
+    pub fn restore_hit_sets(&mut self, pool: PoolId, saved: Vec<SavedHitSet>) {
+        if self.pools.get(&pool).is_none_or(|entry| entry.settings.is_none()) {
+            self.saved_hit_sets.insert(pool, saved);
+        }
+    }
+
+    /// Which hit sets a pool has that are worth saving: none of one that is not cached.
+    pub fn hit_set_inventory(&mut self, now: u64, pool: PoolId) -> Option<HitSetInventory> {
+        let entry = self.pools.get_mut(&pool).filter(|entry| entry.mode() != CacheMode::None)?;
+        Some(entry.hit_sets.inventory(now))
+    }
+
+    /// One of them.
+    pub fn hit_set(&self, now: u64, pool: PoolId, number: u64) -> Option<SavedHitSet> {
+        self.pools.get(&pool)?.hit_sets.saved(now, number)
     }
 
     /// Makes the hot slice a pool's home, or lets it be a tier again. Then what it has there is dirty like any other's.
@@ -178,6 +206,14 @@ impl Tier {
         if dirty_bytes == 0 && clean_bytes == 0 {
             pool.objects -= 1;
             objects.remove(index);
+        }
+    }
+
+    /// Of an object that the tier heard of only now: since when it is dirty. Cheap for whoever tells of the youngest first.
+    pub fn object_dirty_since(&mut self, pool: PoolId, object: ObjectId, dirty_since: u64) {
+        let Some(pool) = self.pools.get_mut(&pool) else { return };
+        if let Some(index) = self.objects.find(pool.slot, object) {
+            pool.restore_dirty_since(&mut self.objects, index, dirty_since);
         }
     }
 

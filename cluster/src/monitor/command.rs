@@ -103,6 +103,11 @@ pub(super) fn objects_left(core: &MonitorCore, now: Now) -> f64 {
     view.map.pools.iter().map(|pool| view.objects_left(pool)).sum()
 }
 
+/// Pools that leave their hot tiers, and their dirty bytes.
+pub(super) fn leaving(core: &MonitorCore, now: Now) -> Vec<(u32, u64)> {
+    View { core, map: &core.map, now }.leaving()
+}
+
 /// Everything a command sees.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
@@ -127,6 +132,7 @@ impl View<'_> {
         Surroundings {
             osds_existing: self.map.osds.iter().filter(|osd| osd.exists).count() as u32,
             has_hot_slices: self.map.has_hot_slices(),
+            is_pinned: pool.and_then(|id| self.map.pool(id)).is_some_and(|pool| pool.is_pinned(&self.map.crush_map())),
             dirty_bytes: pool.map_or(0, |pool| self.dirty_bytes(pool)),
             rules: self
                 .map

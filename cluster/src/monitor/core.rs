@@ -9,6 +9,7 @@ mod liveness;
 
 use super::changes::{self, Changes};
 use super::command;
+use super::draining::Drains;
 use super::progress::Progress;
 use super::reports::Reports;
 use super::store::{Batch, Stored};
@@ -92,6 +93,8 @@ pub struct MonitorCore {
     pub(super) belonging: Belonging,
     /// Of recovery.
     pub(super) progress: Progress,
+    /// Of pools that leave their hot tiers.
+    pub(super) drains: Drains,
     /// OSDs that clients did not reach when it was last looked.
     cut_off: BTreeSet<u32>,
     /// The epoch that each subscriber has been sent.
@@ -159,6 +162,7 @@ impl MonitorCore {
             down_since,
             belonging,
             progress: Progress::default(),
+            drains: Drains::default(),
             cut_off: BTreeSet::new(),
             subscribers: BTreeMap::new(),
             increments: VecDeque::new(),
@@ -200,6 +204,8 @@ impl MonitorCore {
             Event::Tick => {
                 let left = command::objects_left(self, now);
                 self.progress.look(now.monotonic, left);
+                let leaving = command::leaving(self, now);
+                self.drains.look(now.monotonic, self.map.epoch, &leaving);
                 self.tick(now)
             }
         }

@@ -2,6 +2,7 @@
 
 use super::command::View;
 use super::command::one_line;
+use super::draining::DrainState;
 use super::pg_state::PgState;
 use crate::limits;
 use crate::map::{CacheMode, Fullness, MapFlags, Osd, Pool};
@@ -253,7 +254,7 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
 fn check_pools(view: &View<'_>, checks: &mut Checks) {
     let crush = view.map.crush_map();
     let (mut single, mut near_target, mut blind, mut bare) = (vec![], vec![], vec![], vec![]);
-    let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
+    let (mut full, mut backfillfull, mut nearfull, mut stalled) = (vec![], vec![], vec![], vec![]);
     for pool in &view.map.pools {
         let name = &pool.name;
         if pool.size == 1 {
@@ -278,6 +279,14 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
                 nearfull.push(format!("pool '{name}' has {hot} of the {room} that its hot slices have"));
             }
             continue;
+        }
+        if let DrainState::Draining { dirty_bytes, stalled: Some(idle), .. } = view.drain_state(pool) {
+            stalled.push(format!(
+                "pool '{name}' leaves its hot tier, and its {} dirty have become no less for {}: {}",
+                format_bytes(dirty_bytes),
+                format_age(idle),
+                view.drain_is_held_up_by(pool)
+            ));
         }
         let holder = view.map.tier_holder(pool);
         if holder.tier.cache_mode == CacheMode::None || pool.tiering.tier_of.is_some() {
@@ -314,6 +323,9 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
     });
     add(checks, "CACHE_POOL_NO_HOT_SLICE", warn, bare, |count| {
         format!("{count} OSDs of cached pools have no hot slice")
+    });
+    add(checks, "CACHE_POOL_DRAIN_STALLED", warn, stalled, |count| {
+        format!("{count} pool(s) that leave their hot tier get no further")
     });
     add(checks, "CACHE_POOL_NO_HIT_SET", warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
 }

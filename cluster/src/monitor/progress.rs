@@ -1,4 +1,4 @@
-//! How far recovery is, and when it will be through: by what was done in the last ten seconds, as the rate
+//! How far recovery or a drain is, and when it will be through: by what was done in the last ten seconds, as the rate
 //! follows what clients need.
 
 use crate::limits;
@@ -25,7 +25,8 @@ pub struct Shown {
     pub elapsed: Duration,
     /// 0 to 1.
     pub done: f64,
-    pub objects_left: f64,
+    /// In the unit that it is looked at in.
+    pub left: f64,
     /// `None`: it can't be told.
     pub to_finish: Option<Duration>,
 }
@@ -36,10 +37,19 @@ impl Shown {
         const ROUNDING: f64 = 1e-9;
         ((self.done + ROUNDING) * 1000.0) as u32
     }
+
+    /// As shown, with one place behind the point.
+    pub fn percent(&self) -> f64 {
+        f64::from(self.permille()) / 10.0
+    }
+
+    pub fn remaining_s(&self) -> Option<u64> {
+        self.to_finish.map(|time| time.as_secs_f64().ceil() as u64)
+    }
 }
 
 impl Progress {
-    /// Takes in how many objects are left to be brought to OSDs at `now` (monotonic).
+    /// Takes in how much is left at `now` (monotonic): objects to be brought to OSDs, or bytes to be flushed.
     pub fn look(&mut self, now: Duration, left: f64) {
         if left <= 0.0 {
             self.episode = None;
@@ -63,7 +73,7 @@ impl Progress {
         Some(Shown {
             elapsed: now.saturating_sub(episode.began),
             done: 1.0 - left / episode.most,
-            objects_left: left,
+            left,
             to_finish: episode.to_finish(),
         })
     }

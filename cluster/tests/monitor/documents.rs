@@ -180,7 +180,7 @@ fn figures_are_the_sums_and_rates_of_what_the_osds_report() {
             "pool_name": "data", "pool_id": 1, "mode": "writeback", "target_bytes": 2u64 << 30, "hot_bytes": 6 << 20,
             "dirty_bytes": 2 << 20, "clean_bytes": 4 << 20, "dirty_objects": 8, "flush_rate": 400_000,
             "evict_rate": 200_000, "promote_rate": 100_000, "hit_ratio": 0.75, "cached_pool": "data",
-            "settings_pool": "data",
+            "settings_pool": "data", "draining": false, "drained": false, "drain": null,
         })
     );
     let stats = harness.json(AdminCommand::PoolStats { name: Some("data".into()) });

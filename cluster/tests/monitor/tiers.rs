@@ -212,3 +212,118 @@ fn a_cached_pool_on_a_disk_without_a_slice_is_a_warning_that_names_it() {
     let health = harness.json(AdminCommand::HealthDetail);
     assert!(health["checks"]["CACHE_POOL_NO_HOT_SLICE"].is_null(), "{health}");
 }
+
+/// Every OSD says that so much of pool 1 is dirty, by the map of this epoch.
+fn tell_dirty(harness: &mut Harness, osds: u32, epoch: u32, dirty_bytes: u64) {
+    for osd in 0..osds {
+        let pools = vec![PoolReport { pool: 1, dirty_bytes, hot_bytes: dirty_bytes, ..PoolReport::default() }];
+        harness.request(session_of(osd), MonitorRequest::Report(OsdReport { epoch, pools, ..report(osd) }));
+    }
+}
+
+fn set_mode(harness: &mut Harness, mode: &str) -> CommandReply {
+    harness.command(AdminCommand::PoolSet { name: "cold".into(), variable: "cache_mode".into(), value: mode.into() })
+}
+
+#[test]
+fn a_pool_that_leaves_writeback_shows_how_far_it_is_and_when_it_is_done() {
+    let mut harness = with_osds(&[Some(1 << 38); 4]);
+    rule(&mut harness, "slow", "hdd");
+    pool(&mut harness, "cold", "slow");
+    let status =
+        |harness: &mut Harness| harness.json(AdminCommand::TierStatus { pool: Some("cold".into()) })[0].clone();
+    let events = |harness: &mut Harness| harness.json(AdminCommand::Status)["progress_events"].clone();
+    let before = harness.map().epoch();
+    tell_dirty(&mut harness, 4, before, 100 << 20);
+    harness.tick_for(1);
+    assert_eq!((&status(&mut harness)["draining"], &status(&mut harness)["drain"]), (&false.into(), &().into()));
+
+    let refused = set_mode(&mut harness, "none");
+    assert_eq!(refused.errno, libc::EINVAL);
+    let way_out = "while 400 MiB of pool 'cold' are dirty. The way out: set 'proxy', wait until `osd tier status cold` shows it drained, then 'none'";
+    assert!(refused.message.ends_with(way_out), "{}", refused.message);
+    let said = set_mode(&mut harness, "proxy");
+    assert!(said.message.contains("note: 400 MiB are dirty and are flushed now"), "{}", said.message);
+
+    for step in 0..=8 {
+        let epoch = harness.map().epoch();
+        tell_dirty(&mut harness, 4, epoch, (100 - 10 * step) << 20);
+        harness.tick_for(1);
+    }
+    let shown = status(&mut harness);
+    assert_eq!((&shown["draining"], &shown["drained"]), (&true.into(), &false.into()));
+    let expected =
+        serde_json::json!({ "dirty_bytes_left": 80 << 20, "percent": 80.0, "elapsed_s": 8, "remaining_s": 2 });
+    assert_eq!(shown["drain"], expected);
+    let event = &events(&mut harness)["drain cold"];
+    assert_eq!(event["message"], "Pool 'cold' leaves its hot tier: 80 MiB dirty (8s)");
+    assert_eq!((&event["progress"], &event["remaining_s"]), (&0.8.into(), &2.into()));
+    assert_eq!(set_mode(&mut harness, "none").errno, libc::EINVAL);
+
+    // By the map of before, a write could still have made something dirty.
+    tell_dirty(&mut harness, 4, before, 0);
+    harness.tick_for(1);
+    let shown = status(&mut harness);
+    assert_eq!((&shown["draining"], &shown["drained"]), (&false.into(), &false.into()));
+    let epoch = harness.map().epoch();
+    tell_dirty(&mut harness, 4, epoch, 0);
+    harness.tick_for(1);
+    let shown = status(&mut harness);
+    assert_eq!((&shown["draining"], &shown["drained"], &shown["drain"]), (&false.into(), &true.into(), &().into()));
+    assert_eq!(events(&mut harness), serde_json::json!({}));
+    assert_eq!(set_mode(&mut harness, "none").errno, 0);
+    assert_eq!(set_mode(&mut harness, "writeback").errno, 0);
+    harness.tick_for(1);
+    assert_eq!(status(&mut harness)["drained"], false);
+}
+
+#[test]
+fn a_cache_pool_is_drained_by_what_it_caches() {
+    let mut harness = tutorial();
+    tier(&mut harness, add("cold", "hot"));
+    let mode = |mode: &str| TierCommand::CacheMode { cache: "hot".into(), mode: mode.into() };
+    assert_eq!(tier(&mut harness, mode("writeback")).errno, 0);
+    tier(&mut harness, overlay("cold", "hot"));
+    tell_dirty(&mut harness, 6, 1, 1 << 20);
+    let refused = tier(&mut harness, mode("none")).message;
+    let words = "allowed. 6 MiB are dirty; the way out: `osd tier cache-mode hot proxy`, wait until";
+    assert!(refused.contains(words), "{refused}");
+    assert_eq!(tier(&mut harness, mode("proxy")).errno, 0);
+    harness.tick_for(1);
+    for name in ["hot", "cold"] {
+        let shown = harness.json(AdminCommand::TierStatus { pool: Some(name.into()) });
+        assert_eq!(shown[0]["drain"]["dirty_bytes_left"], 6 << 20, "{shown}");
+    }
+}
+
+#[test]
+fn a_drain_that_stands_still_is_a_warning_that_says_why() {
+    let mut harness = with_osds(&[Some(1 << 38); 4]);
+    rule(&mut harness, "slow", "hdd");
+    pool(&mut harness, "cold", "slow");
+    tell_dirty(&mut harness, 4, 1, 1 << 20);
+    assert_eq!(set_mode(&mut harness, "proxy").errno, 0);
+    let warning = |harness: &mut Harness| {
+        harness.json(AdminCommand::HealthDetail)["checks"]["CACHE_POOL_DRAIN_STALLED"]["detail"][0]["message"].clone()
+    };
+    let wait = |harness: &mut Harness, seconds: u64| {
+        for _ in 0..seconds {
+            let epoch = harness.map().epoch();
+            tell_dirty(harness, 4, epoch, 1 << 20);
+            harness.tick_for(1);
+        }
+    };
+    wait(&mut harness, 50);
+    assert!(warning(&mut harness).is_null());
+    wait(&mut harness, 20);
+    let said = warning(&mut harness);
+    let words = "pool 'cold' leaves its hot tier, and its 4 MiB dirty have become no less for ";
+    assert!(said.as_str().is_some_and(|said| said.starts_with(words)), "{said}");
+    assert!(said.as_str().is_some_and(|said| said.ends_with("base devices of osd.0, osd.1, osd.2, osd.3")), "{said}");
+    must(&mut harness, AdminCommand::OsdSetFlag { flag: "notieragent".into(), is_set: true });
+    let said = warning(&mut harness);
+    assert!(said.as_str().is_some_and(|said| said.contains("the flag notieragent is set")), "{said}");
+    tell_dirty(&mut harness, 4, 1, 1 << 10);
+    harness.tick_for(1);
+    assert!(warning(&mut harness).is_null(), "it goes on");
+}

@@ -166,9 +166,9 @@ async fn apply_write(
     let summary = operation_vector::summarize(&write.operations, bytes, u64::MAX)?;
     let mut transaction = osd.store().begin(&keys(&key, &summary)).await;
     pg.follower().check(caller, reign)?;
-    let placement = osd.tier().place_copy(&mut transaction, &key, &summary).await?;
+    let placed = osd.tier().place_copy(&mut transaction, &key, &summary).await?;
     stage(&mut transaction, &key, &write.operations, payload).await?;
-    let mut prepared = transaction.prepare(placement).await?;
+    let mut prepared = transaction.prepare(placed.placement).await?;
     turn.come().await;
     pg.follower().check(caller, reign)?;
     prepared.set_version(write.version, write.mtime_ns);
@@ -180,7 +180,7 @@ async fn apply_write(
     }
     let commit = prepared.submit().await?;
     turn.pass();
-    osd.tier().written(key.pool, &summary, placement, commit.hot_changes());
+    osd.tier().written(key.pool, &summary, placed, &commit);
     commit.durable().await?;
     Ok(())
 }

@@ -114,13 +114,13 @@ async fn apply(
 ) -> Result<Applied, Refusal> {
     let mut transaction = osd.store().begin(keys).await;
     let read = judge_and_read(osd, &mut transaction, key, request, summary).await?;
-    let placement = osd.tier().place(&mut transaction, key, summary).await?;
+    let placed = osd.tier().place(&mut transaction, key, summary).await?;
     let appends = request.operations.iter().any(|operation| matches!(operation, Operation::Append { .. }));
     let size = if appends { transaction.stat(key).await?.map_or(0, |info| info.size) } else { 0 };
     let changes = Changes::of(&request.operations, size);
     let replicated = if leadership.has_members() { payload.clone() } else { None };
     let exists = stage(&mut transaction, key, &request.operations, payload).await?;
-    let mut prepared = transaction.prepare(placement).await?;
+    let mut prepared = transaction.prepare(placed.placement).await?;
 
     // From here to the end of `ordered` nobody else of this group gets in between, so its log is in the order of its versions, here
     // and on every member.
@@ -159,7 +159,7 @@ async fn apply(
     leadership.ordered(osd, version, &entry, write, replicated);
     drop(order);
 
-    osd.tier().written(key.pool, summary, placement, commit.hot_changes());
+    osd.tier().written(key.pool, summary, placed, &commit);
     commit.durable().await?;
     leadership.durable(version);
     leadership.wait_committed(version).await?;

@@ -135,7 +135,7 @@ fn what_has_a_second_copy_is_repaired_and_is_no_error() {
         assert_eq!((found.errors, found.repaired), (0, 2), "{found:?}");
         // The tier knows of the block that is dirty again, and flushes it.
         sleep(&cluster, Duration::from_secs(30)).await;
-        assert_eq!(cluster.with_osd(|osd| osd.store().hot_dirty_bytes()), 0);
+        assert_eq!(cluster.with_osd(|osd| osd.store().pool_usage(POOL).hot_dirty_bytes), 0);
         let found = ask(&cluster).await;
         assert_eq!((found.errors, found.repaired), (0, 2), "{found:?}");
         let peer = cluster.peer().await;

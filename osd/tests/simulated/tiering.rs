@@ -3,7 +3,7 @@
 use crate::peer::Peer;
 use crate::simulated_cluster::{ClusterOptions, POOL, SimulatedCluster};
 use basalt_net::message::monitor::PoolReport;
-use basalt_net::message::object::OsdCommand;
+use basalt_net::message::object::{Operation, OsdCommand};
 use std::time::Duration;
 
 fn tiered() -> ClusterOptions {
@@ -75,6 +75,51 @@ fn dirty_data_does_not_get_older_than_its_bound() {
         assert_eq!(report(&cluster).dirty_bytes, 0);
         assert!(report(&cluster).clean_bytes > 0, "what was flushed stays hot while there is room");
     });
+}
+
+/// Data is no younger because the daemon was started again, and the time that it was away counts.
+#[test]
+fn dirty_data_ages_over_a_restart() {
+    for (seed, crashes, away) in [(26, false, 1), (27, true, 1), (28, false, 300), (29, true, 300)] {
+        let cluster = SimulatedCluster::new(seed, tiered());
+        let ring = cluster.client.ring();
+        let began = cluster.world.block_on(async {
+            writeback(&cluster).await;
+            cluster.set("cache_max_dirty_age", "400").await;
+            let peer = cluster.peer().await;
+            let began = ring.now();
+            // Numbers and ages are not in the same order.
+            write_objects(&peer, 20, 16 << 10).await;
+            ring.sleep(Duration::from_secs(50)).await;
+            for index in 10..20 {
+                peer.done(POOL, format!("object {index}").as_bytes(), vec![Operation::Remove], &[]).await;
+            }
+            ring.sleep(Duration::from_secs(50)).await;
+            for index in (10..20).rev() {
+                peer.write_full(POOL, format!("object {index}").as_bytes(), &vec![index as u8; 16 << 10]).await;
+            }
+            if !crashes {
+                cluster.stop_host().await;
+            }
+            began
+        });
+        if crashes {
+            cluster.crash_host();
+        }
+        cluster.world.run_for(Duration::from_secs(away));
+        cluster.world.block_on(async {
+            cluster.start_host().await;
+            ring.sleep_until(began + Duration::from_secs(300)).await;
+            if away < 300 {
+                assert_eq!(report(&cluster).dirty_objects, 20, "seed {seed}: nothing is flushed before its time");
+                ring.sleep_until(began + Duration::from_secs(400)).await;
+                assert_eq!(report(&cluster).dirty_objects, 10, "seed {seed}: the older half is due");
+            }
+            ring.sleep_until(began + Duration::from_secs(500)).await;
+            assert_eq!(report(&cluster).dirty_objects, 0, "seed {seed}");
+            check_objects(&cluster.peer().await, 20, 16 << 10).await;
+        });
+    }
 }
 
 #[test]

@@ -67,9 +67,9 @@ pub fn render(document: &Value) -> String {
         for event in events.values() {
             line(&format!("    {}", text(event, "/message")));
             line(&format!("      {}", bar(real(event, "/progress"))));
-        }
-        if let Some(remaining) = document.pointer("/progress/remaining_s").and_then(Value::as_u64) {
-            line(&format!("      (remaining: {})", format_age(Duration::from_secs(remaining))));
+            if let Some(remaining) = event.get("remaining_s").and_then(Value::as_u64) {
+                line(&format!("      (remaining: {})", format_age(Duration::from_secs(remaining))));
+            }
         }
         line(" ");
     }
@@ -159,8 +159,9 @@ mod tests {
                 "pgs_by_state": [{ "state_name": "active+undersized+degraded+remapped+backfilling", "count": 4 }],
                 "recovering_bytes_per_sec": 12 << 20, "recovering_objects_per_sec": 3,
             },
-            "progress_events": { "recovery": { "message": "Recovery (2m)", "progress": 0.2599 } },
-            "progress": { "percent": 25.9, "remaining_s": 300 },
+            "progress_events": {
+                "recovery": { "message": "Recovery (2m)", "progress": 0.2599, "remaining_s": 300 },
+            },
         });
         let shown = render(&document);
         let expected = "    pgs:     12/90 objects degraded (13.333%)
@@ -176,7 +177,7 @@ mod tests {
  
 ";
         assert!(shown.ends_with(expected), "{shown}");
-        document["progress"]["remaining_s"] = Value::Null;
+        document["progress_events"]["recovery"]["remaining_s"] = Value::Null;
         assert!(!render(&document).contains("remaining"));
     }
 

@@ -2,12 +2,19 @@
 
 use super::{list, number, real, text};
 use basalt_cli::table::{Align, Table};
-use basalt_cluster::quantity::{format_bytes as bytes, format_count as count};
+use basalt_cluster::quantity::{format_age, format_bytes as bytes, format_count as count};
 use serde_json::Value;
+use std::time::Duration;
 
 pub fn status(document: &Value) -> String {
     let right = |heading| (heading, Align::Right);
-    let mut table = Table::with_headings_aligned(&[
+    let pools = match document {
+        Value::Array(pools) => pools.as_slice(),
+        _ => list(document, "/pools"),
+    };
+    // Most pools stay where they are, and have nothing to say here.
+    let leave = pools.iter().any(|pool| !drain(pool).is_empty());
+    let mut headings = vec![
         ("POOL", Align::Left),
         ("MODE", Align::Left),
         right("TARGET"),
@@ -19,15 +26,13 @@ pub fn status(document: &Value) -> String {
         right("EVICT"),
         right("PROMOTE"),
         right("HIT RATIO"),
-    ]);
-    let pools = match document {
-        Value::Array(pools) => pools.as_slice(),
-        _ => list(document, "/pools"),
-    };
+    ];
+    headings.extend(leave.then(|| right("DRAINED")));
+    let mut table = Table::with_headings_aligned(&headings);
     for pool in pools {
         let rate = |path: &str| bytes(number(pool, path)) + "/s";
         let name = if pool.get("pool_name").is_some() { "/pool_name" } else { "/pool" };
-        table.row([
+        let mut cells = vec![
             text(pool, name).to_owned(),
             text(pool, "/mode").to_owned(),
             bytes(number(pool, "/target_bytes")),
@@ -39,7 +44,42 @@ pub fn status(document: &Value) -> String {
             rate("/evict_rate"),
             rate("/promote_rate"),
             format!("{:.2}", real(pool, "/hit_ratio")),
-        ]);
+        ];
+        cells.extend(leave.then(|| drain(pool)));
+        table.row(cells);
     }
     table.render()
+}
+
+/// How far a pool is that leaves its tier: `done`, or `25.9%, 5m left`.
+fn drain(pool: &Value) -> String {
+    let is = |key: &str| pool.get(key).and_then(Value::as_bool).unwrap_or(false);
+    if is("drained") && text(pool, "/mode") != "none" {
+        return "done".into();
+    }
+    if !is("draining") {
+        return String::new();
+    }
+    let remaining = pool.pointer("/drain/remaining_s").and_then(Value::as_u64).map(Duration::from_secs);
+    let remaining = remaining.map_or_else(String::new, |left| format!(", {} left", format_age(left)));
+    format!("{:.1}%{remaining}", real(pool, "/drain/percent"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pool_that_leaves_its_tier_shows_how_far_it_is() {
+        let mut pools = json!([{ "pool_name": "data", "mode": "writeback", "draining": false, "drained": false }]);
+        assert!(!status(&pools).contains("DRAINED"));
+        pools[0]["mode"] = "proxy".into();
+        pools[0]["draining"] = true.into();
+        pools[0]["drain"] = json!({ "percent": 25.9, "remaining_s": 300 });
+        assert!(status(&pools).contains("25.9%, 5m left"), "{}", status(&pools));
+        pools[0]["draining"] = false.into();
+        pools[0]["drained"] = true.into();
+        assert!(status(&pools).trim_end().ends_with("done"), "{}", status(&pools));
+    }
 }

@@ -4,9 +4,11 @@ use super::osd_tree::crush_weights;
 use super::{Answer, Outcome, View};
 use crate::crush::{CrushMap, Step, limits::WEIGHT_ONE};
 use crate::map::{Osd, PgId, PlacementGroup, Pool};
+use crate::monitor::draining::DrainState;
+use crate::monitor::progress::Shown;
 use crate::monitor::reports::{PoolFigures, Usage};
 use crate::monitor::{health, pg_state};
-use crate::quantity::format_age;
+use crate::quantity::{format_age, format_bytes};
 use basalt_net::message::monitor::PoolReport;
 use serde_json::{Map as Object, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,19 +66,26 @@ impl View<'_> {
     }
 
     fn progress(&self) -> (Value, Value) {
-        let Some(shown) = self.core.progress.shown(self.now.monotonic) else { return (json!({}), Value::Null) };
-        let event = json!({
-            "message": format!("Recovery ({})", format_age(shown.elapsed)),
-            "progress": shown.done,
-            "add_to_ceph_s": true,
-        });
+        let mut events = Object::new();
+        for pool in &self.map.pools {
+            if let DrainState::Draining { dirty_bytes, shown: Some(shown), .. } = self.drain_state(pool) {
+                let (name, left) = (&pool.name, format_bytes(dirty_bytes));
+                let message =
+                    format!("Pool '{name}' leaves its hot tier: {left} dirty ({})", format_age(shown.elapsed));
+                events.insert(format!("drain {name}"), event(&message, &shown));
+            }
+        }
+        let Some(shown) = self.core.progress.shown(self.now.monotonic) else {
+            return (Value::Object(events), Value::Null);
+        };
+        events.insert("recovery".into(), event(&format!("Recovery ({})", format_age(shown.elapsed)), &shown));
         let progress = json!({
-            "percent": shown.permille() as f64 / 10.0,
-            "objects_left": shown.objects_left.ceil() as u64,
+            "percent": shown.percent(),
+            "objects_left": shown.left.ceil() as u64,
             "elapsed_s": shown.elapsed.as_secs(),
-            "remaining_s": shown.to_finish.map(|time| time.as_secs_f64().ceil() as u64),
+            "remaining_s": shown.remaining_s(),
         });
-        (json!({ "recovery": event }), progress)
+        (Value::Object(events), progress)
     }
 
     pub(super) fn status(&self) -> Outcome {
@@ -202,6 +211,15 @@ impl View<'_> {
         });
         by_osd.reduce(f64::min).map_or(0, |raw| (raw / f64::from(pool.size)) as u64)
     }
+}
+
+fn event(message: &str, shown: &Shown) -> Value {
+    json!({
+        "message": message,
+        "progress": shown.done,
+        "remaining_s": shown.remaining_s(),
+        "add_to_ceph_s": true,
+    })
 }
 
 fn raw(usage: Usage) -> Value {

@@ -98,7 +98,10 @@ impl View<'_> {
         let pool = self.pool(name)?;
         let around = self.surroundings(Some(pool.id));
         let map = self.with_pool(pool.id, |changed| pool_settings::set(changed, &around, variable, value))?;
-        let message = format!("set pool {} {variable} to {value}", pool.id);
+        let mut message = format!("set pool {} {variable} to {value}", pool.id);
+        if variable == "cache_mode" {
+            message.push_str(&around.drain_note(pool.tier.cache_mode, value));
+        }
         if map == *self.map {
             return Ok(Proposal::nothing(message));
         }

@@ -2,6 +2,8 @@
 
 use super::{Answer, Outcome, View};
 use crate::map::Pool;
+use crate::monitor::draining::DrainState;
+use crate::monitor::progress::Shown;
 use serde_json::{Value, json};
 
 impl View<'_> {
@@ -24,6 +26,7 @@ impl View<'_> {
         let hit_ratio = if reads == 0 { 0.0 } else { sum.hit_reads as f64 / reads as f64 };
         // OSDs know how much of their hot slice a pool may have; before they have said so, only what was asked for is known.
         let target_bytes = if figures.is_reported { sum.target_bytes } else { holder.tier.target_max_bytes };
+        let drain = self.drain_state(shown);
         json!({
             "pool_name": pool.name,
             "pool_id": pool.id,
@@ -39,6 +42,20 @@ impl View<'_> {
             "evict_rate": rates.evicted_bytes.round() as u64,
             "promote_rate": rates.promoted_bytes.round() as u64,
             "hit_ratio": hit_ratio,
+            "draining": matches!(drain, DrainState::Draining { .. }),
+            "drained": drain == DrainState::Drained,
+            "drain": drain_shown(&drain),
         })
     }
+}
+
+/// `null` unless the pool is leaving its tier.
+fn drain_shown(state: &DrainState) -> Value {
+    let DrainState::Draining { dirty_bytes, shown, .. } = state else { return Value::Null };
+    json!({
+        "dirty_bytes_left": dirty_bytes,
+        "percent": shown.as_ref().map_or(0.0, Shown::percent),
+        "elapsed_s": shown.as_ref().map_or(0, |shown| shown.elapsed.as_secs()),
+        "remaining_s": shown.as_ref().and_then(Shown::remaining_s),
+    })
 }

@@ -7,7 +7,7 @@ use super::{Answer, Outcome, View};
 use crate::crush::CrushMap;
 use crate::map::{CacheMode, Map, Pool, Tiering};
 use crate::pool_settings::{self, Refusal, names};
-use crate::quantity::parse_bytes;
+use crate::quantity::{format_bytes, parse_bytes};
 use basalt_net::message::monitor::TierCommand;
 use std::collections::BTreeSet;
 
@@ -170,21 +170,22 @@ impl View<'_> {
         // As there, whether anything is dirty or not: what is written meanwhile would be.
         if pool.tier.cache_mode == CacheMode::Writeback && !matches!(mode, "writeback" | "proxy" | "readproxy") {
             names::cache_mode(mode)?;
-            return Err(Refusal::invalid(format!(
-                "unable to set cache-mode '{mode}' on a 'writeback' pool; only 'proxy','readproxy' allowed."
-            )));
+            let mut refusal =
+                format!("unable to set cache-mode '{mode}' on a 'writeback' pool; only 'proxy','readproxy' allowed.");
+            if around.dirty_bytes > 0 {
+                let (dirty, name) = (format_bytes(around.dirty_bytes), &pool.name);
+                refusal.push_str(&format!(
+                    " {dirty} are dirty; the way out: `osd tier cache-mode {name} proxy`, wait until `osd tier status {name}` shows it drained, then '{mode}'"
+                ));
+            }
+            return Err(Refusal::invalid(refusal));
         }
         let mut map = self.map.clone();
         if let Some(pool) = map.pool_mut(pool.id) {
             pool_settings::set(pool, &around, "cache_mode", mode)?;
         }
         let mut message = format!("set cache-mode for pool '{}' to {mode}", pool.name);
-        if pool.tier.cache_mode == CacheMode::Writeback && around.dirty_bytes > 0 && mode != "writeback" {
-            message.push_str(&format!(
-                "\nnote: {} are dirty and are flushed now; `osd tier status` tells how far that is",
-                crate::quantity::format_bytes(around.dirty_bytes)
-            ));
-        }
+        message.push_str(&around.drain_note(pool.tier.cache_mode, mode));
         Answer::decided(message, map)
     }
 
