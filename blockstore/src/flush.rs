@@ -302,6 +302,7 @@ fn verify(inner: &Inner, part: &Part, object: ObjectId, outcome: io::Result<()>,
         (offset, (part.hot_address + index as u64) * BLOCK_BYTES)
     };
     if let Err(error) = outcome {
+        inner.note_read_failure(Side::Hot, &error);
         let (offset, address) = place(0);
         return Err(Error::Unreadable { object, offset, device, address, reason: error.to_string() });
     }

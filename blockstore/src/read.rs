@@ -336,6 +336,9 @@ impl Inner {
         };
         let device = self.device(*side);
         let (outcome, window) = device.read(address * BLOCK_BYTES, window).await;
+        if let Err(error) = &outcome {
+            self.note_read_failure(*side, error);
+        }
         let path = || device.path().display().to_string();
         let offset = |index: usize| (u64::from(piece.block) + index as u64) * BLOCK_BYTES;
         outcome.map_err(|error| Error::Unreadable {

@@ -238,7 +238,15 @@ impl Inner {
         if holds_data {
             self.data_cache.borrow_mut().invalidate(side, run);
         }
-        outcome.map_err(|e| Error::device("write", device, &e))
+        outcome.map_err(|error| self.device_failed("write", device, &error))
+    }
+
+    /// A failed write or flush is never tried again, whoever asked for it: the device may have dropped what others wrote, and tell of it
+    /// only once.
+    fn device_failed(&self, operation: &'static str, device: &Device, error: &std::io::Error) -> Error {
+        let error = Error::device(operation, device, error);
+        self.fence(&error);
+        error
     }
 
     /// `position`: block within the ring of the WAL.
@@ -253,7 +261,7 @@ impl Inner {
         if !device.info().volatile_cache {
             return Ok(());
         }
-        device.flush().await.map_err(|e| Error::device("flush", device, &e))
+        device.flush().await.map_err(|error| self.device_failed("flush", device, &error))
     }
 
     /// Runs `f` on the state, loading the nodes it misses.
@@ -328,6 +336,16 @@ impl Inner {
         self.checkpoint_wanted.notify_all();
         self.space_freed.notify_all();
         self.removed.notify_all();
+    }
+
+    /// A sector that cannot be read is just that; but from a device that is gone nothing more is to be had, and who only read from it would
+    /// otherwise never say so.
+    pub fn note_read_failure(&self, side: Side, error: &std::io::Error) {
+        const ENXIO: i32 = 6;
+        const ENODEV: i32 = 19;
+        if matches!(error.raw_os_error(), Some(ENXIO | ENODEV)) {
+            self.fence(&Error::device("read", self.device(side), error));
+        }
     }
 
     pub fn fence_error(&self) -> Option<Error> {

@@ -15,6 +15,10 @@ pub struct PoolCounters {
     pub flushed_bytes: u64,
     pub evicted_bytes: u64,
     pub promoted_bytes: u64,
+    /// Writes of a pool that writes hot, and of no long run, which went to base all the same.
+    pub written_through: u64,
+    /// Writes that the tier held before it took them.
+    pub slowed_writes: u64,
 }
 
 /// Handles are looked up once, as looking one up takes longer than counting.
@@ -27,6 +31,8 @@ pub struct Counters {
     flushed_bytes: Counter,
     evicted_bytes: Counter,
     promoted_bytes: Counter,
+    written_through: Counter,
+    slowed_writes: Counter,
     duplicates: Counter,
     failures: Counter,
 }
@@ -43,6 +49,8 @@ impl Counters {
             flushed_bytes: handle("basalt_osd_flushed_bytes_total"),
             evicted_bytes: handle("basalt_osd_evicted_bytes_total"),
             promoted_bytes: handle("basalt_osd_promoted_bytes_total"),
+            written_through: handle("basalt_osd_written_through_total"),
+            slowed_writes: handle("basalt_osd_slowed_writes_total"),
             duplicates: handle("basalt_osd_duplicate_requests_total"),
             failures: handle("basalt_osd_io_errors_total"),
         }
@@ -97,6 +105,16 @@ impl Counters {
     pub fn promoted(&self, pool: u32, bytes: u64) {
         self.promoted_bytes.increment(bytes);
         self.pools.borrow_mut().entry(pool).or_default().promoted_bytes += bytes;
+    }
+
+    pub fn written_through(&self, pool: u32) {
+        self.written_through.increment(1);
+        self.pools.borrow_mut().entry(pool).or_default().written_through += 1;
+    }
+
+    pub fn slowed(&self, pool: u32) {
+        self.slowed_writes.increment(1);
+        self.pools.borrow_mut().entry(pool).or_default().slowed_writes += 1;
     }
 
     pub fn duplicate(&self) {

@@ -15,7 +15,7 @@ mod capacity;
 mod command;
 mod control_thread;
 pub mod core_loop;
-mod counters;
+pub mod counters;
 mod cpu_list;
 pub mod daemon;
 pub mod error;

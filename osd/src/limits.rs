@@ -115,6 +115,9 @@ pub const PUSH_PART_BYTES: u64 = 8 << 20;
 pub const PUSH_OMAP_BYTES: usize = 1 << 20;
 /// Zeros are looked for in steps of so many bytes.
 pub const ZERO_RUN_BYTES: usize = 4096;
+/// Bytes of log entries in one message that brings them to another OSD, unless a single one is larger: what the smallest log of a store
+/// takes in one transaction.
+pub const LOG_PUSH_BYTES: usize = 16 << 10;
 /// Entries of the log, or objects, that are asked for or sent at once.
 pub const LOG_PUSH_STEP: usize = 256;
 pub const COMPARE_STEP: usize = 512;
@@ -269,6 +272,12 @@ const _: () = {
     assert!(OBJECT_NAME_BYTES_MAX <= basalt_blockstore::limits::NAME_BYTES_MAX);
     assert!(READ_BYTES_MAX <= SESSION_READ_BYTES_MAX && SESSION_READ_BYTES_MAX <= OSD_PAYLOAD_BYTES_MAX);
     assert!(basalt_net::limits::PAYLOAD_BYTES_MAX as u64 <= OSD_PAYLOAD_BYTES_MAX);
+    {
+        use basalt_blockstore::limits::{LOG_ENTRY_BYTES_MAX, WAL_BYTES_MIN, WAL_GROUP_SHARE};
+        assert!(
+            LOG_PUSH_BYTES >= LOG_ENTRY_BYTES_MAX && LOG_PUSH_BYTES as u64 * 3 / 2 <= WAL_BYTES_MIN / WAL_GROUP_SHARE
+        );
+    }
     // One entry always stays: it carries the placement group's version over a restart.
     assert!(LOG_ENTRIES_KEPT >= 1 && LOG_TRIM_BATCH >= 1);
     assert!(LOG_ENTRIES_KEPT + LOG_TRIM_BATCH < LOG_ENTRIES_MAX);

@@ -147,6 +147,9 @@ impl TierDriver {
             match tier.admit_write(now, key.pool, object, written.start, length, run) {
                 basalt_tier::Placement::Base => {
                     let is_stream = tier.is_stream(key.pool, run.saturating_add(length));
+                    if tier.mode(key.pool).takes_writes() && !is_stream {
+                        self.counters.written_through(key.pool);
+                    }
                     return Ok(Placed { placement: Placement::Base, is_stream });
                 }
                 // What moves no data fills nothing.
@@ -155,6 +158,7 @@ impl TierDriver {
             }
         };
         if !delay.is_zero() {
+            self.counters.slowed(key.pool);
             self.stirred.notify_all();
             self.ring.sleep(delay).await;
         }

@@ -6,6 +6,7 @@ pub mod nemesis;
 pub mod rot;
 pub mod scenario;
 pub mod seed;
+pub mod tier;
 pub mod verdict;
 pub mod workload;
 
@@ -30,6 +31,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
+use tier::TierCounts;
 
 pub const POOL: &str = "data";
 const FSID: Fsid = Fsid([0xb5; 16]);
@@ -48,11 +50,13 @@ pub struct ClusterOptions {
     pub base_bytes: u64,
     /// 0: none.
     pub hot_bytes: u64,
+    /// As slow as a hard disk.
+    pub is_base_rotational: bool,
 }
 
 impl Default for ClusterOptions {
     fn default() -> ClusterOptions {
-        ClusterOptions { hosts: 3, size: 3, pg_num: 4, base_bytes: 64 << 20, hot_bytes: 0 }
+        ClusterOptions { hosts: 3, size: 3, pg_num: 4, base_bytes: 64 << 20, hot_bytes: 0, is_base_rotational: false }
     }
 }
 
@@ -70,6 +74,8 @@ pub struct SimulatedHost {
     /// Counts its starts: one that was overtaken by a kill comes to nothing.
     starts: Cell<u64>,
     stores: Cell<u8>,
+    /// What the tiers of its lives that are over did.
+    past_counts: Cell<TierCounts>,
 }
 
 pub struct Cluster {
@@ -86,6 +92,7 @@ pub struct Cluster {
     /// The host whose disks may hold damaged data.
     rotten: Cell<Option<u32>>,
     tells: bool,
+    tier_counts: Cell<TierCounts>,
     monitor_process: Process,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
@@ -99,12 +106,12 @@ fn monitors() -> Vec<SocketAddr> {
     vec![SocketAddr::new(MONITOR, 6789)]
 }
 
-fn disk(world: &World, path: &str, size: u64) -> Disk {
+fn disk(world: &World, path: &str, size: u64, rotational: bool) -> Disk {
     let info = DeviceInfo {
         kind: DeviceKind::Block,
         size,
         sector_size: 512,
-        rotational: false,
+        rotational,
         volatile_cache: true,
         discard: false,
     };
@@ -129,9 +136,10 @@ impl Cluster {
                 let [public, cluster] = [0, 1].map(|net| IpAddr::V4(Ipv4Addr::new(10, net, 0, 10 + id as u8)));
                 let process = world.process(&format!("host-{id}"), public);
                 process.add_address(cluster);
-                let mut disks = vec![disk(&world, &format!("{id}/base"), options.base_bytes)];
+                let mut disks =
+                    vec![disk(&world, &format!("{id}/base"), options.base_bytes, options.is_base_rotational)];
                 if options.hot_bytes > 0 {
-                    disks.push(disk(&world, &format!("{id}/hot"), options.hot_bytes));
+                    disks.push(disk(&world, &format!("{id}/hot"), options.hot_bytes, false));
                 }
                 Rc::new(SimulatedHost {
                     id,
@@ -144,6 +152,7 @@ impl Cluster {
                     had_rot: Cell::new(false),
                     starts: Cell::new(0),
                     stores: Cell::new(0),
+                    past_counts: Cell::default(),
                 })
             })
             .collect();
@@ -158,6 +167,7 @@ impl Cluster {
             is_over: Cell::new(false),
             rotten: Cell::new(None),
             tells: std::env::var_os("BASALT_STORY").is_some(),
+            tier_counts: Cell::default(),
             monitor_process,
             monitor: RefCell::default(),
             stored: Rc::default(),
@@ -268,6 +278,23 @@ impl Cluster {
         }
     }
 
+    pub fn is_tiered(&self) -> bool {
+        self.options.hot_bytes > 0
+    }
+
+    pub fn count(&self, what: TierCounts) {
+        let mut counts = self.tier_counts.get();
+        counts += what;
+        self.tier_counts.set(counts);
+    }
+
+    /// What the tiers have done so far.
+    pub fn tier_counts(&self) -> TierCounts {
+        let mut counts = self.tier_counts.get();
+        self.hosts.iter().for_each(|host| counts += host.tier_counts());
+        counts
+    }
+
     /// Whether every group has another member that is up and has all of it.
     pub fn may_wipe(&self, host: &SimulatedHost) -> bool {
         let map = self.map();
@@ -370,9 +397,15 @@ impl Cluster {
 impl SimulatedHost {
     /// What is wrong with its store, looked at offline after a clean stop: with every checksum, and all space that is taken.
     pub async fn fsck(&self) -> Result<(), String> {
+        self.past_counts.set(self.tier_counts());
         let running = self.running.borrow_mut().take().ok_or_else(|| format!("host {} does not run", self.id))?;
         running.stop().await.map_err(|error| format!("host {} does not stop: {error}", self.id))?;
         self.kill(false);
+        self.check().await
+    }
+
+    /// What is wrong with the store of a host that does not run.
+    pub async fn check(&self) -> Result<(), String> {
         let devices = self.devices().await;
         let options = FsckOptions { deep: true, repair: false };
         let report = fsck::check(&self.process.ring(), &devices, options).await.map_err(|error| error.to_string())?;
@@ -380,6 +413,17 @@ impl SimulatedHost {
         let counts = |fault: &&fsck::Fault| fault.kind != FaultKind::Data || !self.had_rot.get();
         let faults: Vec<String> = report.faults.iter().filter(counts).map(|fault| fault.to_string()).collect();
         if faults.is_empty() { Ok(()) } else { Err(format!("fsck of host {}: {}", self.id, faults.join("; "))) }
+    }
+
+    /// Of its lives until now.
+    fn tier_counts(&self) -> TierCounts {
+        let mut counts = self.past_counts.get();
+        if let Some(osd) = self.running.borrow().as_ref().and_then(|running| running.osd(self.id))
+            && let Some(map) = osd.map()
+        {
+            map.pools.iter().for_each(|pool| counts += TierCounts::of_life(osd.pool_counters(pool.id)));
+        }
+        counts
     }
 
     pub fn is_running(&self) -> bool {
@@ -407,6 +451,7 @@ impl SimulatedHost {
     pub fn kill(&self, power: bool) {
         self.starts.set(self.starts.get() + 1);
         self.is_alive.set(false);
+        self.past_counts.set(self.tier_counts());
         self.running.borrow_mut().take();
         self.process.kill();
         if power {

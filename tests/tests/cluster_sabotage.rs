@@ -19,7 +19,7 @@ fn is_found(mistake: Sabotage) {
                 }
                 None => {
                     sabotage::keep_log_entries(seed::log_entries(number));
-                    seed::run(number)
+                    seed::run(number).map(|outcome| outcome.trace_hash)
                 }
             })
         }));

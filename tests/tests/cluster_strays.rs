@@ -7,7 +7,8 @@ use std::time::Duration;
 
 const OBJECTS: u32 = 200;
 /// One more than the pool has copies.
-const OPTIONS: ClusterOptions = ClusterOptions { hosts: 4, size: 3, pg_num: 8, base_bytes: 64 << 20, hot_bytes: 0 };
+const OPTIONS: ClusterOptions =
+    ClusterOptions { hosts: 4, size: 3, pg_num: 8, base_bytes: 64 << 20, hot_bytes: 0, is_base_rotational: false };
 
 async fn change(cluster: &Cluster, osd: u32, what: OsdChange) {
     let change = MapChange::Osds { osds: vec![osd], what };

@@ -2,7 +2,7 @@
 //! is, and what was acknowledged is there when they are back.
 
 use basalt_blockstore::fsck::FaultKind;
-use basalt_blockstore::{ObjectKey, Placement, Store};
+use basalt_blockstore::{ObjectId, ObjectKey, Placement, Store};
 use basalt_ring::Ring;
 use basalt_ring::sim::Disk;
 use basalt_tests::lives::{Birth, End};
@@ -250,6 +250,77 @@ fn a_store_whose_device_vanishes_is_fenced_by_name_and_whole_when_it_is_back() {
             }
             vanish(seed, Shape::SMALL_PLAIN, Gone::Base, unplugged);
         }
+    }
+}
+
+/// A flush of a device tells of an error once. If it is a mover that hears it, and only tries again, the next group's flush succeeds, although
+/// what the group wrote may be gone.
+#[test]
+fn a_mover_whose_write_or_flush_fails_fences_the_store() {
+    let shape = Shape::SMALL_TIERED;
+    for (fails, flushes) in [(Placement::Base, false), (Placement::Base, true), (Placement::Hot, false)] {
+        let mut sim = formatted(8, shape);
+        let ring = sim.ring();
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("open");
+            write(&ring, &store, "dirty", Placement::Hot).await.expect("write");
+            write(&ring, &store, "cold", Placement::Base).await.expect("write");
+            ring.sleep(Duration::from_millis(100)).await;
+            let (hot, _) = store.list_hot((0, ObjectId(0)), 100).await.expect("list");
+            let objects: Vec<ObjectId> = hot.iter().map(|change| change.object).collect();
+            let disk = if fails == Placement::Base { sim.base.clone() } else { sim.hot.clone().expect("a hot disk") };
+            if flushes {
+                disk.fail_flush(0, 5)
+            } else {
+                disk.fail_write(0, 5)
+            }
+            let moved = match fails {
+                Placement::Base => store.flush(&objects, POOL).await.map(drop),
+                _ => store.promote(&object("cold"), 0, u64::MAX).await.map(drop),
+            };
+            moved.expect_err("the device said so");
+            let fenced = store.fenced().unwrap_or_else(|| panic!("{fails:?}, flush {flushes}: goes on"));
+            assert!(fenced.contains(disk.path().to_str().expect("a path")), "{fenced}");
+            write(&ring, &store, "after", Placement::Base).await.expect_err("a fenced store");
+        });
+        sim.restart();
+        let ring = sim.ring();
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("the cause is gone");
+            reads_well(&store, "dirty").await;
+            reads_well(&store, "cold").await;
+            store.close().await.expect("close");
+        });
+        simulated::assert_sound(&mut sim, shape);
+    }
+}
+
+/// Base is seldom written to where there is a hot slice: without this, an OSD that has lost it would stay up for as long as clients only
+/// read, and answer them with errors although others have the data.
+#[test]
+fn a_read_that_finds_its_device_gone_fences_the_store() {
+    let shape = Shape::SMALL_TIERED;
+    for (gone, placement) in [(Gone::Base, Placement::Base), (Gone::Hot, Placement::Hot)] {
+        let mut sim = formatted(7, shape);
+        let ring = sim.ring();
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("open");
+            write(&ring, &store, "object", placement).await.expect("write");
+            store.close().await.expect("close");
+        });
+        sim.restart();
+        let ring = sim.ring();
+        let disk = if gone == Gone::Base { sim.base.clone() } else { sim.hot.clone().expect("a hot disk") };
+        sim.world.block_on(async {
+            let store = simulated::open(&ring, shape).await.expect("open");
+            store.stat(&object("object")).await.expect("its node is in memory from here on");
+            disk.vanish();
+            store.read(&object("object"), 0, u64::MAX).await.map(drop).expect_err("there is nothing to read from");
+            let fenced = store.fenced().unwrap_or_else(|| panic!("{gone:?}: goes on without a device"));
+            assert!(fenced.contains(disk.path().to_str().expect("a path")), "{fenced}");
+            let error = store.read(&object("object"), 0, 1).await.map(drop).expect_err("a fenced store");
+            assert!(error.to_string().contains("fenced"), "{error}");
+        });
     }
 }
 

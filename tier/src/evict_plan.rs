@@ -45,6 +45,8 @@ impl Tier {
     /// The next objects to evict; empty if none need be. They are in flight until [`Tier::evict_finished`] is told of each.
     pub fn next_evict(&mut self, now: u64) -> EvictPlan {
         self.advance(now);
+        // Once nothing is dirty any more nobody asks what to flush, and what could not be flushed would stay for good.
+        self.release_failed(now);
         let mut plan = EvictPlan::default();
         let evicting: u64 = self.pools.values().map(|pool| pool.evicting_bytes).sum();
         // The pools furthest over their targets give first.

@@ -198,7 +198,7 @@ impl Tier {
     }
 
     /// Lets objects whose flush failed be planned again, at the age they had.
-    fn release_failed(&mut self, now: u64) {
+    pub(crate) fn release_failed(&mut self, now: u64) {
         while let Some(&(retry_at, id, object, dirty_since)) = self.flushes.failed.front() {
             if retry_at > now {
                 break;

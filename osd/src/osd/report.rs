@@ -1,12 +1,14 @@
 //! What the monitor is told: figures once a second, and at once who is to join a group.
 
 use super::Osd;
+use crate::counters::PoolCounters;
 use crate::limits;
 use crate::pg::leadership::Phase;
 use basalt_net::message::monitor::{
     GroupChanges, GroupJoin, GroupReport, GroupScrub, MemberProgress, MonitorRequest, OsdReport, PoolReport,
 };
 use basalt_ring::local::QueueReceiver;
+use basalt_tier::PoolFigures;
 use std::collections::BTreeSet;
 
 impl Osd {
@@ -53,6 +55,16 @@ impl Osd {
             Err(error) => tracing::debug!(osd = self.id, %error, "its placement groups can't be listed"),
         }
         *self.pools.borrow_mut() = pools;
+    }
+
+    /// What it has done since its start.
+    pub fn pool_counters(&self, pool: u32) -> PoolCounters {
+        self.counters.pool(pool)
+    }
+
+    /// What its tier knows of a pool; nothing without a hot slice.
+    pub fn tier_figures(&self, pool: u32) -> Option<PoolFigures> {
+        self.tier.figures(pool)
     }
 
     /// Figures for the monitor.

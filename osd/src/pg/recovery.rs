@@ -511,7 +511,7 @@ impl Sync {
             ours.into_iter().filter(|(version, _)| *version <= newest && !theirs.contains(version)).collect();
         let kept: BTreeSet<u64> = self.member.kept_versions();
         let lacking: Vec<(u64, Vec<u8>)> = lacking.into_iter().filter(|(version, _)| !kept.contains(version)).collect();
-        for step in lacking.chunks(limits::LOG_PUSH_STEP) {
+        for step in steps(&lacking) {
             let push = Push {
                 name: Vec::new(),
                 number: 0,
@@ -525,5 +525,42 @@ impl Sync {
         *self.member.reach.borrow_mut() = Reach::All;
         self.member.settle_pending(|_| false);
         self.push_all().await
+    }
+}
+
+/// Entries of a log in steps that a member's store takes at once, however small its own log is.
+fn steps(entries: &[(u64, Vec<u8>)]) -> impl Iterator<Item = &[(u64, Vec<u8>)]> {
+    let mut rest = entries;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |(_, entry): &&(u64, Vec<u8>)| {
+            bytes += entry.len() + LOG_ENTRY_OVERHEAD;
+            bytes <= limits::LOG_PUSH_BYTES
+        };
+        let count = rest.iter().take(limits::LOG_PUSH_STEP).take_while(fits).count().max(1).min(rest.len());
+        let (step, later) = rest.split_at(count);
+        rest = later;
+        (!step.is_empty()).then_some(step)
+    })
+}
+
+/// What an entry's key takes in a transaction besides.
+const LOG_ENTRY_OVERHEAD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_sent_in_order_in_steps_that_the_smallest_store_takes() {
+        let entries: Vec<(u64, Vec<u8>)> =
+            (0..1000).map(|version| (version, vec![0; (version as usize * 37) % 17_000])).collect();
+        let sent: Vec<&[(u64, Vec<u8>)]> = steps(&entries).collect();
+        assert_eq!(sent.concat(), entries);
+        for step in sent {
+            let bytes: usize = step.iter().map(|(_, entry)| entry.len() + LOG_ENTRY_OVERHEAD).sum();
+            assert!(step.len() == 1 || (bytes <= limits::LOG_PUSH_BYTES && step.len() <= limits::LOG_PUSH_STEP));
+        }
+        assert_eq!(steps(&[]).count(), 0);
     }
 }

@@ -1,11 +1,14 @@
 //! Administrators: they take OSDs out and in, change how much falls to them, mark them down, and set flags. In the end they undo it.
 
 use super::Cluster;
+use super::tier::{self, TierCounts};
 use crate::random::Random;
 use basalt_net::message::monitor::{AdminCommand, ChangeMode, MapChange, OsdChange};
 use std::rc::Rc;
 
 const FLAGS: [&str; 7] = ["noout", "norebalance", "norecover", "nobackfill", "nodown", "noup", "pause"];
+
+const MODES: [&str; 5] = ["proxy", "readproxy", "writeback", "none", "readonly"];
 
 pub struct Administrator {
     cluster: Rc<Cluster>,
@@ -15,6 +18,34 @@ pub struct Administrator {
 impl Administrator {
     pub fn new(cluster: &Rc<Cluster>) -> Administrator {
         Administrator { cluster: cluster.clone(), undo: Vec::new() }
+    }
+
+    /// Something about the tier, or the end of what was done to it before.
+    pub async fn act_on_tier(&mut self, random: &mut Random) {
+        let cluster = self.cluster.clone();
+        match random.below(5) {
+            0 => {
+                cluster.tell(|| "an administrator drains the slices".into());
+                tier::drain(&cluster).await;
+                cluster.count(TierCounts { drains: 1, ..TierCounts::default() });
+            }
+            1 => {
+                let bytes = (8_u64 << 10) << random.below(7);
+                assert!(self.command(tier::set("target_max_bytes", &bytes.to_string())).await);
+            }
+            2 => {
+                let flag = String::from("notieragent");
+                self.command(AdminCommand::OsdSetFlag { flag: flag.clone(), is_set: true }).await;
+                self.undo.push(AdminCommand::OsdSetFlag { flag, is_set: false });
+            }
+            _ => {
+                // Some are refused while anything is dirty.
+                if self.command(tier::set("cache_mode", random.pick::<&str>(&MODES))).await {
+                    cluster.count(TierCounts { mode_changes: 1, ..TierCounts::default() });
+                    self.undo.push(tier::set("cache_mode", "writeback"));
+                }
+            }
+        }
     }
 
     /// Something new, or the end of what was done before.

@@ -63,6 +63,17 @@ impl Monitor {
         answer.expect("a command is answered")
     }
 
+    /// Again and again, for what is refused for now.
+    pub async fn command_until_done(&self, command: AdminCommand) {
+        for _ in 0..60 {
+            if self.command(command.clone()).await.errno == 0 {
+                return;
+            }
+            self.inner.ring.sleep(Duration::from_secs(1)).await;
+        }
+        panic!("refused for a minute: {command:?}");
+    }
+
     async fn accept(self, listener: Listener, credentials: Credentials) {
         while let Ok(socket) = listener.accept().await {
             let (monitor, credentials) = (self.clone(), credentials.clone());

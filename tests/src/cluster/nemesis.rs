@@ -6,6 +6,7 @@ use super::rot;
 use super::{Cluster, SimulatedHost};
 use crate::random::Random;
 use basalt_ring::Ring;
+use basalt_ring::sim::{Disk, PowerFailure};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -34,6 +35,9 @@ enum Fault {
     ClockJumps,
     FailingDisk,
     Rot,
+    FailingDevice,
+    DeviceGone,
+    PowerCutMidway,
 }
 
 const FAULTS: [Fault; 14] = [
@@ -53,13 +57,17 @@ const FAULTS: [Fault; 14] = [
     Fault::Rot,
 ];
 
+/// What an OSD with two disks has beside them.
+const TIER_FAULTS: [Fault; 3] = [Fault::FailingDevice, Fault::DeviceGone, Fault::PowerCutMidway];
+
 /// Does its worst, then puts everything right.
 pub async fn run(cluster: &Rc<Cluster>, options: NemesisOptions) {
     let mut random = Random::new(cluster.world.seed() * 7919 + 5);
     // Some seeds have it with a few kinds of faults again and again, which come upon what a mixture of all seldom does.
+    let all = if cluster.is_tiered() { [FAULTS.as_slice(), &TIER_FAULTS].concat() } else { FAULTS.to_vec() };
     let faults = match random.chance(60) {
-        true => (0..3).map(|_| *random.pick(&FAULTS)).collect(),
-        false => FAULTS.to_vec(),
+        true => (0..3).map(|_| *random.pick(&all)).collect(),
+        false => all,
     };
     let mut nemesis =
         Nemesis { cluster: cluster.clone(), ring: cluster.client.ring(), random, options, faults, beaten: Vec::new() };
@@ -68,6 +76,9 @@ pub async fn run(cluster: &Rc<Cluster>, options: NemesisOptions) {
         nemesis.pause(options.pause_max).await;
         if nemesis.random.chance(25) {
             administrator.act(&mut nemesis.random).await;
+        }
+        if cluster.is_tiered() && nemesis.random.chance(40) {
+            administrator.act_on_tier(&mut nemesis.random).await;
         }
         if nemesis.random.chance(30) {
             nemesis.slow_something_down();
@@ -191,7 +202,7 @@ impl Nemesis {
                 host.disks.iter().for_each(|disk| disk.heal());
             }
             Fault::HangingDisk => {
-                host.disks.iter().for_each(|disk| disk.hang());
+                self.some_disks(&host).iter().for_each(|disk| disk.hang());
                 self.last().await;
                 host.disks.iter().for_each(|disk| disk.release());
             }
@@ -202,14 +213,26 @@ impl Nemesis {
             }
             Fault::FailingDisk => {
                 // A disk that fails takes its OSD out of service; another start finds it well again.
-                host.disks[0].fail_flushes(libc::EIO);
+                let disk = self.disk(&host);
+                disk.fail_flushes(libc::EIO);
                 self.last().await;
-                host.disks[0].heal();
+                disk.heal();
                 host.kill(true);
                 self.pause(Duration::from_secs(1)).await;
                 self.cluster.start_host(&host);
             }
             Fault::Rot => rot::strike(&self.cluster, &host, &mut self.random).await,
+            Fault::FailingDevice => self.fail_device(&host).await,
+            Fault::DeviceGone => {
+                let disk = self.disk(&host);
+                disk.vanish();
+                self.last().await;
+                host.kill(self.random.chance(50));
+                disk.come_back();
+                self.pause(Duration::from_secs(1)).await;
+                self.revive(&host).await;
+            }
+            Fault::PowerCutMidway => self.cut_power_midway(&host).await,
         }
     }
 
@@ -306,10 +329,59 @@ impl Nemesis {
         self.pause(Duration::from_secs(3)).await;
     }
 
+    /// One disk of the host, base or hot.
+    fn disk(&mut self, host: &SimulatedHost) -> Disk {
+        let disks = self.some_disks(host);
+        disks[0].clone()
+    }
+
+    /// One of its disks or all of them. Without a hot slice there is nothing to choose.
+    fn some_disks(&mut self, host: &SimulatedHost) -> Vec<Disk> {
+        match host.disks.as_slice() {
+            [base, hot] => match self.random.below(3) {
+                0 => vec![base.clone()],
+                1 => vec![hot.clone()],
+                _ => vec![hot.clone(), base.clone()],
+            },
+            disks => disks.to_vec(),
+        }
+    }
+
+    /// Everything that is written to it fails, or, as long as others have what it had, what is read as well.
+    async fn fail_device(&mut self, host: &Rc<SimulatedHost>) {
+        let disk = self.disk(host);
+        let all = disk.info().size;
+        // Of two copies the other may be away while this one cannot be read, and nobody could wait for that.
+        let may_be_read_elsewhere = self.cluster.options.size > 2 && self.cluster.may_rot(host);
+        if self.random.chance(50) && may_be_read_elsewhere {
+            disk.fail_range(0, all, libc::EIO);
+        } else {
+            disk.fail_writes(0, all, libc::EIO);
+        }
+        self.last().await;
+        host.kill(self.random.chance(50));
+        disk.heal();
+        self.pause(Duration::from_secs(1)).await;
+        self.revive(host).await;
+    }
+
+    /// At some event of its disks, whatever they do just then for clients or for the tier.
+    async fn cut_power_midway(&mut self, host: &Rc<SimulatedHost>) {
+        for _ in 0..1 + self.random.below(3) {
+            let disks: Vec<&Disk> = host.disks.iter().collect();
+            let power = PowerFailure::at(&disks, self.random.below(300));
+            let _ = self.ring.timeout(Duration::from_secs(3), power.happened()).await;
+            host.kill(true);
+            self.pause(Duration::from_secs(1)).await;
+            self.cluster.start_host(host);
+            self.pause(Duration::from_secs(2)).await;
+        }
+    }
+
     fn slow_disks(&mut self, host: &SimulatedHost, milliseconds_max: u64) {
         let added = Duration::from_millis(1 + self.random.below(milliseconds_max));
         self.cluster.tell(|| format!("the disks of host {} take {added:?} more", host.id));
-        host.disks.iter().for_each(|disk| disk.slow_down(1, added));
+        self.some_disks(host).iter().for_each(|disk| disk.slow_down(1, added));
     }
 
     /// Of what others' faults are then dealt with on.

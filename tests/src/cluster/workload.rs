@@ -1,6 +1,6 @@
 //! Clients that write and read a few objects, and keep a record of what they did and heard.
 
-use super::{Cluster, POOL};
+use super::{Cluster, POOL, tier};
 use crate::linearizable::{Event, Object, Operation, Outcome, PAIRS};
 use crate::random::Random;
 use basalt_client::{ObjectOperations, Pool};
@@ -15,6 +15,9 @@ pub const MARK: &[u8] = b"mark";
 
 /// Not a multiple of the store's blocks, so that neighbours share one.
 pub const BLOCK_BYTES: usize = 3000;
+
+const BULK_OBJECTS: u64 = 12;
+const BULK_BLOCKS_MAX: u64 = 160;
 
 /// By object.
 pub type History = Rc<RefCell<BTreeMap<String, Vec<Event>>>>;
@@ -102,6 +105,24 @@ pub async fn run_mortal(cluster: &Rc<Cluster>, lives: u32, options: WorkloadOpti
         cluster.client.ring().sleep(random.duration(Duration::from_secs(4))).await;
         cluster.soon_after_a_write(&mut random).await;
         cluster.mortal_client().kill();
+    }
+}
+
+/// Objects that are written large and whole, until clients need do no more.
+pub async fn run_bulk(cluster: &Rc<Cluster>, options: WorkloadOptions, history: &History) {
+    let number = 50;
+    let ring = cluster.client.ring();
+    let mut worker = Worker::connect(cluster, &ring, number, options, history).await;
+    for step in (0..options.operations).take_while(|_| !cluster.is_over.get()) {
+        ring.sleep(worker.random.duration(options.pause_max / 2)).await;
+        let name = format!("bulk-{}", worker.random.below(BULK_OBJECTS));
+        let blocks = 20 + worker.random.below(BULK_BLOCKS_MAX - 20) as usize;
+        let operation = match worker.random.below(5) {
+            0 => Operation::Read,
+            _ => Operation::WriteFull(vec![1 + number * 10_000 + step; blocks]),
+        };
+        worker.record(name, operation).await;
+        tier::note_short_slices(cluster);
     }
 }
 
