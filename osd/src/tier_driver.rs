@@ -44,8 +44,6 @@ pub struct TierDriver {
     stirred: Event,
     agent_stopped: Cell<bool>,
     last_checkpoint: Cell<Instant>,
-    /// When the last pass over the index's room ended.
-    last_vacated: Cell<Instant>,
     /// As bytes and read, so that it is read only when it has changed.
     crush: RefCell<Option<(Vec<u8>, CrushMap)>>,
 }
@@ -57,7 +55,6 @@ impl TierDriver {
             (usage.hot_total > 0).then(|| RefCell::new(Tier::new(usage.hot_data_total, reserve(usage.hot_data_total))));
         TierDriver {
             last_checkpoint: Cell::new(ring.now()),
-            last_vacated: Cell::new(ring.now()),
             ring,
             store,
             counters,
@@ -399,7 +396,6 @@ impl TierDriver {
     /// Drops clean copies as the policy says.
     pub async fn evict_loop(&self, is_stopping: impl Fn() -> bool) {
         let Some(tier) = &self.tier else { return };
-        let mut vacating = None;
         while !is_stopping() {
             self.changed(&self.store.take_background_changes());
             let usage = self.store.usage();
@@ -418,9 +414,8 @@ impl TierDriver {
                     self.evict(tier, pool, batch).await;
                 }
             }
-            self.vacate(tier, &mut vacating).await;
             self.reclaim().await;
-            if is_idle && vacating.is_none() {
+            if is_idle {
                 self.idle().await;
             }
         }
@@ -435,33 +430,40 @@ impl TierDriver {
         tier.borrow_mut().evict_finished(self.now(), &named, bytes, ok);
     }
 
-    /// One step of clearing the room that the index has grown into: what is clean there goes, what is dirty is flushed first.
-    async fn vacate(&self, tier: &RefCell<Tier>, pass: &mut Option<VacateCursor>) {
-        if pass.is_none() {
-            let is_due = self.ring.now().since(self.last_vacated.get()) >= VACATE_PAUSE;
-            if !is_due || !self.may_move() || !self.store.wants_vacating() {
-                return;
+    /// Clears the room that the index has grown into: what is clean there goes, what is dirty is flushed first.
+    pub async fn vacate_loop(&self, is_stopping: impl Fn() -> bool) {
+        let Some(tier) = &self.tier else { return };
+        let mut pass: Option<VacateCursor> = None;
+        let mut began = self.ring.now();
+        while !is_stopping() {
+            let is_due = pass.is_some()
+                || self.ring.now().since(began) >= VACATE_PAUSE && self.may_move() && self.store.wants_vacating();
+            if !is_due {
+                self.idle().await;
+                continue;
             }
-            *pass = Some(VacateCursor::default());
-        }
-        let Some(cursor) = pass.take() else { return };
-        match self.store.vacate(cursor).await {
-            Ok(vacated) => {
-                self.changed(&vacated.changes);
-                for (pool, objects) in by_pool(vacated.dirty.iter().map(|(pool, object)| (*pool, object.0))) {
-                    if self.is_pinned(pool) {
-                        continue;
+            if pass.is_none() {
+                began = self.ring.now();
+            }
+            match self.store.vacate(pass.take().unwrap_or_default()).await {
+                Ok(vacated) => {
+                    self.changed(&vacated.changes);
+                    let dirty = vacated.dirty.iter().map(|(pool, object)| (*pool, object.0));
+                    for (pool, objects) in by_pool(dirty.filter(|(pool, _)| !self.is_pinned(*pool))) {
+                        for batch in objects.chunks(limits::VACATE_BATCH_OBJECTS_MAX) {
+                            if is_stopping() || !self.may_move() {
+                                break;
+                            }
+                            self.flush(tier, pool, batch, true).await;
+                        }
                     }
-                    for batch in objects.chunks(limits::VACATE_BATCH_OBJECTS_MAX) {
-                        self.flush(tier, pool, batch, true).await;
-                    }
+                    pass = vacated.next;
                 }
-                *pass = vacated.next;
+                Err(error) => {
+                    tracing::warn!(osd = self.store.osd(), %error, "the index's room was not vacated");
+                    self.idle().await;
+                }
             }
-            Err(error) => tracing::warn!(osd = self.store.osd(), %error, "the index's room was not vacated"),
-        }
-        if pass.is_none() {
-            self.last_vacated.set(self.ring.now());
         }
     }
 

@@ -106,7 +106,7 @@ impl Tier {
 
     /// Adds objects of one pool until the plan holds `budget_bytes`.
     fn plan_pool(&mut self, now: u64, id: PoolId, budget_bytes: u64, pass: Pass, plan: &mut FlushPlan) {
-        let slice_is_short = self.slice.shortfall(0) > 0;
+        let slice_is_short = self.needs_flushes_for_room();
         let gathered = self.gathers;
         let Tier { objects, pools, flushes, .. } = self;
         let Some(pool) = pools.get_mut(&id) else { return };
@@ -197,6 +197,12 @@ impl Tier {
         }
     }
 
+    /// Whether evicting all that is clean would not make the slice's reserve whole.
+    pub(crate) fn needs_flushes_for_room(&self) -> bool {
+        let cached = self.pools.values().filter(|pool| !pool.pinned);
+        self.slice.shortfall(0) > cached.map(Pool::clean_bytes).sum()
+    }
+
     /// Lets objects whose flush failed be planned again, at the age they had.
     pub(crate) fn release_failed(&mut self, now: u64) {
         while let Some(&(retry_at, id, object, dirty_since)) = self.flushes.failed.front() {
@@ -218,7 +224,7 @@ impl Tier {
     /// Bytes a second to flush with now, over all pools. 0: nothing is to be flushed.
     pub fn flush_rate(&mut self, now: u64) -> u64 {
         self.advance(now);
-        let slice_is_short = self.slice.shortfall(0) > 0;
+        let slice_is_short = self.needs_flushes_for_room();
         let base = self.base[usize::from(self.gathers)].bytes_per_second();
         let mut rate = 0.0;
         for pool in self.pools.values_mut() {

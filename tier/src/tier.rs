@@ -280,7 +280,7 @@ impl Tier {
         }
         let limit = if self.gathers { 0.0 } else { GATHER_ERROR };
         let is_pressed = |pool: &Pool| pool.dirty.len() > 0 && !pool.pinned && pool.flush_error() > limit;
-        self.gathers = self.slice.shortfall(0) > 0 || self.pools.values().any(is_pressed);
+        self.gathers = self.needs_flushes_for_room() || self.pools.values().any(is_pressed);
     }
 
     fn share_targets(&mut self, now: u64) {
