@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed \
+.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed tier-transition \
 	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -19,6 +19,7 @@ help:
 	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
 	@echo 'make calm-recovery      latencies of clients beside a long backfill, and just before it (CALM_ROUNDS=3 CALM_OBJECT_KIB=64)'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
+	@echo 'make tier-transition    an empty hot slice over a slow disk until long after it is full: docs/transition.png, and the figures'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
@@ -63,6 +64,12 @@ write-amplification:
 crush-speed:
 	$(CARGO) build --release --quiet -p basalt-benches --bin crush_speed
 	@target/release/crush_speed $(CRUSH_SPEED)
+
+# TIER_TRANSITION="--distribution zipf:0.9 --size 2G" and so on; the labels need a font (Debian: fonts-dejavu-core).
+tier-transition:
+	$(CARGO) build --release --quiet -p basalt-cli
+	$(CARGO) build --release --quiet -p basalt-benches --features plot --bin tier_transition
+	@target/release/tier_transition --dir data/tier-transition --png docs/transition.png $(TIER_TRANSITION)
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration
