@@ -52,11 +52,11 @@ impl State {
         }
     }
 
-    /// Whether the index's room is running out for a reason that a checkpoint ends: nodes that wait for one.
+    /// Whether the index's room is running out for a reason that a checkpoint ends: nodes that wait for one. On base nodes lie among the data as
+    /// well, and there are more pressing things.
     pub fn wants_nodes_written(&self) -> bool {
         let dirty = self.tree.dirty_nodes();
-        let allocator = self.hot.as_ref().unwrap_or(&self.base);
-        dirty >= DIRTY_NODES_WHEN_SHORT && allocator.zone_free_nodes() < 2 * dirty
+        self.hot.as_ref().is_some_and(|hot| dirty >= DIRTY_NODES_WHEN_SHORT && hot.zone_free_nodes() < 2 * dirty)
     }
 
     /// Whether a checkpoint makes any space usable again, or lets go of what is set aside for writing the index.

@@ -51,6 +51,7 @@ pub(crate) async fn vacate(inner: &Rc<Inner>, mut cursor: VacateCursor) -> Resul
         .filter_map(|(name, _)| key::parse_hot_summary(&[prefix.as_slice(), name].concat()))
         .collect();
     let mut vacated = Vacated::default();
+    let mut changed = Vec::new();
     for &(pool, object) in &hot {
         let (clean, dirty) = inner
             .index(|state| {
@@ -71,11 +72,17 @@ pub(crate) async fn vacate(inner: &Rc<Inner>, mut cursor: VacateCursor) -> Resul
             let in_zone = |state: &crate::state::State, extent: &crate::record::Extent| {
                 state.hot.as_ref().is_some_and(|hot| hot.is_in_zone(extent.run()))
             };
-            let (bytes, changes) = evict::evict(inner, pool, &[(object, evict::all())], in_zone).await?;
+            let (bytes, _) = evict::evict(inner, pool, &[(object, evict::all())], in_zone).await?;
             vacated.bytes += bytes;
-            vacated.changes.extend(changes);
+            changed.push((pool, object));
         }
     }
+    // All at once at the end: what was true of the first may not be any more.
+    vacated.changes = inner
+        .index(|state| {
+            changed.iter().map(|(pool, object)| Ok(state.hot_summary(*pool, *object)?.change(*pool, *object))).collect()
+        })
+        .await?;
     cursor.found_dirty |= !vacated.dirty.is_empty();
     match hot.last() {
         Some(&last) if more => vacated.next = Some(VacateCursor { after: last, ..cursor }),

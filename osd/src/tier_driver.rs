@@ -435,19 +435,20 @@ impl TierDriver {
         let Some(tier) = &self.tier else { return };
         let mut pass: Option<VacateCursor> = None;
         let mut began = self.ring.now();
+        let (mut moved, mut pause) = (false, VACATE_PAUSE);
         while !is_stopping() {
-            let is_due = pass.is_some()
-                || self.ring.now().since(began) >= VACATE_PAUSE && self.may_move() && self.store.wants_vacating();
-            if !is_due {
-                self.idle().await;
-                continue;
-            }
             if pass.is_none() {
-                began = self.ring.now();
+                let is_due = self.ring.now().since(began) >= pause && self.may_move() && self.store.wants_vacating();
+                if !is_due {
+                    self.idle().await;
+                    continue;
+                }
+                (began, moved) = (self.ring.now(), false);
             }
             match self.store.vacate(pass.take().unwrap_or_default()).await {
                 Ok(vacated) => {
                     self.changed(&vacated.changes);
+                    moved |= vacated.bytes > 0;
                     let dirty = vacated.dirty.iter().map(|(pool, object)| (*pool, object.0));
                     for (pool, objects) in by_pool(dirty.filter(|(pool, _)| !self.is_pinned(*pool))) {
                         for batch in objects.chunks(limits::VACATE_BATCH_OBJECTS_MAX) {
@@ -455,9 +456,14 @@ impl TierDriver {
                                 break;
                             }
                             self.flush(tier, pool, batch, true).await;
+                            moved = true;
                         }
                     }
                     pass = vacated.next;
+                    if pass.is_none() {
+                        // What is at home on the slice stays where it is, however often it is looked at.
+                        pause = if moved { VACATE_PAUSE } else { (2 * pause).min(VACATE_PAUSE_MAX) };
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(osd = self.store.osd(), %error, "the index's room was not vacated");
@@ -554,6 +560,8 @@ const FLUSH_BUDGET_MIN: u64 = 64 << 10;
 const FLUSH_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Passes over the index's room begin no faster.
 const VACATE_PAUSE: Duration = Duration::from_secs(1);
+/// And slower where they find nothing that they may move.
+const VACATE_PAUSE_MAX: Duration = Duration::from_secs(300);
 /// Checkpoints for the sake of freed space come no faster.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 

@@ -69,8 +69,8 @@ async fn wait_for_monitor(client: &Client, pool: &str) -> Result<()> {
     let begun = client.ring().now();
     while client.ring().now().since(begun) < REPORTED_WITHIN {
         let status = ask(client, AdminCommand::TierStatus { pool: Some(pool.into()) }).await?.document;
-        // Somebody who writes again makes it dirty again, and that is no reason to wait.
-        if status.pointer("/0/dirty_bytes").and_then(Value::as_u64).unwrap_or(0) == 0 {
+        // Somebody who writes again makes it hot again, and that is no reason to wait for long.
+        if status.pointer("/0/hot_bytes").and_then(Value::as_u64).unwrap_or(0) == 0 {
             break;
         }
         client.ring().sleep(POLL).await;
