@@ -22,13 +22,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
     pub placement: Placement,
-    /// Part of a long sequential run, which says nothing of how often its object is wanted.
-    is_stream: bool,
+    /// It passed the tier by, as the pool wants it of such writes; that says nothing of how often its object is wanted.
+    bypasses: bool,
 }
 
 impl From<Placement> for Placed {
     fn from(placement: Placement) -> Placed {
-        Placed { placement, is_stream: false }
+        Placed { placement, bypasses: false }
     }
 }
 
@@ -127,11 +127,13 @@ impl TierDriver {
         }
         let info = transaction.stat(key).await?;
         if tier.borrow().mode(key.pool) == CacheMode::None {
+            tier.borrow_mut().base_used(self.now());
             return Ok(Placement::Base.into());
         }
         // A new object has no number yet; none is ever this great.
         let object = info.map_or(u64::MAX, |info| info.id.0);
         let size = info.map_or(0, |info| info.size);
+        let makes_object = info.is_none() && summary.is_whole;
         // What has no range of its own is appended.
         let written = summary.written.clone().unwrap_or(size..size + summary.written_bytes);
         let length = summary.placed_bytes;
@@ -141,13 +143,16 @@ impl TierDriver {
             let usage = self.store.usage();
             self.note_space(&mut tier, &usage);
             let now = self.now();
-            match tier.admit_write(now, key.pool, object, written.start, length, run) {
+            match tier.admit_write(now, key.pool, object, length, run, makes_object) {
                 basalt_tier::Placement::Base => {
-                    let is_stream = tier.is_stream(key.pool, run.saturating_add(length));
-                    if tier.mode(key.pool).takes_writes() && !is_stream {
+                    if length > 0 {
+                        tier.base_used(now);
+                    }
+                    let bypasses = tier.bypasses(key.pool, length, run.saturating_add(length), makes_object);
+                    if tier.mode(key.pool).takes_writes() && !bypasses {
                         self.counters.written_through(key.pool);
                     }
-                    return Ok(Placed { placement: Placement::Base, is_stream });
+                    return Ok(Placed { placement: Placement::Base, bypasses });
                 }
                 // What moves no data fills nothing.
                 basalt_tier::Placement::Hot if length == 0 => Duration::ZERO,
@@ -185,7 +190,11 @@ impl TierDriver {
 
     /// Where data of a pool goes that no client writes: recovered and repaired copies. A full slice is no reason to be without one.
     pub fn home(&self, pool: u32) -> Placement {
-        if self.is_pinned(pool) { Placement::Hot } else { Placement::Base }
+        if self.is_pinned(pool) {
+            return Placement::Hot;
+        }
+        self.look(|tier, now| tier.base_used(now));
+        Placement::Base
     }
 
     /// Dirty bytes that base will never have to take: of pools that are at home on the hot slice, and of the OSD itself.
@@ -228,7 +237,7 @@ impl TierDriver {
         let now = self.now();
         let mut tier = tier.borrow_mut();
         commit.hot_changes().iter().for_each(|change| note_change(&mut tier, now, change));
-        if placed.is_stream {
+        if placed.bypasses {
             return;
         }
         let is_hot = placed.placement != Placement::Base;
@@ -242,6 +251,9 @@ impl TierDriver {
     pub fn read(self: &Rc<Self>, key: &ObjectKey, access: &ReadAccess) {
         let Some(tier) = &self.tier else { return };
         let hit = access.base_bytes == 0;
+        if !hit {
+            tier.borrow_mut().base_used(self.now());
+        }
         self.counters.tiered_read(key.pool, hit);
         let object = access.info.id.0;
         let now = self.now();
