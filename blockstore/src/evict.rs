@@ -2,13 +2,13 @@
 
 use crate::error::Result;
 use crate::index::{Layer, key};
+use crate::inner::Inner;
 use crate::limits::BLOCK_BYTES;
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State};
-use crate::store::Inner;
 use std::ops::Range;
 use std::rc::Rc;
 
