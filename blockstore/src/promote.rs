@@ -31,6 +31,10 @@ pub(crate) async fn promote(
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
         let plan = |state: &State, copies| read::plan(state, &record, (at, to), copies);
         let pieces = inner.index(|state| plan(state, Copies::Any)).await?;
+        if !pieces.iter().any(|piece| on_base(piece).is_some()) {
+            at = to;
+            continue;
+        }
         let read = inner
             .read_verified(object, Through::Cache, |state, copies| Ok(Some((record, plan(state, copies)?))))
             .await?;

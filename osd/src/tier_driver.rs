@@ -1,5 +1,6 @@
 //! Tells the tier's policy what happens in the store, and does what it decides: places writes, flushes, evicts and promotes.
 
+mod homecoming;
 mod movers;
 
 use crate::counters::Counters;
