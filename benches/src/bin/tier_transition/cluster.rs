@@ -21,18 +21,18 @@ impl Cluster {
         let dir = arguments.dir.join(name);
         std::fs::create_dir_all(&arguments.dir)?;
         let mut dev = Command::new(arguments.programs.join("basaltd"));
-        dev.args(["dev", "--osds", "1", "--size", "1", "--base-model", &arguments.base_model])
-            .args(["--base", &arguments.base, "--hot", hot, "--dir"])
-            .arg(&dir);
+        dev.args(["dev", "--osds", "1", "--size", "1", "--base-model", &arguments.base_model, "--dir"]).arg(&dir);
+        let mut again = Command::new(dev.get_program());
+        again.args(dev.get_args());
         let basalt = arguments.programs.join("basalt");
-        let daemon = spawn(&mut dev)?;
+        let daemon = spawn(dev.args(["--base", &arguments.base, "--hot", hot]))?;
         let mut cluster = Cluster { daemon, dir, basalt, throttled: None };
         cluster.wait_until_ready()?;
         if arguments.base_iops > 0 {
             // What it made is put on a device that is slow, and it starts again.
             cluster.stop();
             let throttled = ThrottledDevice::new(&cluster.dir.join("osd.0/base"), arguments.base_iops)?;
-            cluster.daemon = spawn(&mut throttled.inside(&dev))?;
+            cluster.daemon = spawn(&mut throttled.inside(&again))?;
             cluster.throttled = Some(throttled);
             cluster.wait_until_ready()?;
         }
