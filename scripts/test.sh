@@ -38,8 +38,9 @@ if ! "$cargo" nextest --version >/dev/null 2>&1; then
     "$cargo" install --quiet --locked cargo-nextest || echo 'cargo-nextest cannot be installed: running cargo test instead'
 fi
 if "$cargo" nextest --version >/dev/null 2>&1; then
+    # One more at a time than there are cores: tests of real clusters mostly wait.
     # shellcheck disable=SC2086
-    exec "$cargo" nextest run --workspace $features --no-fail-fast
+    exec "$cargo" nextest run --workspace $features --no-fail-fast --test-threads "$(($(nproc) + 1))"
 fi
 # shellcheck disable=SC2086
 exec "$cargo" test --workspace $features --no-fail-fast

@@ -6,6 +6,8 @@
 //! touch it, even when the future is dropped; one `io_uring_enter` a turn under load; a simulated run is a function of its seed.
 //! Everything is owned by one thread (`!Send`), except [`mailbox`]es, which carry values from other threads in.
 
+#[cfg(feature = "allocation-count")]
+pub mod allocation_count;
 pub mod buffer;
 pub mod device;
 mod driver;
