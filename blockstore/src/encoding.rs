@@ -1,5 +1,7 @@
 //! Little-endian fields in byte strings: what every on-disk structure is made of. Reading never panics: a field that is not there is `None`.
 
+use smallvec::SmallVec;
+
 /// Takes fields from the front of a byte string.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -72,6 +74,15 @@ pub(crate) trait Put {
     }
     fn put_i64(&mut self, value: i64) {
         self.put(&value.to_le_bytes());
+    }
+}
+
+impl<const N: usize> Put for SmallVec<[u8; N]>
+where
+    [u8; N]: smallvec::Array<Item = u8>,
+{
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 }
 

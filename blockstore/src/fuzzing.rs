@@ -10,7 +10,7 @@ use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::features::Features;
 use crate::fsck::{self, FsckOptions};
-use crate::index::{Body, Content, Layer, Node, NodePointer, Tree, key};
+use crate::index::{Body, Content, Key, Layer, Node, NodePointer, Tree, key};
 use crate::layout::Layout;
 use crate::limits::{BLOCK_BYTES, NODE_BLOCKS_MAX, NODE_BYTES, NODE_ENTRY_HEADER_BYTES, NODE_HEADER_BYTES};
 use crate::object::{ObjectId, ObjectKey};
@@ -297,7 +297,7 @@ pub fn index_entry(bytes: &[u8]) {
 }
 
 fn index_key(bytes: &[u8]) {
-    let same = |key: Option<Vec<u8>>| assert!(key.is_none_or(|key| key == bytes), "a key is its fields: {bytes:02x?}");
+    let same = |key: Option<Key>| assert!(key.is_none_or(|key| *key == *bytes), "a key is its fields: {bytes:02x?}");
     same(key::parse_object(bytes).map(|found| key::object(&found)));
     same(key::parse_hot_summary(bytes).map(|(pool, object)| key::hot_summary(pool, object)));
     same(key::parse_log(bytes).map(|(pool, pg, version)| key::log(pool, pg, version)));
@@ -319,7 +319,7 @@ fn index_key(bytes: &[u8]) {
     }
     if let Some(end) = key::prefix_end(bytes) {
         assert!(end.as_slice() > bytes && !end.starts_with(bytes));
-        assert!([bytes, &[0xff; 40]].concat() < end);
+        assert!(*[bytes, &[0xff; 40]].concat() < *end);
     }
 }
 
@@ -360,7 +360,7 @@ fn index_entry_seeds() -> Vec<Vec<u8>> {
         values.extend(value);
     }
     let tagged = |tag: u8| move |bytes: Vec<u8>| [&[tag], bytes.as_slice()].concat();
-    keys.into_iter().map(tagged(0)).chain(values.into_iter().map(tagged(1))).collect()
+    keys.into_iter().map(Key::into_vec).map(tagged(0)).chain(values.into_iter().map(tagged(1))).collect()
 }
 
 fn object(name: &str) -> ObjectKey {

@@ -3,7 +3,7 @@
 use crate::allocator::Run;
 use crate::commit::Group;
 use crate::error::{Error, Result};
-use crate::index::{Missing, key};
+use crate::index::{Key, Missing, key};
 use crate::inner::{Inner, Loads};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
@@ -366,10 +366,10 @@ impl Prepared {
 /// Log entries that one transaction removes at most.
 const TRIM_ENTRIES_MAX: usize = 16;
 
-fn trimmed(state: &State, pool: u32, pg: u32, below: u64) -> Result<Vec<Vec<u8>>, Missing> {
+fn trimmed(state: &State, pool: u32, pg: u32, below: u64) -> Result<Vec<Key>, Missing> {
     let mut keys = Vec::new();
     state.tree.scan(&key::log_of(pool, pg), Some(&key::log(pool, pg, below)), |key, _| {
-        keys.push(key.to_vec());
+        keys.push(Key::from_slice(key));
         keys.len() < TRIM_ENTRIES_MAX
     })?;
     Ok(keys)

@@ -20,7 +20,7 @@ pub(crate) fn entries(state: &State, prefix: &[u8], bytes_max: usize) -> Result<
         if bytes > bytes_max {
             return false;
         }
-        keys.push(key.to_vec());
+        keys.push(Key::from_slice(key));
         true
     })?;
     // The end of the prefix was looked at, so that what remains can be told.

@@ -2,7 +2,7 @@
 
 use crate::commit;
 use crate::error::{Error, Result};
-use crate::index::{Missing, key};
+use crate::index::{Key, Missing, key};
 use crate::inner::Inner;
 use crate::limits::{self, BLOCK_BYTES};
 use crate::object::{HotChange, ObjectId, ObjectInfo, ObjectKey, PoolUsage};
@@ -306,7 +306,7 @@ impl Store {
     pub async fn list_pgs(&self) -> Result<Vec<(u32, u32)>> {
         self.check_fence()?;
         let mut pgs = BTreeSet::new();
-        for (all, of_pg) in [(key::objects(), key::objects_of as fn(u32, u32) -> Vec<u8>), (key::logs(), key::log_of)] {
+        for (all, of_pg) in [(key::objects(), key::objects_of as fn(u32, u32) -> Key), (key::logs(), key::log_of)] {
             let end = key::prefix_end(&all);
             let mut from = all;
             // From the first key of each group to the first behind it.

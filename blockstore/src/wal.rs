@@ -36,6 +36,7 @@
 use crate::allocator::Run;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
+use crate::index::Key;
 use crate::limits::{ADDRESS_LIMIT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::Usage;
 use crate::sabotage::{Sabotage, sabotaged};
@@ -195,7 +196,7 @@ impl Allocation {
 pub(crate) struct Entry {
     pub next_object: u64,
     /// Key and new value; `None` deletes.
-    pub mutations: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    pub mutations: Vec<(Key, Option<Vec<u8>>)>,
     pub allocations: Vec<Allocation>,
     pub frees: Vec<(Side, Run)>,
     pub usage: BTreeMap<u32, Usage>,
@@ -244,7 +245,7 @@ impl Entry {
             if key_len > KEY_BYTES_MAX {
                 return None;
             }
-            let key = reader.bytes(key_len)?.to_vec();
+            let key = Key::from_slice(reader.bytes(key_len)?);
             let value = match put {
                 0 => None,
                 1 => {
@@ -320,7 +321,7 @@ mod tests {
     #[test]
     fn a_key_longer_than_any_can_be_is_no_transaction() {
         for (length, whole) in [(KEY_BYTES_MAX, true), (KEY_BYTES_MAX + 1, false)] {
-            let entry = Entry { mutations: vec![(vec![1; length], None)], ..Entry::default() };
+            let entry = Entry { mutations: vec![(Key::from_elem(1, length), None)], ..Entry::default() };
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
             assert_eq!(Entry::decode_all(&bytes, 1).is_some(), whole, "{length} bytes");
@@ -335,7 +336,7 @@ mod tests {
 
         #[test]
         fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in 0..ADDRESS_LIMIT, crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
-            let mut entry = Entry { next_object: at, mutations: keys, ..Entry::default() };
+            let mut entry = Entry { next_object: at, mutations: keys.into_iter().map(|(key, value)| (key.into(), value)).collect(), ..Entry::default() };
             entry.allocations.push(Allocation { side: Side::Hot, address: at, checksums: crcs });
             entry.frees.push((Side::Base, Run { at, blocks: 9 }));
             entry.usage.insert(3, Usage { objects: -1, ..Usage::default() });

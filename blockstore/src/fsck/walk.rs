@@ -3,7 +3,7 @@
 use super::reached::Reached;
 use super::{FaultKind, Report};
 use crate::allocator::{Allocator, Run};
-use crate::index::{Body, Child, Content, Layer, key};
+use crate::index::{Body, Child, Content, Key, Layer, key};
 use crate::limits::{BLOCK_BYTES, INLINE_BYTES_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::read::display;
@@ -513,7 +513,7 @@ impl<'a> Walk<'a> {
         let end = key::prefix_end(&from);
         loop {
             let scanned = self.opened.state.tree.scan(&from.clone(), end.as_deref(), |key, value| {
-                from = key.to_vec();
+                from = Key::from_slice(key);
                 if let (Some(object), Some(record)) = (key::parse_object(key), ObjectRecord::decode(value))
                     && wanted.contains(&record.id)
                 {

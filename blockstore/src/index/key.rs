@@ -20,8 +20,13 @@ use crate::encoding::Put;
 use crate::limits::ADDRESS_LIMIT;
 use crate::object::{ObjectId, ObjectKey};
 use crate::wal::Side;
+use smallvec::SmallVec;
 
-pub(crate) type Key = Vec<u8>;
+/// Most are short: those of a write are made and dropped without the heap.
+pub(crate) type Key = SmallVec<[u8; KEY_INLINE_BYTES]>;
+
+/// All fixed keys fit, and objects and attributes with names of common length.
+const KEY_INLINE_BYTES: usize = 48;
 
 const OBJECT: u8 = 0x10;
 const CONTENT: u8 = 0x20;
@@ -37,10 +42,8 @@ const HOT_EXTENT: u8 = 2;
 const XATTR: u8 = 3;
 const OMAP: u8 = 4;
 
-fn key(kind: u8, capacity: usize) -> Key {
-    let mut key = Vec::with_capacity(1 + capacity);
-    key.put_u8(kind);
-    key
+fn key(kind: u8) -> Key {
+    Key::from_slice(&[kind])
 }
 
 fn put_big(key: &mut Key, number: u32) {
@@ -54,14 +57,14 @@ pub(crate) fn object(object: &ObjectKey) -> Key {
 }
 
 pub(crate) fn objects_of(pool: u32, pg: u32) -> Key {
-    let mut key = key(OBJECT, 8);
+    let mut key = key(OBJECT);
     put_big(&mut key, pool);
     put_big(&mut key, pg);
     key
 }
 
 pub(crate) fn objects() -> Key {
-    vec![OBJECT]
+    key(OBJECT)
 }
 
 /// The fields of an object record's key.
@@ -78,7 +81,7 @@ pub(crate) fn parse_object(key: &[u8]) -> Option<ObjectKey> {
 
 /// Everything of an object but its record.
 pub(crate) fn content(object: ObjectId) -> Key {
-    let mut key = key(CONTENT, 16);
+    let mut key = key(CONTENT);
     key.put(&object.0.to_be_bytes());
     key
 }
@@ -166,7 +169,7 @@ pub(crate) fn parse_content(key: &[u8]) -> Option<(ObjectId, Content)> {
 }
 
 pub(crate) fn references(side: Side, address: u64) -> Key {
-    let mut key = key(REFERENCES, 9);
+    let mut key = key(REFERENCES);
     key.put_u8(side.encode());
     key.put(&address.to_be_bytes());
     key
@@ -183,14 +186,14 @@ pub(crate) fn parse_references(key: &[u8]) -> Option<(Side, u64)> {
 }
 
 pub(crate) fn hot_summary(pool: u32, object: ObjectId) -> Key {
-    let mut key = key(HOT_SUMMARY, 12);
+    let mut key = key(HOT_SUMMARY);
     put_big(&mut key, pool);
     key.put(&object.0.to_be_bytes());
     key
 }
 
 pub(crate) fn hot_summaries() -> Key {
-    vec![HOT_SUMMARY]
+    key(HOT_SUMMARY)
 }
 
 pub(crate) fn parse_hot_summary(key: &[u8]) -> Option<(u32, ObjectId)> {
@@ -207,14 +210,14 @@ pub(crate) fn log(pool: u32, pg: u32, version: u64) -> Key {
 }
 
 pub(crate) fn log_of(pool: u32, pg: u32) -> Key {
-    let mut key = key(LOG, 16);
+    let mut key = key(LOG);
     put_big(&mut key, pool);
     put_big(&mut key, pg);
     key
 }
 
 pub(crate) fn logs() -> Key {
-    vec![LOG]
+    key(LOG)
 }
 
 /// The placement group of an object record's or a log entry's key.
@@ -240,7 +243,7 @@ pub(crate) fn pool_usage(pool: u32) -> Key {
 }
 
 pub(crate) fn pool_usages() -> Key {
-    vec![POOL_USAGE]
+    key(POOL_USAGE)
 }
 
 pub(crate) fn parse_pool_usage(key: &[u8]) -> Option<u32> {
@@ -255,7 +258,7 @@ pub(crate) fn removed(object: ObjectId) -> Key {
 }
 
 pub(crate) fn removed_objects() -> Key {
-    vec![REMOVED]
+    key(REMOVED)
 }
 
 pub(crate) fn parse_removed(key: &[u8]) -> Option<ObjectId> {
@@ -265,7 +268,7 @@ pub(crate) fn parse_removed(key: &[u8]) -> Option<ObjectId> {
 
 /// The first key that does not start with `prefix`; `None` if there is none.
 pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Key> {
-    let mut end = prefix.to_vec();
+    let mut end = Key::from_slice(prefix);
     while let Some(last) = end.pop() {
         if last < u8::MAX {
             end.push(last + 1);

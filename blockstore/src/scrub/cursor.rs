@@ -76,7 +76,7 @@ impl ScrubCursor {
 fn key(reader: &mut Reader) -> Option<Key> {
     let length = reader.remaining();
     // One byte more than the longest: the key behind an object's is its own and a zero.
-    (length <= KEY_BYTES_MAX + 1).then(|| reader.bytes(length).map(<[u8]>::to_vec)).flatten()
+    (length <= KEY_BYTES_MAX + 1).then(|| reader.bytes(length).map(Key::from_slice)).flatten()
 }
 
 #[cfg(test)]
@@ -90,8 +90,8 @@ mod tests {
         for place in [
             Place::Superblocks,
             Place::Pages { page: 7 },
-            Place::Nodes { low: b"low".to_vec(), level: 3 },
-            Place::Objects { from: b"from".to_vec(), block: 9, shape },
+            Place::Nodes { low: Key::from_slice(b"low"), level: 3 },
+            Place::Objects { from: Key::from_slice(b"from"), block: 9, shape },
         ] {
             let cursor = ScrubCursor { place };
             assert_eq!(ScrubCursor::decode(&cursor.encode()), Some(cursor));

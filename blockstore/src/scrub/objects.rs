@@ -121,7 +121,7 @@ fn first_object(state: &State, from: &[u8]) -> Result<Option<(Key, ObjectKey, Ob
     state.tree.scan(low, key::prefix_end(&all).as_deref(), |key, value| {
         found = key::parse_object(key)
             .zip(ObjectRecord::decode(value))
-            .map(|(object, record)| (key.to_vec(), object, record));
+            .map(|(object, record)| (Key::from_slice(key), object, record));
         found.is_none()
     })?;
     Ok(found)
@@ -129,7 +129,7 @@ fn first_object(state: &State, from: &[u8]) -> Result<Option<(Key, ObjectKey, Ob
 
 /// The lowest key of the leaf behind the one that holds `from`, if that may hold object records.
 async fn next_leaf(inner: &Rc<Inner>, from: &[u8]) -> Result<Option<Key>> {
-    let mut behind = from.to_vec();
+    let mut behind = Key::from_slice(from);
     behind.push(0);
     let end = key::prefix_end(&key::objects());
     let mut next = None;
@@ -138,7 +138,7 @@ async fn next_leaf(inner: &Rc<Inner>, from: &[u8]) -> Result<Option<Key>> {
             next = None;
             state.tree.nodes((&behind, u8::MAX), |low, level, _| {
                 if level == 0 && low > from {
-                    next = Some(low.to_vec());
+                    next = Some(Key::from_slice(low));
                 }
                 next.is_none()
             })

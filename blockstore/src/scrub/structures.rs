@@ -120,10 +120,10 @@ pub(super) async fn nodes(
             rest = None;
             state.tree.nodes((&low, level), |low, level, pointer| {
                 if batch.len() == SCRUB_STEP_NODES_MAX {
-                    rest = Some((low.to_vec(), level));
+                    rest = Some((Key::from_slice(low), level));
                     return false;
                 }
-                batch.push((low.to_vec(), level, *pointer));
+                batch.push((Key::from_slice(low), level, *pointer));
                 true
             })
         });
@@ -185,7 +185,7 @@ async fn rewrite_node(inner: &Rc<Inner>, low: &[u8]) -> Result<bool> {
     let first = |state: &State| -> Result<_, Missing> {
         let mut entry = None;
         state.tree.scan(low, None, |key, value| {
-            entry = Some((key.to_vec(), value.to_vec()));
+            entry = Some((Key::from_slice(key), value.to_vec()));
             false
         })?;
         Ok(entry)
