@@ -189,6 +189,11 @@ impl Client {
         }
     }
 
+    /// By which OSDs tell this client from others: random, drawn when it was made.
+    pub fn instance(&self) -> u64 {
+        self.inner.ids.client()
+    }
+
     pub fn ring(&self) -> &Ring {
         &self.inner.ring
     }

@@ -112,7 +112,8 @@ impl Map {
     /// The group of an object, by its name. `None`: there is no such pool.
     pub fn pg_of(&self, pool_id: u32, name: &[u8]) -> Option<PgId> {
         let pool = self.pool(pool_id)?;
-        Some(PgId { pool: pool_id, seed: object_hash::stable_modulo(object_hash::rjenkins(name), pool.pg_num) })
+        let hash = object_hash::rjenkins(object_hash::placed_by(name));
+        Some(PgId { pool: pool_id, seed: object_hash::stable_modulo(hash, pool.pg_num) })
     }
 
     /// Where an object belongs. `None`: there is no such pool.

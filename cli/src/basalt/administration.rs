@@ -35,7 +35,7 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
             show(&client, &mut output, AdminCommand::ConfigDump, plain::config::dump).await
         }
         Command::Config(command) => say(&client, &mut output, config(command)?).await,
-        Command::Obj(_) | Command::Crush(_) | Command::Tier(_) | Command::Bench { .. } => {
+        Command::Obj(_) | Command::Crush(_) | Command::Tier(_) | Command::Image(_) | Command::Bench { .. } => {
             Err(Failure::invalid("this is no command for the monitor"))
         }
     })?;

@@ -1,5 +1,6 @@
 //! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
 
+pub mod image;
 pub mod osd_crush;
 
 use basalt_cli::output::Format;
@@ -79,10 +80,13 @@ pub enum Command {
     /// The hot tier, with no cluster: how large an SSD should be.
     #[command(subcommand)]
     Tier(TierTool),
-    /// Load in fio's language, on a pool or a raw device.
+    /// Block images: make, snapshot, clone, copy. `basaltd nbd` serves them.
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Load in fio's language, on a pool, an image or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
-    /// --time_based. --filename=PATH instead of --pool measures a raw device through the same ring. --output-format=json prints what
+    /// --time_based. --image=POOL/NAME instead of --pool writes to an image; --filename=PATH measures a raw device through the same ring. --output-format=json prints what
     /// fio prints, --summary one line a job.
     ///
     /// --yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5] measures a raw file or device and the pool in turn.
