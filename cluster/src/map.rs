@@ -5,6 +5,7 @@
 //! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
 mod encoding;
+mod fenced;
 mod flags;
 pub mod follower;
 mod fullness;
@@ -16,8 +17,10 @@ mod settings;
 mod version_1;
 mod version_2;
 mod version_3;
+mod version_4;
 
 pub use encoding::MapError;
+pub use fenced::FencedClient;
 pub use flags::MapFlags;
 pub use fullness::{FullRatios, Fullness};
 pub use incremental::{Incremental, IncrementalError};
@@ -48,6 +51,8 @@ pub struct Map {
     /// The CRUSH map as bytes; see [`crate::crush`]. Empty in maps from before there was one.
     pub crush: Vec<u8>,
     pub settings: ClusterSettings,
+    /// In ascending order of `client`.
+    pub fenced: Vec<FencedClient>,
 }
 
 /// Where an object belongs.
@@ -73,6 +78,7 @@ impl Map {
             full_ratios: FullRatios::default(),
             crush: Vec::new(),
             settings: ClusterSettings::default(),
+            fenced: Vec::new(),
         }
     }
 

@@ -114,6 +114,24 @@ impl From<Mode> for ChangeMode {
 }
 
 #[derive(Subcommand, Debug)]
+pub enum Blocklist {
+    Ls,
+    /// For a day. `image info` shows who holds an image.
+    Add {
+        #[arg(value_parser = client_id)]
+        client: u64,
+    },
+    Rm {
+        #[arg(value_parser = client_id)]
+        client: u64,
+    },
+}
+
+fn client_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| "a client is named by up to 16 hexadecimal digits".to_owned())
+}
+
+#[derive(Subcommand, Debug)]
 pub enum Config {
     /// As with Ceph, `global`, `mon` or `osd` may stand before the name; all settings are the whole cluster's.
     Set {
@@ -352,6 +370,9 @@ pub enum Osd {
     Set { flag: String },
     /// Takes a flag back.
     Unset { flag: String },
+    /// Clients that are fenced off: OSDs refuse whatever they send.
+    #[command(subcommand)]
+    Blocklist(Blocklist),
     /// From this share of a base device on, health warns; 0.85 unless set.
     SetNearfullRatio {
         #[arg(allow_negative_numbers = true)]

@@ -104,7 +104,8 @@ mod tests {
             let name = data_name(Id(family), index, Id(layer));
             prop_assert_eq!(parse_data_name(Id(family), &name), Some((index, Id(layer))));
             prop_assert_eq!(parse_data_name(Id(family ^ 1), &name), None);
-            prop_assert_eq!(object_hash::placed_by(&name), object_hash::placed_by(&data_name(Id(family), index, Id(!layer))));
+            let sibling = data_name(Id(family), index, Id(!layer));
+            prop_assert_eq!(object_hash::placed_by(&name), object_hash::placed_by(&sibling));
         }
     }
 }

@@ -35,8 +35,8 @@ pub(super) const ANSWER: &str = "answer.";
 pub struct Owner {
     /// Drawn anew each time the lock is taken.
     nonce: Id,
-    /// By which the cluster knows the holder's requests.
-    client: Id,
+    /// By which the cluster knows the holder's requests, and `osd blocklist` refuses them.
+    pub client: Id,
     /// For people.
     pub name: String,
 }
@@ -110,7 +110,10 @@ pub(super) async fn acquire(client: &Client, pool: &Pool, image: Id, name: &str)
             Liveness::Silent => pool.ring().sleep(LOCK_LOOK).await,
             Liveness::Dead => {
                 tracing::warn!(image = name, holder = owner.name, "the lock's holder is silent: fences it off");
-                return Err(in_use(name, &owner));
+                client.fence(owner.client.0).await?;
+                if let Some(held) = take(client, pool, image, Some(&sight)).await? {
+                    return Ok(held);
+                }
             }
         }
     }

@@ -19,9 +19,24 @@ pub async fn create(client: &Client, pool: &str, name: &str, size: u64) -> Resul
     check_name("an image", name)?;
     check_size(size)?;
     let pool = client.pool(pool).await?;
+    clear_incomplete(client, &pool, name).await?;
     let ring = pool.ring();
     let header = Header::new(Id::random(ring), name, size, Id::random(ring), now_unix_s(&pool));
     place(&pool, &header).await
+}
+
+/// Removes a clone of this name of which nothing came. EEXIST if there is an image.
+async fn clear_incomplete(client: &Client, pool: &Pool, name: &str) -> Result<()> {
+    let there = match directory::find(pool, name).await {
+        Ok(id) => header_object::read(pool, id, name).await,
+        Err(error) => Err(error),
+    };
+    match there {
+        Ok(Stored { header, .. }) if header.stage == Stage::Incomplete => remove(client, pool.name(), name).await,
+        Ok(_) => Err(Error::new(EEXIST, format!("there is an image {name:?} in pool {:?} already", pool.name()))),
+        Err(error) if error.errno() == ENOENT => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Takes the header's name, and writes it.
@@ -125,11 +140,7 @@ pub async fn clone(client: &Client, pool: &str, parent: &str, snapshot: &str, ch
     check_name("an image", child)?;
     let pool = client.pool(pool).await?;
     let ring = pool.ring();
-    if let Ok(there) = directory::find(&pool, child).await
-        && header_object::read(&pool, there, child).await.is_ok()
-    {
-        return Err(Error::new(EEXIST, format!("there is an image {child:?} in pool {:?} already", pool.name())));
-    }
+    clear_incomplete(client, &pool, child).await?;
     let id = Id::random(ring);
     let parent_id = directory::find(&pool, parent).await?;
     let announced =

@@ -52,6 +52,7 @@ impl From<MapVersion3> for Map {
             full_ratios: old.full_ratios,
             crush: old.crush,
             settings: old.settings,
+            fenced: Vec::new(),
         }
     }
 }
