@@ -29,4 +29,5 @@ pub use header::Header;
 pub use id::Id;
 pub use image::{Image, Mode};
 pub use io::{Extent, Segment};
+pub use lock::Owner;
 pub use name::ImageName;

@@ -10,9 +10,11 @@ pub mod limits;
 mod negotiate;
 mod outbox;
 mod server;
+mod tls;
 mod transmit;
 mod transport;
 pub mod wire;
 
 pub use exports::ExportPolicy;
 pub use server::{Listen, Server, ServerConfig};
+pub use tls::TlsFiles;

@@ -8,7 +8,7 @@ use basalt_cli::{Failure, Result};
 use basalt_client::ClientConfig;
 use basalt_cluster::Config;
 use basalt_cluster::config::NbdSection;
-use basalt_gateway::nbd::{ExportPolicy, Listen, Server, ServerConfig};
+use basalt_gateway::nbd::{ExportPolicy, Listen, Server, ServerConfig, TlsFiles};
 use basalt_net::{EntityName, Fsid, Key};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -68,6 +68,12 @@ fn server_config(config: &Config, section: &NbdSection) -> Result<ServerConfig> 
     Ok(ServerConfig {
         cluster: ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name),
         listen: tcp.chain(unix).collect(),
+        tls: section.tls.as_ref().map(|tls| TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_authorities: tls.client_authorities.clone(),
+            is_required: tls.required,
+        }),
         policy: ExportPolicy { pools: section.pools.clone(), is_read_only: section.read_only },
     })
 }

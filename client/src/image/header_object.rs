@@ -23,6 +23,12 @@ pub async fn read(pool: &Pool, id: Id, name: &str) -> Result<Stored> {
     Ok(Stored { header, version: outcome.stat(0)?.version })
 }
 
+/// Of its object: another one after each change.
+pub async fn version(pool: &Pool, id: Id, name: &str) -> Result<u64> {
+    let outcome = pool.execute(&header_name(id), ObjectOperations::new().stat()).await;
+    Ok(outcome.map_err(|error| missing(error, pool, name))?.stat(0)?.version)
+}
+
 fn missing(error: Error, pool: &Pool, name: &str) -> Error {
     match error.errno() {
         ENOENT => Error::new(ENOENT, format!("there is no image {name:?} in pool {:?}", pool.name())),

@@ -39,7 +39,7 @@ pub(super) struct Inner {
     pub name: String,
     pub mode: Mode,
     pub view: RefCell<Rc<View>>,
-    pub header: RefCell<Header>,
+    pub header: RefCell<Stored>,
     pub gate: Gate,
     /// By object: who finds out where it is, and copies it up.
     pub objects: KeyedLock<u64>,
@@ -86,8 +86,8 @@ impl Image {
     }
 
     async fn load(pool: &Pool, id: Id, name: &str, mode: Mode) -> Result<Image> {
-        let Stored { header, .. } = header_object::read(pool, id, name).await?;
-        match header.stage {
+        let stored = header_object::read(pool, id, name).await?;
+        match stored.header.stage {
             Stage::Complete => {}
             Stage::Incomplete => return Err(directory::no_image(pool, name)),
             Stage::Removing => {
@@ -95,7 +95,7 @@ impl Image {
                 return Err(Error::new(super::header::EBUSY, message));
             }
         }
-        let view = view_for(pool, &header, &mode).await?;
+        let view = view_for(pool, &stored.header, &mode).await?;
         Ok(Image {
             inner: Rc::new(Inner {
                 pool: pool.clone(),
@@ -103,7 +103,7 @@ impl Image {
                 name: name.into(),
                 mode,
                 view: RefCell::new(Rc::new(view)),
-                header: RefCell::new(header),
+                header: RefCell::new(stored),
                 gate: Gate::new(),
                 objects: KeyedLock::new(),
                 changing: Semaphore::new(1),
@@ -147,7 +147,7 @@ impl Image {
 
     /// As it was when the image was opened, or last changed by this process.
     pub fn header(&self) -> Header {
-        self.inner.header.borrow().clone()
+        self.inner.header.borrow().header.clone()
     }
 
     /// Why it serves nobody any more, if so: another has its lock, say.
@@ -198,7 +198,7 @@ impl Inner {
     pub async fn change_header<T>(&self, change: impl FnMut(&mut Header) -> Result<T>) -> Result<T> {
         match header_object::change(&self.pool, self.id, &self.name, change).await {
             Ok((stored, outcome)) => {
-                self.adopt(stored.header).await?;
+                self.adopt(stored).await?;
                 Ok(outcome)
             }
             Err(error) => {
@@ -212,14 +212,28 @@ impl Inner {
 
     pub async fn reload(&self) -> Result<()> {
         let stored = header_object::read(&self.pool, self.id, &self.name).await?;
-        self.adopt(stored.header).await
+        self.adopt(stored).await
     }
 
-    async fn adopt(&self, header: Header) -> Result<()> {
-        let view = view_for(&self.pool, &header, &self.mode).await?;
+    async fn adopt(&self, stored: Stored) -> Result<()> {
+        let view = view_for(&self.pool, &stored.header, &self.mode).await?;
         *self.view.borrow_mut() = Rc::new(view);
-        *self.header.borrow_mut() = header;
+        *self.header.borrow_mut() = stored;
         Ok(())
+    }
+
+    /// Whether the layers that were looked through are still those of the image; if not, looks what they are now. Who has no lock has to ask that
+    /// after finding nothing: a layer that goes takes its objects with it. ENOENT if the snapshot is gone.
+    pub async fn is_current(&self) -> Result<bool> {
+        if self.mode == Mode::Write {
+            return Ok(true);
+        }
+        let known = self.header.borrow().version;
+        if header_object::version(&self.pool, self.id, &self.name).await? == known {
+            return Ok(true);
+        }
+        self.reload().await?;
+        Ok(false)
     }
 }
 

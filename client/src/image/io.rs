@@ -47,14 +47,21 @@ impl Image {
     /// The segments are `length` bytes in all, in order.
     pub async fn read(&self, offset: u64, length: u64) -> Result<Vec<Segment>> {
         self.inner.check_serves()?;
-        self.inner.check_range(offset, length)?;
-        let view = self.inner.view();
-        let reads = pieces(offset, length).map(|piece| self.inner.read_piece(&view, piece)).collect();
-        let mut segments = Vec::new();
-        for read in join_all(reads).await {
-            segments.extend(self.inner.noticed(read)?.into_iter().filter(|segment| !segment.is_empty()));
+        loop {
+            self.inner.check_range(offset, length)?;
+            let view = self.inner.view();
+            let reads = pieces(offset, length).map(|piece| self.inner.read_piece(&view, piece)).collect();
+            let mut segments = Vec::new();
+            let mut is_all_found = true;
+            for read in join_all(reads).await {
+                let read = self.inner.noticed(read)?;
+                is_all_found &= matches!(read, [Segment::Data(_), _]);
+                segments.extend(read.into_iter().filter(|segment| !segment.is_empty()));
+            }
+            if is_all_found || self.inner.is_current().await? {
+                return Ok(segments);
+            }
         }
-        Ok(segments)
     }
 
     /// EROFS unless it is open for writing.
@@ -92,14 +99,25 @@ impl Image {
     /// cover may be shorter than the range.
     pub async fn extents(&self, offset: u64, length: u64, max: usize) -> Result<Vec<Extent>> {
         self.inner.check_serves()?;
-        self.inner.check_range(offset, length)?;
-        let view = self.inner.view();
+        loop {
+            self.inner.check_range(offset, length)?;
+            let extents = self.inner.extents(offset, length, max).await?;
+            if extents.iter().all(|extent| extent.is_data) || self.inner.is_current().await? {
+                return Ok(extents);
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn extents(&self, offset: u64, length: u64, max: usize) -> Result<Vec<Extent>> {
+        let view = self.view();
         let mut extents: Vec<Extent> = Vec::new();
         let all: Vec<Piece> = pieces(offset, length).collect();
         for some in all.chunks(super::limits::TIDY_JOBS) {
-            let looks = some.iter().map(|piece| self.inner.extents_of(&view, *piece)).collect();
+            let looks = some.iter().map(|piece| self.extents_of(&view, *piece)).collect();
             for found in join_all(looks).await {
-                for extent in self.inner.noticed(found)? {
+                for extent in self.noticed(found)? {
                     let count = extents.len();
                     match extents.last_mut() {
                         Some(last) if last.is_data == extent.is_data => last.length += extent.length,
@@ -111,9 +129,7 @@ impl Image {
         }
         Ok(extents)
     }
-}
 
-impl Inner {
     fn all(&self, results: Vec<Result<()>>) -> Result<()> {
         results.into_iter().try_for_each(|result| self.noticed(result))
     }

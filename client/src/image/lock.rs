@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 const ECANCELED: i32 = 125;
 const OWNER: &[u8] = b"owner";
@@ -65,7 +66,9 @@ pub(super) async fn look(pool: &Pool, image: Id) -> Result<Sight> {
 /// Watches a holder, to tell whether it lives.
 pub(super) struct Watch {
     sight: Sight,
-    since: Instant,
+    looked: Instant,
+    /// How long the beat was seen to stand still. Time in which nothing was to be seen, because the lock's own group was held up, hardly counts.
+    silent: Duration,
 }
 
 pub(super) enum Liveness {
@@ -78,7 +81,7 @@ pub(super) enum Liveness {
 
 impl Watch {
     pub fn new(pool: &Pool, sight: Sight) -> Watch {
-        Watch { sight, since: pool.ring().now() }
+        Watch { sight, looked: pool.ring().now(), silent: Duration::ZERO }
     }
 
     pub fn judge(&mut self, pool: &Pool, now: Sight) -> Liveness {
@@ -86,7 +89,10 @@ impl Watch {
             *self = Watch::new(pool, now);
             return Liveness::Alive;
         }
-        if pool.ring().now().since(self.since) >= LOCK_DEAD_AFTER { Liveness::Dead } else { Liveness::Silent }
+        let looked = pool.ring().now();
+        self.silent += looked.since(self.looked).min(LOCK_BEAT);
+        self.looked = looked;
+        if self.silent >= LOCK_DEAD_AFTER { Liveness::Dead } else { Liveness::Silent }
     }
 }
 

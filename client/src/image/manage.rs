@@ -9,6 +9,7 @@
 use super::header::{ENOTEMPTY, Header, Stage, check_name, check_size};
 use super::header_object::{self, Stored};
 use super::layout::lock_name;
+use super::lock::Owner;
 use super::tidy::remove_layer;
 use super::{Id, directory, lock};
 use crate::error::{EEXIST, EINVAL, ENOENT, Error, Result};
@@ -71,12 +72,12 @@ pub async fn list(client: &Client, pool: &str) -> Result<Vec<Header>> {
 }
 
 /// What an image is, and who has its lock.
-pub async fn info(client: &Client, pool: &str, name: &str) -> Result<(Header, Option<String>)> {
+pub async fn info(client: &Client, pool: &str, name: &str) -> Result<(Header, Option<Owner>)> {
     let pool = client.pool(pool).await?;
     let id = directory::find(&pool, name).await?;
     let Stored { header, .. } = header_object::read(&pool, id, name).await?;
     let sight = lock::look(&pool, id).await?;
-    Ok((header, sight.owner.map(|owner| owner.name)))
+    Ok((header, sight.owner))
 }
 
 /// ENOTEMPTY if it has snapshots, EBUSY if somebody uses it.

@@ -42,7 +42,7 @@ impl Image {
     pub(super) async fn tidy(&self) -> Result<()> {
         loop {
             let _turn = self.inner.changing.acquire(1).await;
-            let chore = self.inner.header.borrow().chore();
+            let chore = self.inner.header.borrow().header.chore();
             match chore {
                 None => return Ok(()),
                 Some(chore) => self.do_chore(chore).await?,
@@ -53,7 +53,7 @@ impl Image {
     /// Removes what lies beyond the end, so that the image may grow again. By whoever has the turn to change.
     pub(super) async fn trim(&self) -> Result<()> {
         loop {
-            let chore = self.inner.header.borrow().chore();
+            let chore = self.inner.header.borrow().header.chore();
             match chore {
                 Some(chore @ Chore::Trim { .. }) => self.do_chore(chore).await?,
                 _ => return Ok(()),
@@ -65,7 +65,7 @@ impl Image {
         let inner = &self.inner;
         let pool = &inner.pool;
         let (family, head) = {
-            let header = inner.header.borrow();
+            let header = &inner.header.borrow().header;
             (header.family, header.head)
         };
         match chore {

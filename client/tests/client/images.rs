@@ -446,3 +446,36 @@ fn an_image_has_one_writer_who_takes_others_snapshots_and_what_he_wrote_before_i
     let ring = stage.client.ring();
     stage.world.block_on(ring.spawn(image.close()));
 }
+
+#[test]
+fn a_snapshot_that_is_removed_under_its_reader_is_an_error_and_no_zeros() {
+    let stage = stage(7);
+    stage.run(|ring| async move {
+        let client = pool(&ring).await.client().clone();
+        let change = async |change: Change| apply(&client, POOL, "a", &change).await.unwrap();
+        manage::create(&client, POOL, "a", 3 * OBJECT_BYTES).await.unwrap();
+        let write = async |fill: u8| {
+            let image = Image::open(&client, POOL, "a", Mode::Write).await.unwrap();
+            image.write(0, slice(&ring, &[fill; 4096])).await.unwrap();
+            image.close().await;
+        };
+        write(1).await;
+        change(Change::CreateSnapshot { name: "s".into(), request: Id::random(&ring) }).await;
+        write(2).await;
+        let snapshot = Image::open(&client, POOL, "a", Mode::Snapshot("s".into())).await.unwrap();
+        let live = Image::open(&client, POOL, "a", Mode::Read).await.unwrap();
+        change(Change::CreateSnapshot { name: "t".into(), request: Id::random(&ring) }).await;
+        change(Change::RollBack { name: "s".into() }).await;
+        write(3).await;
+        let first = async |image: &Image| match image.read(0, 4096).await?.first() {
+            Some(Segment::Data(data)) => Ok::<u8, Error>(data[0]),
+            _ => Ok(0),
+        };
+        assert_eq!(first(&snapshot).await, Ok(1));
+        change(Change::RemoveSnapshot { name: "t".into() }).await;
+        assert_eq!(first(&live).await, Ok(3), "the layer that it looked through is gone");
+        change(Change::RemoveSnapshot { name: "s".into() }).await;
+        assert_eq!(errno(snapshot.read(0, 4096).await), 2);
+        assert_eq!(errno(snapshot.extents(0, 4096, 8).await), 2);
+    });
+}

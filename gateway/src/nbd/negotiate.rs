@@ -3,6 +3,8 @@
 use super::exports::{Export, Exports, Joined};
 use super::inbox::Inbox;
 use super::limits::{BLOCK_BYTES_PREFERRED, NAME_BYTES_MAX, OPTION_BYTES_MAX, OPTIONS_MAX, REQUEST_BYTES_MAX};
+use super::tls::Tls;
+use super::transport::Transport;
 use super::wire::{self, ContextRequest, InfoRequest, handshake, info, option, option_reply, transmission};
 use basalt_client::Error;
 use basalt_ring::Ring;
@@ -30,6 +32,7 @@ pub enum NoAgreement {
 pub struct Negotiation<'a> {
     pub ring: &'a Ring,
     pub exports: &'a Rc<Exports>,
+    pub tls: Option<&'a Tls>,
     pub inbox: &'a mut Inbox,
 }
 
@@ -78,6 +81,17 @@ impl Negotiation<'_> {
         data: &[u8],
         wishes: &mut Wishes,
     ) -> Result<Option<Agreement>, NoAgreement> {
+        let is_plain = matches!(self.inbox.transport, Transport::Plain(_));
+        if is_plain && self.tls.is_some_and(|tls| tls.is_required) {
+            match number {
+                option::STARTTLS | option::ABORT => {}
+                option::EXPORT_NAME => return Err(NoAgreement::Nonsense("chooses an export without TLS")),
+                _ => {
+                    self.refuse(number, option_reply::ERR_TLS_REQUIRED, "begin TLS first").await?;
+                    return Ok(None);
+                }
+            }
+        }
         match number {
             option::EXPORT_NAME => return self.export_name(data, wishes).await.map(Some),
             option::ABORT => {
@@ -89,6 +103,7 @@ impl Negotiation<'_> {
             option::LIST | option::STRUCTURED_REPLY | option::STARTTLS if !data.is_empty() => {
                 self.refuse(number, option_reply::ERR_INVALID, "this option has no data").await?;
             }
+            option::STARTTLS => self.start_tls(wishes).await?,
             option::LIST => self.list().await?,
             option::STRUCTURED_REPLY => {
                 wishes.structured_replies = true;
@@ -98,6 +113,27 @@ impl Negotiation<'_> {
             _ => self.refuse(number, option_reply::ERR_UNSUPPORTED, "this option is not known here").await?,
         }
         Ok(None)
+    }
+
+    /// From here on all is inside TLS, and what was agreed on outside is forgotten: anybody may have said it.
+    async fn start_tls(&mut self, wishes: &mut Wishes) -> Result<(), NoAgreement> {
+        let (tls, socket) = match (self.tls, &self.inbox.transport) {
+            (Some(tls), Transport::Plain(socket)) => (tls, socket.clone()),
+            (None, _) => {
+                return Ok(self.refuse(option::STARTTLS, option_reply::ERR_POLICY, "TLS is not set up here").await?);
+            }
+            (_, Transport::Tls(_)) => {
+                return Ok(self.refuse(option::STARTTLS, option_reply::ERR_INVALID, "TLS has begun already").await?);
+            }
+        };
+        if !self.inbox.is_empty() {
+            return Err(NoAgreement::Nonsense("sends on before TLS has begun"));
+        }
+        self.reply(option::STARTTLS, option_reply::ACK, &[]).await?;
+        let stream = tls.accept(self.ring, socket).await?;
+        self.inbox.transport = Transport::Tls(Rc::new(stream));
+        *wishes = Wishes { no_zeroes: wishes.no_zeroes, ..Wishes::default() };
+        Ok(())
     }
 
     /// The old way: there is no reply that could refuse, only a closed connection.

@@ -4,6 +4,7 @@ use super::exports::{ExportPolicy, Exports};
 use super::inbox::Inbox;
 use super::limits::{CONNECTIONS_MAX, NEGOTIATION_MAX, SERVER_BYTES_MAX};
 use super::negotiate::{Negotiation, NoAgreement};
+use super::tls::{Tls, TlsFiles};
 use super::transmit::{self, Shared};
 use super::transport::Transport;
 use basalt_client::{ClientConfig, Error, Result};
@@ -31,6 +32,7 @@ pub struct ServerConfig {
     pub cluster: ClientConfig,
     pub listen: Vec<Listen>,
     pub policy: ExportPolicy,
+    pub tls: Option<TlsFiles>,
 }
 
 /// A running server. [`Server::close`] ends it in order.
@@ -44,6 +46,7 @@ pub struct Server {
 struct State {
     shared: Rc<Shared>,
     exports: Rc<Exports>,
+    tls: Option<Tls>,
     connections: Cell<usize>,
     open: RefCell<slab::Slab<Transport>>,
 }
@@ -54,9 +57,10 @@ impl Server {
         let mut zeros = ring.buffer(ZEROS_BYTES);
         zeros.fill(0);
         let shared = Shared { ring: ring.clone(), bytes: Semaphore::new(SERVER_BYTES_MAX), zeros: zeros.freeze() };
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         let exports = Exports::new(ring, config.cluster, config.policy).await?;
         let (connections, open) = (Cell::new(0), RefCell::default());
-        let state = Rc::new(State { shared: Rc::new(shared), exports, connections, open });
+        let state = Rc::new(State { shared: Rc::new(shared), exports, tls, connections, open });
         let mut server = Server { state, accepting: Vec::new(), sockets: Vec::new(), addresses: Vec::new() };
         for listen in config.listen {
             let failed = |error: std::io::Error| {
@@ -145,7 +149,7 @@ async fn serve(state: &Rc<State>, socket: Socket) {
 async fn talk(state: &Rc<State>, transport: Transport) {
     let ring = &state.shared.ring;
     let mut inbox = Inbox::new(ring, transport.clone());
-    let negotiation = Negotiation { ring, exports: &state.exports, inbox: &mut inbox };
+    let negotiation = Negotiation { ring, exports: &state.exports, tls: state.tls.as_ref(), inbox: &mut inbox };
     let agreement = match ring.timeout(NEGOTIATION_MAX, Box::pin(negotiation.run())).await {
         Ok(Ok(agreement)) => agreement,
         Ok(Err(NoAgreement::Left)) => return transport.shutdown(),

@@ -112,7 +112,7 @@ pub async fn info(client: &Client, name: &ImageName, output: &mut Output) -> Res
         });
     }
     if let Some(holder) = &holder {
-        document["lock"] = json!({ "type": "exclusive", "holder": holder });
+        document["lock"] = json!({ "type": "exclusive", "holder": holder.name, "client": holder.client });
     }
     output.show(&document, |_| {
         let mut lines = vec![
@@ -136,7 +136,7 @@ pub async fn info(client: &Client, name: &ImageName, output: &mut Output) -> Res
             lines.push(format!("\toverlap: {}", format_bytes(header.over_parent().map_or(0, |layer| layer.visible))));
         }
         if let Some(holder) = &holder {
-            lines.push(format!("\tlocked by: {holder}"));
+            lines.push(format!("\tlocked by: {}, client {}", holder.name, holder.client));
         }
         lines.iter().map(|line| format!("{line}\n")).collect()
     })
