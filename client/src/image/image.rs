@@ -243,7 +243,7 @@ async fn view_for(pool: &Pool, header: &Header, mode: &Mode) -> Result<View> {
         Mode::Read => View::of(pool, header, header.head, header.size, false).await,
         Mode::Snapshot(name) => {
             let snapshot = header.snapshot(name)?;
-            View::of(pool, header, snapshot.layer, snapshot.size, true).await
+            View::of(pool, header, snapshot.layer, snapshot.size, false).await
         }
     }
 }

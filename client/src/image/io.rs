@@ -5,7 +5,7 @@ use super::image::{Image, Inner};
 use super::layout::{Piece, pieces};
 use super::limits::{OBJECT_BYTES, WALKS_MAX};
 use super::places::Place;
-use super::view::View;
+use super::view::{Found, View};
 use crate::ObjectOperations;
 use crate::error::{EAGAIN, EEXIST, ENOENT, Error, Result};
 use basalt_net::message::object::Operation;
@@ -52,13 +52,13 @@ impl Image {
             let view = self.inner.view();
             let reads = pieces(offset, length).map(|piece| self.inner.read_piece(&view, piece)).collect();
             let mut segments = Vec::new();
-            let mut is_all_found = true;
+            let mut is_certain = true;
             for read in join_all(reads).await {
-                let read = self.inner.noticed(read)?;
-                is_all_found &= matches!(read, [Segment::Data(_), _]);
+                let (read, found_on_top) = self.inner.noticed(read)?;
+                is_certain &= found_on_top;
                 segments.extend(read.into_iter().filter(|segment| !segment.is_empty()));
             }
-            if is_all_found || self.inner.is_current().await? {
+            if is_certain || self.inner.is_current().await? {
                 return Ok(segments);
             }
         }
@@ -102,7 +102,7 @@ impl Image {
         loop {
             self.inner.check_range(offset, length)?;
             let extents = self.inner.extents(offset, length, max).await?;
-            if extents.iter().all(|extent| extent.is_data) || self.inner.is_current().await? {
+            if self.inner.is_current().await? {
                 return Ok(extents);
             }
         }
@@ -144,7 +144,8 @@ impl Inner {
         result
     }
 
-    async fn read_piece(&self, view: &View, piece: Piece) -> Result<[Segment; 2]> {
+    /// And whether it was found without relying on what a layer above does not have.
+    async fn read_piece(&self, view: &View, piece: Piece) -> Result<([Segment; 2], bool)> {
         let read = async |link: &Link| {
             let seen = view.visible_within(piece.index, link).saturating_sub(piece.within).min(piece.length);
             match self.pool.read(&view.name_at(piece.index, link), piece.within, seen.max(1)).await {
@@ -154,10 +155,10 @@ impl Inner {
             }
         };
         Ok(match view.find(&self.pool, piece.index, read).await? {
-            None => [Segment::Zeros(piece.length), Segment::Zeros(0)],
-            Some((_, data)) => {
+            None => ([Segment::Zeros(piece.length), Segment::Zeros(0)], false),
+            Some(Found { depth, what: data }) => {
                 let missing = piece.length - data.len() as u64;
-                [Segment::Data(data), Segment::Zeros(missing)]
+                ([Segment::Data(data), Segment::Zeros(missing)], depth == 0)
             }
         })
     }
@@ -192,7 +193,7 @@ impl Inner {
     /// The layer below the top that has an object which the top lacks.
     async fn below(&self, view: &View, index: u64) -> Result<Option<(usize, Link)>> {
         let found = view.locate(&self.pool, index).await?;
-        Ok(found.and_then(|(depth, _)| {
+        Ok(found.and_then(|Found { depth, .. }| {
             let link = view.links(index).get(depth).copied();
             link.filter(|_| depth > 0).map(|link| (depth, link))
         }))
@@ -248,9 +249,9 @@ impl Inner {
             let (depth, operations) = match view.locate(&self.pool, index).await? {
                 None => return Ok(()),
                 // An empty object hides what is below.
-                Some((0, _)) if is_whole => (0, ObjectOperations::new().assert_exists().truncate(0)),
-                Some((0, _)) => (0, ObjectOperations::new().assert_exists().operation(zero.clone())),
-                Some((depth, _)) => {
+                Some(Found { depth: 0, .. }) if is_whole => (0, ObjectOperations::new().assert_exists().truncate(0)),
+                Some(Found { depth: 0, .. }) => (0, ObjectOperations::new().assert_exists().operation(zero.clone())),
+                Some(Found { depth, .. }) => {
                     let Some(link) = view.links(index).get(depth) else { return Ok(()) };
                     if is_whole {
                         (depth, ObjectOperations::new().assert_absent().operation(Operation::Touch))
@@ -279,7 +280,7 @@ impl Inner {
     async fn extents_of(&self, view: &View, piece: Piece) -> Result<Vec<Extent>> {
         let data = match view.locate(&self.pool, piece.index).await? {
             None => 0,
-            Some((depth, size)) => {
+            Some(Found { depth, what: size }) => {
                 let seen = view.links(piece.index).get(depth).map_or(0, |link| view.visible_within(piece.index, link));
                 size.min(seen).saturating_sub(piece.within).min(piece.length)
             }

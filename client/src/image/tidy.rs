@@ -5,7 +5,7 @@ use super::header::{Chore, Header};
 use super::image::Image;
 use super::layout::{data_name, data_prefix, object_count, parse_data_name};
 use super::limits::{OBJECT_BYTES, TIDY_JOBS};
-use super::view::View;
+use super::view::{Found, View};
 use super::{Id, header_object};
 use crate::error::{EEXIST, EINVAL, ENOENT, Result};
 use crate::{ObjectOperations, Pool};
@@ -163,7 +163,7 @@ fn missing_is_fine<T>(result: Result<T>) -> Result<()> {
 /// Gives the top of a view an object that it lacks and something below has.
 async fn copy_object(pool: &Pool, view: &View, index: u64) -> Result<()> {
     loop {
-        let Some((depth, _)) = view.locate(pool, index).await? else { return Ok(()) };
+        let Some(Found { depth, .. }) = view.locate(pool, index).await? else { return Ok(()) };
         let Some(link) = view.links(index).get(depth).copied().filter(|_| depth > 0) else { return Ok(()) };
         let copy = ObjectOperations::new().assert_absent().operation(Operation::CloneRange {
             source: view.name_at(index, &link),

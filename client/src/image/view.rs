@@ -10,13 +10,19 @@ use crate::error::{EAGAIN, EIO, ENOENT, Error, Result};
 use crate::{ObjectOperations, Pool};
 use std::cell::RefCell;
 
+/// What a search found.
+pub struct Found<T> {
+    pub depth: usize,
+    pub what: T,
+}
+
 pub struct View {
     /// Bytes.
     pub size: u64,
     family: Id,
     chain: Vec<Link>,
     places: RefCell<Places>,
-    /// Nobody but this process writes to any layer of it, so what was found stays true.
+    /// Nobody but this process changes the image, so what was found stays true.
     is_stable: bool,
 }
 
@@ -104,15 +110,15 @@ impl View {
         pool: &Pool,
         index: u64,
         probe: impl AsyncFn(&Link) -> Result<Option<T>>,
-    ) -> Result<Option<(usize, T)>> {
+    ) -> Result<Option<Found<T>>> {
         let links = self.links(index);
         match self.place(index) {
             Place::Nowhere => return Ok(None),
             Place::At(depth) => {
                 if let Some(link) = links.get(depth)
-                    && let Some(found) = probe(link).await?
+                    && let Some(what) = probe(link).await?
                 {
-                    return Ok(Some((depth, found)));
+                    return Ok(Some(Found { depth, what }));
                 }
             }
             Place::Unknown => {}
@@ -122,7 +128,7 @@ impl View {
             let mut found = None;
             let mut passed = 0;
             for (depth, link) in links.iter().enumerate() {
-                found = probe(link).await?.map(|found| (depth, found));
+                found = probe(link).await?.map(|what| Found { depth, what });
                 if found.is_some() {
                     break;
                 }
@@ -131,7 +137,7 @@ impl View {
             if self.has_moved(pool, index, links.get(..passed).unwrap_or_default()).await? {
                 continue;
             }
-            let place = found.as_ref().map_or(Place::Nowhere, |(depth, _)| Place::At(*depth));
+            let place = found.as_ref().map_or(Place::Nowhere, |found| Place::At(found.depth));
             // A place that turned out wrong is replaced, unless a write knows better by now.
             if self.is_stable && self.place(index) == known {
                 self.set_place(index, place);
@@ -153,7 +159,7 @@ impl View {
     }
 
     /// The layer that has an object, and how long it is there.
-    pub async fn locate(&self, pool: &Pool, index: u64) -> Result<Option<(usize, u64)>> {
+    pub async fn locate(&self, pool: &Pool, index: u64) -> Result<Option<Found<u64>>> {
         self.find(pool, index, async |link| stat(pool, &self.name_at(index, link)).await).await
     }
 }
