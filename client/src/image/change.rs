@@ -132,12 +132,7 @@ impl Change {
             }
             Change::RemoveSnapshot { name } => {
                 let _shut = inner.gate.shut().await;
-                let remove = |header: &mut Header| {
-                    header.remove_snapshot(name)?;
-                    header.drop_unreachable();
-                    Ok(())
-                };
-                inner.change_header(remove).await?;
+                inner.change_header(|header| header.remove_snapshot(name)).await?;
                 image.tidy_in_background();
                 Ok(())
             }

@@ -311,6 +311,7 @@ impl Header {
         // What was to be trimmed is garbage as well.
         self.trim_end = None;
         self.size = size;
+        self.drop_unreachable();
         Ok(())
     }
 
@@ -321,6 +322,7 @@ impl Header {
             return Err(Error::new(EBUSY, message));
         }
         self.snapshots.retain(|snapshot| snapshot.name != name);
+        self.drop_unreachable();
         Ok(())
     }
 
@@ -431,8 +433,8 @@ impl Header {
         })
     }
 
-    /// Layers that nothing leads to any more become garbage. To be called with every change that may have left some.
-    pub fn drop_unreachable(&mut self) {
+    /// Layers that nothing leads to any more become garbage.
+    fn drop_unreachable(&mut self) {
         loop {
             let is_needed = |id: Id| {
                 id == self.head
@@ -484,3 +486,7 @@ impl Header {
         self.parent = None;
     }
 }
+
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod tests;

@@ -10,10 +10,11 @@ use rustls::{RootCertStore, ServerConnection};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Ciphertext received, and sent, at a time. What rustls holds of received plaintext, 64 KiB, must have room for all of the former.
+/// Ciphertext received, and sent, at a time.
 const RECEIVE_BYTES: usize = 16 << 10;
 const SEND_BYTES: usize = 256 << 10;
 
@@ -67,11 +68,16 @@ impl Tls {
     /// Shakes hands with a client that has been told to begin.
     pub async fn accept(&self, ring: &Ring, socket: Socket) -> io::Result<TlsStream> {
         let connection = ServerConnection::new(self.config.clone()).map_err(io::Error::other)?;
-        let stream =
-            TlsStream { ring: ring.clone(), socket, connection: RefCell::new(connection), sending: Semaphore::new(1) };
+        let stream = TlsStream {
+            ring: ring.clone(),
+            socket,
+            connection: RefCell::new(connection),
+            received: RefCell::default(),
+            sending: Semaphore::new(1),
+        };
         while stream.connection.borrow().is_handshaking() {
             stream.flush().await?;
-            if stream.connection.borrow().wants_read() && !stream.receive_ciphertext().await? {
+            if stream.connection.borrow().wants_read() && !stream.go_on().await? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -84,6 +90,8 @@ pub struct TlsStream {
     ring: Ring,
     socket: Socket,
     connection: RefCell<ServerConnection>,
+    /// Ciphertext, and which part of it is not opened yet.
+    received: RefCell<Option<(Slice, Range<usize>)>>,
     /// Records leave in the order in which they were sealed.
     sending: Semaphore,
 }
@@ -97,7 +105,7 @@ impl TlsStream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 read => return (read, buffer),
             }
-            match self.receive_ciphertext().await {
+            match self.go_on().await {
                 Ok(true) => {}
                 // Without a farewell; what came before it was whole.
                 Ok(false) => return (Ok(0), buffer),
@@ -106,27 +114,39 @@ impl TlsStream {
         }
     }
 
+    /// Opens more of what was received, or receives more. False: the socket has ended.
+    async fn go_on(&self) -> io::Result<bool> {
+        Ok(self.open_some().await? || self.receive_ciphertext().await?)
+    }
+
     /// False: the socket has ended.
     async fn receive_ciphertext(&self) -> io::Result<bool> {
         let (received, buffer) = self.socket.receive(self.ring.buffer(RECEIVE_BYTES)).await;
         let count = received?;
-        let mut ciphertext = buffer.get(..count).unwrap_or_default();
-        if ciphertext.is_empty() {
-            return Ok(false);
-        }
-        while !ciphertext.is_empty() {
-            let processed = {
-                let mut connection = self.connection.borrow_mut();
-                connection.read_tls(&mut ciphertext)?;
-                connection.process_new_packets().map(drop)
+        *self.received.borrow_mut() = Some((buffer.freeze(), 0..count));
+        Ok(count > 0)
+    }
+
+    /// Opens some of what was received; false if there is nothing. Only when all plaintext is taken: rustls holds little of it.
+    async fn open_some(&self) -> io::Result<bool> {
+        let opened = {
+            let mut received = self.received.borrow_mut();
+            let Some((bytes, range)) = received.as_mut().filter(|(_, range)| !range.is_empty()) else {
+                return Ok(false);
             };
-            if let Err(error) = processed {
+            let mut ciphertext = bytes.get(range.clone()).unwrap_or_default();
+            let mut connection = self.connection.borrow_mut();
+            range.start += connection.read_tls(&mut ciphertext)?;
+            connection.process_new_packets()
+        };
+        match opened {
+            Ok(_) => Ok(true),
+            Err(error) => {
                 // The client is told why, if it still listens.
                 let _ = self.flush().await;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
         }
-        Ok(true)
     }
 
     /// Sends all, in order.
