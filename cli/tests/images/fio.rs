@@ -14,7 +14,7 @@ fn seconds() -> u64 {
 
 fn words(uri: &str, seconds: u64) -> Vec<String> {
     let options = format!(
-        "--name=verify --ioengine=nbd --uri={uri} --rw=randrw --bs=4k --iodepth=16 --size=96M --verify=crc32c --verify_fatal=1 \
+        "--name=verify --ioengine=nbd --uri={uri} --rw=randrw --bs=4k --iodepth=16 --size=96M --verify=crc32c --verify_fatal=1 --verify_state_save=0 \
          --time_based --runtime={seconds} --output-format=json"
     );
     options.split_whitespace().map(str::to_owned).collect()

@@ -69,7 +69,9 @@ impl Image {
         self.inner.check_writable()?;
         self.inner.check_range(offset, data.len() as u64)?;
         let _pass = self.inner.gate.enter().await;
+        // It may have been closed meanwhile, or shrunk.
         self.inner.check_writable()?;
+        self.inner.check_range(offset, data.len() as u64)?;
         let view = self.inner.view();
         let mut at = 0;
         let writes = pieces(offset, data.len() as u64).map(|piece| {
@@ -86,6 +88,7 @@ impl Image {
         self.inner.check_range(offset, length)?;
         let _pass = self.inner.gate.enter().await;
         self.inner.check_writable()?;
+        self.inner.check_range(offset, length)?;
         let view = self.inner.view();
         let all: Vec<Piece> = pieces(offset, length).collect();
         for some in all.chunks(super::limits::TIDY_JOBS) {

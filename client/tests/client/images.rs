@@ -393,8 +393,17 @@ fn a_holder_that_was_taken_for_dead_writes_nothing_any_more() {
     }));
 }
 
+/// Writes under way at a time, each task's in places of its own.
+const WRITERS: u64 = 8;
+const WRITES_EACH: u64 = 240;
+
+/// Where a task's write of this number goes: all tasks in the same few objects.
+fn place_of(writer: u64, number: u64) -> u64 {
+    (number * 79 % 251 * WRITERS + writer) * 4096 % (8 * MIB)
+}
+
 #[test]
-fn an_image_has_one_writer_who_takes_others_snapshots_and_what_he_wrote_before_is_in_them() {
+fn an_image_has_one_process_that_writes_and_takes_others_snapshots_in_the_middle_of_it() {
     let stage = stage(6);
     let other = stage.world.process("other", "10.0.0.3".parse().unwrap());
     let ring = stage.client.ring();
@@ -403,18 +412,21 @@ fn an_image_has_one_writer_who_takes_others_snapshots_and_what_he_wrote_before_i
         manage::create(&client, POOL, "a", 8 * MIB).await.unwrap();
         Image::open(&client, POOL, "a", Mode::Write).await.unwrap()
     }));
-    // Writes all the time, each number once the one before is acknowledged: a snapshot has all numbers up to some one, and none after it.
-    let written = Rc::new(Cell::new(0u64));
-    let writer = {
-        let (image, written, ring) = (image.clone(), written.clone(), stage.client.ring());
-        stage.client.ring().spawn(async move {
-            for number in 0..1000u64 {
-                let place = number * 7919 % 2048 * 4096;
-                image.write(place, slice(&ring, &(number + 1).to_be_bytes())).await.unwrap();
-                written.set(number + 1);
-            }
+    // Each task writes its next number once the one before is acknowledged: a snapshot has all its numbers up to some one, and none after it.
+    let written: Rc<RefCell<Vec<u64>>> = Rc::new(RefCell::new(vec![0; WRITERS as usize]));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|writer| {
+            let (image, written, ring) = (image.clone(), written.clone(), stage.client.ring());
+            stage.client.ring().spawn(async move {
+                for number in 0..WRITES_EACH {
+                    let bytes = (number + 1).to_be_bytes();
+                    image.write(place_of(writer, number), slice(&ring, &bytes)).await.unwrap();
+                    written.borrow_mut()[writer as usize] = number + 1;
+                    ring.sleep(SECOND / 100).await;
+                }
+            })
         })
-    };
+        .collect();
     let ring = other.ring();
     let seen = written.clone();
     let snapshots = stage.world.block_on(other.ring().spawn(async move {
@@ -422,26 +434,47 @@ fn an_image_has_one_writer_who_takes_others_snapshots_and_what_he_wrote_before_i
         assert_eq!(errno(Image::open(&client, POOL, "a", Mode::Write).await), 16);
         assert_eq!(errno(apply(&client, POOL, "a", &Change::RollBack { name: "s0".into() }).await), 16);
         let mut found = Vec::new();
-        for index in 0..3 {
-            let before = seen.get();
+        for index in 0..4 {
+            let before = seen.borrow().clone();
             let name = format!("s{index}");
             let change = Change::CreateSnapshot { name: name.clone(), request: Id::random(&ring) };
             apply(&client, POOL, "a", &change).await.unwrap();
-            let after = seen.get();
-            assert_eq!(errno(apply(&client, POOL, "a", &Change::RemoveSnapshot { name: "no".into() }).await), 2);
-            found.push((before, content(&client, "a", Some(&name)).await.unwrap(), after));
+            let after = seen.borrow().clone();
+            let bytes = content(&client, "a", Some(&name)).await.unwrap();
+            found.push((name, before, bytes, after));
         }
+        assert_eq!(errno(apply(&client, POOL, "a", &Change::RemoveSnapshot { name: "no".into() }).await), 2);
         found
     }));
-    stage.world.block_on(writer);
-    for (before, bytes, after) in snapshots {
-        let has = |number: u64| {
-            let place = (number * 7919 % 2048 * 4096) as usize;
-            bytes[place..place + 8] == (number + 1).to_be_bytes()
-        };
-        let count = (0..1000).take_while(|number| has(*number)).count() as u64;
-        assert!((before..=after + 1).contains(&count), "{count} writes, where {before} to {after} were acknowledged");
-        assert!((count..1000).all(|number| !has(number)), "a later write without an earlier one");
+    for writer in writers {
+        stage.world.block_on(writer);
+    }
+    let ring = other.ring();
+    let (now, again) = stage.world.block_on(other.ring().spawn(async move {
+        let client = pool(&ring).await.client().clone();
+        let mut again = Vec::new();
+        for index in 0..4 {
+            again.push(content(&client, "a", Some(&format!("s{index}"))).await.unwrap());
+        }
+        (content(&client, "a", None).await.unwrap(), again)
+    }));
+    let has = |bytes: &[u8], writer, number: u64| {
+        let place = place_of(writer, number) as usize;
+        bytes[place..place + 8] == (number + 1).to_be_bytes()
+    };
+    for ((name, before, bytes, after), again) in snapshots.into_iter().zip(again) {
+        assert_eq!(difference(&again, &bytes), None, "{name} has changed since it was taken");
+        for writer in 0..WRITERS {
+            let (before, after) = (before[writer as usize], after[writer as usize]);
+            let count = (0..WRITES_EACH).take_while(|number| has(&bytes, writer, *number)).count() as u64;
+            assert!((before..=after + 1).contains(&count), "{name}: {count} writes of {before} to {after}");
+            let later = (count..WRITES_EACH).find(|number| has(&bytes, writer, *number));
+            assert_eq!(later, None, "{name} has a later write without an earlier one");
+        }
+    }
+    for writer in 0..WRITERS {
+        let lost = (0..WRITES_EACH).find(|number| !has(&now, writer, *number));
+        assert_eq!(lost, None, "writer {writer}: an acknowledged write is lost");
     }
     let ring = stage.client.ring();
     stage.world.block_on(ring.spawn(image.close()));
