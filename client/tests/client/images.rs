@@ -396,6 +396,7 @@ fn a_holder_that_was_taken_for_dead_writes_nothing_any_more() {
 /// Writes under way at a time, each task's in places of its own.
 const WRITERS: u64 = 8;
 const WRITES_EACH: u64 = 240;
+const SNAPSHOTS: u32 = 6;
 
 /// Where a task's write of this number goes: all tasks in the same few objects.
 fn place_of(writer: u64, number: u64) -> u64 {
@@ -405,10 +406,13 @@ fn place_of(writer: u64, number: u64) -> u64 {
 #[test]
 fn an_image_has_one_process_that_writes_and_takes_others_snapshots_in_the_middle_of_it() {
     let stage = stage(6);
+    // What is sent again comes after what was sent later.
+    stage.cluster.osds.iter().for_each(|osd| osd.faults.cut_one_of.set(19));
+    let patient = || ClientConfig { operation_timeout: 300 * SECOND, ..config() };
     let other = stage.world.process("other", "10.0.0.3".parse().unwrap());
     let ring = stage.client.ring();
     let image = stage.world.block_on(stage.client.ring().spawn(async move {
-        let client = pool(&ring).await.client().clone();
+        let client = pool_with(&ring, patient()).await.client().clone();
         manage::create(&client, POOL, "a", 8 * MIB).await.unwrap();
         Image::open(&client, POOL, "a", Mode::Write).await.unwrap()
     }));
@@ -430,11 +434,11 @@ fn an_image_has_one_process_that_writes_and_takes_others_snapshots_in_the_middle
     let ring = other.ring();
     let seen = written.clone();
     let snapshots = stage.world.block_on(other.ring().spawn(async move {
-        let client = pool(&ring).await.client().clone();
+        let client = pool_with(&ring, patient()).await.client().clone();
         assert_eq!(errno(Image::open(&client, POOL, "a", Mode::Write).await), 16);
         assert_eq!(errno(apply(&client, POOL, "a", &Change::RollBack { name: "s0".into() }).await), 16);
         let mut found = Vec::new();
-        for index in 0..4 {
+        for index in 0..SNAPSHOTS {
             let before = seen.borrow().clone();
             let name = format!("s{index}");
             let change = Change::CreateSnapshot { name: name.clone(), request: Id::random(&ring) };
@@ -451,9 +455,9 @@ fn an_image_has_one_process_that_writes_and_takes_others_snapshots_in_the_middle
     }
     let ring = other.ring();
     let (now, again) = stage.world.block_on(other.ring().spawn(async move {
-        let client = pool(&ring).await.client().clone();
+        let client = pool_with(&ring, patient()).await.client().clone();
         let mut again = Vec::new();
-        for index in 0..4 {
+        for index in 0..SNAPSHOTS {
             again.push(content(&client, "a", Some(&format!("s{index}"))).await.unwrap());
         }
         (content(&client, "a", None).await.unwrap(), again)
