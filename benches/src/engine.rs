@@ -2,6 +2,7 @@
 
 use crate::access::{Access, Accesses, Direction};
 use crate::histogram::Latency;
+use crate::image_target::Images;
 use crate::job::{Job, Rate};
 use crate::layout;
 use crate::limits::{CLONES_MAX, INTERVALS_MAX, MISMATCHES_DESCRIBED_MAX};
@@ -20,6 +21,13 @@ use std::time::Duration;
 /// Runs all jobs: at once, but for those with `stonewall`, which wait for all before them. An error is one of opening or laying
 /// out; what fails later is in the report.
 pub async fn run(ring: &Ring, jobs: &[Job], client: Option<&Client>) -> Result<Report, TargetError> {
+    let images = Images::default();
+    let report = run_with(ring, jobs, client, &images).await;
+    images.close().await;
+    report
+}
+
+async fn run_with(ring: &Ring, jobs: &[Job], client: Option<&Client>, images: &Images) -> Result<Report, TargetError> {
     let clones: usize = jobs.iter().map(|job| job.numjobs as usize).sum();
     if clones > CLONES_MAX {
         let message = format!("the jobs have {clones} clones in all, at most {CLONES_MAX} can run");
@@ -36,7 +44,7 @@ pub async fn run(ring: &Ring, jobs: &[Job], client: Option<&Client>) -> Result<R
         let mut clones = Vec::new();
         for job in &jobs[first..after] {
             for number in 0..job.numjobs {
-                let target = Target::open(ring, client, job, number)
+                let target = Target::open(ring, client, images, job, number)
                     .await
                     .map_err(|error| TargetError::new(error.errno, format!("job '{}': {}", job.name, error.message)))?;
                 let clone = Clone::new(ring, job, number, target);

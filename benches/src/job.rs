@@ -210,18 +210,17 @@ impl Job {
                     );
                 }
             }
-            TargetName::Filename(_) => {
+            TargetName::Filename(_) | TargetName::Image(_) => {
                 if self.files > 1 {
-                    return refuse("nrfiles", "a filename is one file; several files are for pools".into());
+                    return refuse("nrfiles", "a filename or an image is one file; several files are for pools".into());
                 }
                 if self.verify && self.pattern.writes && self.numjobs > 1 {
                     return refuse(
                         "verify",
-                        "the clones of numjobs would overwrite each other in one file; use numjobs=1".into(),
+                        "the clones of numjobs would overwrite each other in one place; use numjobs=1".into(),
                     );
                 }
             }
-            TargetName::Image(_) => {}
         }
         if self.verify && self.pattern.writes && self.size / self.write_sizes.min() > VERIFY_BLOCKS_MAX {
             return refuse(

@@ -1,4 +1,4 @@
-//! A load generator that speaks fio's language and measures pools of objects and raw devices through the same ring.
+//! A load generator that speaks fio's language and measures pools of objects, block images and raw devices through the same ring.
 //!
 //! [`Invocation::parse`] turns flags and job files into [`Job`]s, [`run`] carries them out and yields a [`Report`], which prints as
 //! fio's text or JSON. [`yardstick`] measures what the raw device and a bare round trip allow, next to what a pool does.
@@ -15,6 +15,7 @@ mod engine;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod histogram;
+mod image_target;
 mod invocation;
 mod job;
 mod job_file;
@@ -35,6 +36,7 @@ pub mod yardstick;
 pub use access::Direction;
 pub use engine::run;
 pub use histogram::Latency;
+pub use image_target::Images;
 pub use invocation::{Invocation, OutputFormat};
 pub use job::{BlockSizes, Distribution, Job, Pattern, Rate, TargetName};
 pub use job_file::{JobError, parse as parse_job_file};

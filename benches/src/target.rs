@@ -1,6 +1,7 @@
 //! What a clone reads and writes, behind one face: a flat region of bytes.
 
 use crate::device_target::DeviceTarget;
+use crate::image_target::{ImageTarget, Images};
 use crate::job::{Job, TargetName};
 use crate::pool_target::PoolTarget;
 use basalt_client::Client;
@@ -30,11 +31,18 @@ impl TargetError {
 pub enum Target {
     Device(DeviceTarget),
     Pool(PoolTarget),
+    Image(ImageTarget),
 }
 
 impl Target {
-    /// Opens what the job names, for the clone of this number. Pools need a client.
-    pub async fn open(ring: &Ring, client: Option<&Client>, job: &Job, clone: u32) -> Result<Target, TargetError> {
+    /// Opens what the job names, for the clone of this number. Pools and images need a client.
+    pub async fn open(
+        ring: &Ring,
+        client: Option<&Client>,
+        images: &Images,
+        job: &Job,
+        clone: u32,
+    ) -> Result<Target, TargetError> {
         match (&job.target, client) {
             (TargetName::Filename(path), _) => {
                 DeviceTarget::open(ring, path, job.region(), job.pattern.writes).await.map(Target::Device)
@@ -45,10 +53,12 @@ impl Target {
             (TargetName::Pool(pool), None) => {
                 Err(TargetError::new(libc::EINVAL, format!("pool '{pool}' can't be reached without a cluster")))
             }
-            (TargetName::Image(image), _) => Err(TargetError::new(
-                libc::EOPNOTSUPP,
-                format!("image '{image}' can't be a target yet; serve it by NBD and give its device as filename"),
-            )),
+            (TargetName::Image(image), Some(client)) => {
+                ImageTarget::open(client, images, image, job).await.map(Target::Image)
+            }
+            (TargetName::Image(image), None) => {
+                Err(TargetError::new(libc::EINVAL, format!("image '{image}' can't be reached without a cluster")))
+            }
         }
     }
 
@@ -57,6 +67,7 @@ impl Target {
         match self {
             Target::Device(device) => device.read(offset, length).await,
             Target::Pool(pool) => pool.read(offset, length).await,
+            Target::Image(image) => image.read(offset, length).await,
         }
     }
 
@@ -64,14 +75,15 @@ impl Target {
         match self {
             Target::Device(device) => device.write(offset, data).await,
             Target::Pool(pool) => pool.write(offset, data).await,
+            Target::Image(image) => image.write(offset, data).await,
         }
     }
 
-    /// Makes writes durable. Pools do that with every write.
+    /// Makes writes durable. Pools and images do that with every write.
     pub async fn flush(&self) -> Result<(), TargetError> {
         match self {
             Target::Device(device) => device.flush().await,
-            Target::Pool(_) => Ok(()),
+            Target::Pool(_) | Target::Image(_) => Ok(()),
         }
     }
 
@@ -80,6 +92,7 @@ impl Target {
         match self {
             Target::Device(_) => crate::limits::LAYOUT_WRITE_BYTES,
             Target::Pool(pool) => pool.object_size(),
+            Target::Image(image) => image.piece(),
         }
     }
 
@@ -88,6 +101,7 @@ impl Target {
         match self {
             Target::Device(device) => Ok(!device.is_new()),
             Target::Pool(pool) => pool.is_laid_out(offset, length).await,
+            Target::Image(image) => image.is_laid_out(offset, length).await,
         }
     }
 }

@@ -189,6 +189,22 @@ impl Client {
         }
     }
 
+    /// Has every OSD refuse whatever the client with this [`Client::instance`] sends: once this returns, nothing of it is applied any more after
+    /// anything that this client asks for.
+    pub async fn fence(&self, instance: u64) -> Result<()> {
+        let reply = self.command(AdminCommand::BlocklistAdd { client: instance }).await?;
+        if reply.errno != 0 {
+            return Err(Error::new(reply.errno, reply.message));
+        }
+        // Whoever is answered has been sent the map that does it, so its epoch goes with all requests from now on.
+        self.refresh().await
+    }
+
+    /// By which OSDs tell this client from others: random, drawn when it was made.
+    pub fn instance(&self) -> u64 {
+        self.inner.ids.client()
+    }
+
     pub fn ring(&self) -> &Ring {
         &self.inner.ring
     }

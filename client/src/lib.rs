@@ -1,7 +1,7 @@
 //! Objects by name: where they are, how to reach them, and what to do when that changes.
 //!
 //! A [`Client`] keeps a fresh map from a monitor and one session an OSD; a [`Pool`] runs atomic operation vectors
-//! ([`ObjectOperations`]) on objects; [`striped`] stores objects of any size. Called by the administration tool, the gateways
+//! ([`ObjectOperations`]) on objects; [`striped`] stores objects of any size, [`image`] block devices. Called by the administration tool, the gateways
 //! and the load generator; stores nothing.
 //! Promises: a request is applied once or not at all, however often it had to be resent; it succeeds, fails with a typed
 //! [`Error`] that has an errno, or gives up after the operation timeout, saying what it waited for; outstanding bytes are bounded.
@@ -13,6 +13,7 @@
 pub mod client;
 mod cluster_view;
 pub mod error;
+pub mod image;
 pub mod limits;
 pub mod listing;
 mod monitor_link;

@@ -5,6 +5,7 @@ use crate::error::{ENOENT, Error, Result};
 use crate::limits::{LIST_JOBS, LIST_NAMES_MAX, LIST_PAGE_MAX};
 use crate::request::{Answer, Request};
 use crate::{Pool, retry, striped};
+use basalt_cluster::object_hash;
 use basalt_net::message::object::{ListReply, ListRequest};
 use basalt_ring::Task;
 use std::cmp::Reverse;
@@ -44,7 +45,7 @@ impl NamePager {
         self
     }
 
-    /// Shows the pieces of striped objects too.
+    /// Shows the pieces of striped objects and the data of images too.
     pub fn with_pieces(mut self) -> NamePager {
         self.with_pieces = true;
         self
@@ -58,7 +59,7 @@ impl NamePager {
                 none => none.insert(Groups::begin(&self.pool, &self.prefix, &self.after).await?),
             };
             match groups.next(&self.pool, &self.prefix).await? {
-                Some(name) if !self.with_pieces && striped::is_piece(&name) => {}
+                Some(name) if !self.with_pieces && is_part(&name) => {}
                 next => return Ok(next),
             }
         }
@@ -74,6 +75,11 @@ impl NamePager {
         }
         Ok(names)
     }
+}
+
+/// Whether an object is nothing by itself: a piece of a striped one, or a layer's part of an image.
+fn is_part(name: &[u8]) -> bool {
+    striped::is_piece(name) || object_hash::placed_by(name).len() < name.len()
 }
 
 impl Groups {

@@ -147,7 +147,7 @@ impl Pool {
         Ok((pairs.into(), more))
     }
 
-    /// Names that start with `prefix`, merged over all placement groups in byte order. Pieces of striped objects are hidden.
+    /// Names that start with `prefix`, merged over all placement groups in byte order. Pieces of striped objects and the data of images are hidden.
     pub fn list(&self, prefix: &[u8]) -> NamePager {
         NamePager::new(self.clone(), prefix)
     }

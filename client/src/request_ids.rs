@@ -29,6 +29,10 @@ impl RequestIds {
         RequestIds { client, state: Rc::default() }
     }
 
+    pub fn client(&self) -> u64 {
+        self.client
+    }
+
     pub fn issue(&self) -> Issued {
         let mut state = self.state.borrow_mut();
         state.last += 1;

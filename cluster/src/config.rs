@@ -2,6 +2,9 @@
 //! because a mistyped setting that is silently ignored is worse than one that stops a daemon from starting.
 
 mod file;
+mod nbd;
+
+pub use nbd::{NbdSection, NbdTls};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,7 @@ pub struct Config {
     pub monitors: Vec<SocketAddr>,
     pub monitor: Option<MonitorSection>,
     pub osd: Option<OsdSection>,
+    pub nbd: Option<NbdSection>,
 }
 
 /// For `basaltd mon`.

@@ -134,6 +134,11 @@ pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Clients that are fenced off at the same time.
+pub const FENCED_CLIENTS_MAX: usize = 4096;
+/// How long a client stays fenced, in seconds.
+pub const FENCED_S: u64 = 24 * 3600;
+
 const _: () = assert!(OSD_REPORT_GRACE.as_millis() >= 5 * REPORT_INTERVAL.as_millis());
 const _: () = assert!(PROGRESS_SPAN_MIN.as_millis() * 2 <= PROGRESS_WINDOW.as_millis());
 const _: () = assert!(TICK_LATE_MAX.as_millis() > 2 * TICK_INTERVAL.as_millis());

@@ -5,6 +5,7 @@
 //! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
 mod encoding;
+mod fenced;
 mod flags;
 pub mod follower;
 mod fullness;
@@ -19,6 +20,7 @@ mod version_3;
 mod version_4;
 
 pub use encoding::MapError;
+pub use fenced::FencedClient;
 pub use flags::MapFlags;
 pub use fullness::{FullRatios, Fullness};
 pub use incremental::{Incremental, IncrementalError};
@@ -49,6 +51,8 @@ pub struct Map {
     /// The CRUSH map as bytes; see [`crate::crush`]. Empty in maps from before there was one.
     pub crush: Vec<u8>,
     pub settings: ClusterSettings,
+    /// In ascending order of `client`.
+    pub fenced: Vec<FencedClient>,
 }
 
 /// Where an object belongs.
@@ -74,6 +78,7 @@ impl Map {
             full_ratios: FullRatios::default(),
             crush: Vec::new(),
             settings: ClusterSettings::default(),
+            fenced: Vec::new(),
         }
     }
 
@@ -113,7 +118,8 @@ impl Map {
     /// The group of an object, by its name. `None`: there is no such pool.
     pub fn pg_of(&self, pool_id: u32, name: &[u8]) -> Option<PgId> {
         let pool = self.pool(pool_id)?;
-        Some(PgId { pool: pool_id, seed: object_hash::stable_modulo(object_hash::rjenkins(name), pool.pg_num) })
+        let hash = object_hash::rjenkins(object_hash::placed_by(name));
+        Some(PgId { pool: pool_id, seed: object_hash::stable_modulo(hash, pool.pg_num) })
     }
 
     /// Where an object belongs. `None`: there is no such pool.

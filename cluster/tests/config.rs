@@ -2,7 +2,8 @@
 
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, ScrubSettings,
+    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice, OsdSection,
+    ScrubSettings,
 };
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,15 @@ wal_bytes = "256M"
 [[osd.device]]
 id = 1
 base = "osd.1/base"
+
+[nbd]
+listen = ["192.0.2.1:10809"]
+socket = ["nbd.sock"]
+pools = ["vms"]
+read_only = true
+tls_certificate = "server.pem"
+tls_key = "/keys/server.pem"
+tls_required = true
 "#;
 
 fn path() -> &'static Path {
@@ -78,6 +88,33 @@ fn whole() -> Config {
                 },
             ],
         }),
+        nbd: Some(NbdSection {
+            listen: vec!["192.0.2.1:10809".parse().unwrap()],
+            sockets: vec!["/etc/basalt/nbd.sock".into()],
+            pools: vec!["vms".into()],
+            read_only: true,
+            tls: Some(NbdTls {
+                certificate: "/etc/basalt/server.pem".into(),
+                key: "/keys/server.pem".into(),
+                client_authorities: None,
+                required: true,
+            }),
+        }),
+    }
+}
+
+#[test]
+fn images_are_served_somewhere_and_by_tls_only_with_both_its_files() {
+    let head = &WHOLE[..WHOLE.find("[nbd]").unwrap()];
+    for (section, complaint) in [
+        ("[nbd]", "listens nowhere"),
+        ("[nbd]\nlisten = [\"somewhere\"]", "is not an address"),
+        ("[nbd]\nsocket = [\"s\"]\ntls_key = \"k\"", "both tls_certificate and tls_key"),
+        ("[nbd]\nsocket = [\"s\"]\ntls_required = true", "both tls_certificate and tls_key"),
+        ("[nbd]\nsocket = [\"s\"]\nexports = 1", "unknown field"),
+    ] {
+        let refused = Config::parse(&format!("{head}{section}"), path()).unwrap_err().to_string();
+        assert!(refused.contains(complaint), "{section}: {refused}");
     }
 }
 
@@ -97,6 +134,9 @@ fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
         config.monitor.as_mut().unwrap().failure_domain = FailureDomain::Osd;
         config.osd.as_mut().unwrap().pid_file = Some(folder.join("run/osd.pid"));
         config.osd.as_mut().unwrap().devices[1].base = folder.join("osd.1/base");
+        let nbd = config.nbd.as_mut().unwrap();
+        nbd.sockets = vec![folder.join("nbd.sock")];
+        nbd.tls.as_mut().unwrap().certificate = folder.join("server.pem");
         config
     };
     let first = folder.path().join("first");

@@ -172,7 +172,7 @@ fn maps_of_older_versions_are_read_with_what_was_constant_then() {
         assert_eq!(map.settings, ClusterSettings::default());
         // What is written from it is of the newest version, and says the same.
         let written = map.encode();
-        assert_eq!((image[8], written[8]), (version, 5));
+        assert_eq!((image[8], written[8]), (version, 6));
         assert_eq!(Map::decode(&written), Ok(map));
     }
 }
@@ -189,7 +189,7 @@ fn a_map_of_version_3_is_read_with_pools_that_know_of_no_others() {
     assert!(map.pools.iter().all(|pool| pool.tiering == Default::default()));
     assert!(!map.crush.is_empty());
     let written = map.encode();
-    assert_eq!(written[8], 5);
+    assert_eq!(written[8], 6);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
@@ -204,14 +204,38 @@ fn a_map_of_version_4_is_read_with_its_tiers_and_defaults_for_what_they_lack() {
     assert_eq!(tier.min_write_recency_for_promote, 3);
     assert_eq!((tier.cache_idle_flush_age_ms, tier.cache_bypass_new_bytes), (30_000, 0));
     let written = map.encode();
-    assert_eq!(written[8], 5);
+    assert_eq!(written[8], 6);
     assert_eq!(Map::decode(&written), Ok(map));
+}
+
+#[test]
+fn a_map_of_version_5_is_read_with_nobody_fenced_off() {
+    let image = include_bytes!("images/map-version-5");
+    assert_eq!(image[8], 5);
+    let map = Map::decode(image).unwrap();
+    assert_eq!(map, Map::decode(include_bytes!("images/map-version-4")).unwrap());
+    assert!(map.fenced.is_empty());
+}
+
+#[test]
+fn a_fenced_client_stays_so_until_its_time_is_over() {
+    let mut map = Map::new([1; 16], 0);
+    for client in [9, 3, 7] {
+        map.fence(client, 100, 0).unwrap();
+    }
+    map.fence(7, 50, 0).unwrap();
+    assert!([3, 7, 9].iter().all(|client| map.is_fenced(*client)) && !map.is_fenced(4));
+    assert_eq!(Map::decode(&map.encode()), Ok(map.clone()));
+    map.fence(4, 300, 99).unwrap();
+    assert!([3, 4, 7, 9].iter().all(|client| map.is_fenced(*client)));
+    map.fence(5, 300, 100).unwrap();
+    assert!([4, 5].iter().all(|client| map.is_fenced(*client)) && !map.is_fenced(3) && !map.is_fenced(7));
 }
 
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 6, 0xff] {
+    for version in [0, 7, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

@@ -14,6 +14,7 @@ use crate::peer::Peers;
 use crate::peer::lease::Leases;
 use crate::pg::Pg;
 use crate::recovery_pace::RecoveryPace;
+use crate::refusal::Refusal;
 use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::tier_driver::TierDriver;
@@ -219,6 +220,16 @@ impl Osd {
 
     pub fn map(&self) -> Option<Arc<Map>> {
         self.map.borrow().clone()
+    }
+
+    /// ESHUTDOWN for a client that was fenced off.
+    pub(crate) fn check_not_fenced(&self, client: u64) -> Result<(), Refusal> {
+        if !self.map.borrow().as_ref().is_some_and(|map| map.is_fenced(client)) {
+            return Ok(());
+        }
+        let message =
+            format!("client {client:016x} was fenced off (`osd blocklist ls`): another does its work; start anew");
+        Err(Refusal::new(libc::ESHUTDOWN, message))
     }
 
     /// 0 before the first map.

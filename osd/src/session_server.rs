@@ -123,6 +123,10 @@ impl Server {
             Ok(()) => osd.serving(&claim).await,
             Err(refusal) => Err(refusal),
         };
+        let leadership = leadership.and_then(|leadership| {
+            osd.check_not_fenced(request.request.client)?;
+            Ok(leadership)
+        });
         let leadership = match leadership {
             Ok(leadership) => leadership,
             Err(refusal) => return self.refuse(&request, refusal).await,

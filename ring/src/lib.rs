@@ -123,6 +123,10 @@ impl Ring {
     pub fn adopt_socket(&self, socket: OwnedFd) -> io::Result<Socket> {
         Socket::adopt(self, socket)
     }
+    /// Takes over a listening stream socket from elsewhere, such as a Unix socket (io_uring driver only).
+    pub fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Listener> {
+        Listener::adopt(self, listener)
+    }
     /// How many times this ring entered the kernel to submit or to wait; 0 in the simulator.
     pub fn enter_count(&self) -> u64 {
         self.driver.enters()

@@ -194,12 +194,21 @@ impl Listener {
             Driver::Uring(driver) => Ok(Listener { inner: Listening::Uring(uring::listen(driver, address)?) }),
         }
     }
+    pub(crate) fn adopt(ring: &Ring, listener: OwnedFd) -> io::Result<Listener> {
+        match ring.driver() {
+            Driver::Sim(_) => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "a simulated ring can't adopt a real listener"))
+            }
+            Driver::Uring(driver) => Ok(Listener { inner: Listening::Uring(uring::adopt_listener(driver, listener)) }),
+        }
+    }
     pub async fn accept(&self) -> io::Result<Socket> {
         match &self.inner {
             Listening::Sim(listener) => Ok(Socket::of(Connected::Sim(listener.accept().await?))),
             Listening::Uring(listener) => Ok(Socket::of(Connected::Uring(listener.accept().await?))),
         }
     }
+    /// Unspecified for a Unix socket.
     pub fn local_address(&self) -> SocketAddr {
         match &self.inner {
             Listening::Sim(listener) => listener.local,

@@ -12,7 +12,7 @@ mod wakeup;
 
 pub(crate) use device::{UringDevice, open_device};
 pub(crate) use driver::Uring;
-pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adopt, connect, listen};
+pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adopt, adopt_listener, connect, listen};
 
 use crate::Ring;
 use crate::driver::Driver;

@@ -1,6 +1,8 @@
 //! Commands that the monitor answers: asked in its words, shown in Ceph's.
 
-use crate::arguments::{Application, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange};
+use crate::arguments::{
+    Application, Blocklist, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange,
+};
 use crate::connection::with_client;
 use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain};
 use basalt_cli::output::Output;
@@ -35,7 +37,7 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
             show(&client, &mut output, AdminCommand::ConfigDump, plain::config::dump).await
         }
         Command::Config(command) => say(&client, &mut output, config(command)?).await,
-        Command::Obj(_) | Command::Crush(_) | Command::Tier(_) | Command::Bench { .. } => {
+        Command::Obj(_) | Command::Crush(_) | Command::Tier(_) | Command::Image(_) | Command::Bench { .. } => {
             Err(Failure::invalid("this is no command for the monitor"))
         }
     })?;
@@ -77,6 +79,14 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
         Osd::DeepScrub { osd } => deep_scrub::run(client, output, osd).await,
         Osd::Set { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: true }).await,
         Osd::Unset { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: false }).await,
+        Osd::Blocklist(command) => {
+            let command = match command {
+                Blocklist::Ls => AdminCommand::BlocklistLs,
+                Blocklist::Add { client } => AdminCommand::BlocklistAdd { client },
+                Blocklist::Rm { client } => AdminCommand::BlocklistRm { client },
+            };
+            say(client, output, command).await
+        }
         Osd::SetNearfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::NearFull, ratio)).await,
         Osd::SetBackfillfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::BackfillFull, ratio)).await,
         Osd::SetFullRatio { ratio } => say(client, output, set_full_ratio(FullLine::Full, ratio)).await,

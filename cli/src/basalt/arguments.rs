@@ -1,5 +1,6 @@
 //! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
 
+pub mod image;
 pub mod osd_crush;
 
 use basalt_cli::output::Format;
@@ -79,10 +80,13 @@ pub enum Command {
     /// The hot tier, with no cluster: how large an SSD should be.
     #[command(subcommand)]
     Tier(TierTool),
-    /// Load in fio's language, on a pool or a raw device.
+    /// Block images: make, snapshot, clone, copy. `basaltd nbd` serves them.
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Load in fio's language, on a pool, an image or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
-    /// --time_based. --filename=PATH instead of --pool measures a raw device through the same ring. --output-format=json prints what
+    /// --time_based. --image=POOL/NAME instead of --pool writes to an image; --filename=PATH measures a raw device through the same ring. --output-format=json prints what
     /// fio prints, --summary one line a job.
     ///
     /// --yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5] measures a raw file or device and the pool in turn.
@@ -107,6 +111,24 @@ impl From<Mode> for ChangeMode {
     fn from(mode: Mode) -> ChangeMode {
         ChangeMode { dry_run: mode.dry_run, sure: mode.sure }
     }
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Blocklist {
+    Ls,
+    /// For a day. `image info` shows who holds an image.
+    Add {
+        #[arg(value_parser = client_id)]
+        client: u64,
+    },
+    Rm {
+        #[arg(value_parser = client_id)]
+        client: u64,
+    },
+}
+
+fn client_id(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| "a client is named by up to 16 hexadecimal digits".to_owned())
 }
 
 #[derive(Subcommand, Debug)]
@@ -351,6 +373,9 @@ pub enum Osd {
     Set { flag: String },
     /// Takes a flag back.
     Unset { flag: String },
+    /// Clients that are fenced off: OSDs refuse whatever they send.
+    #[command(subcommand)]
+    Blocklist(Blocklist),
     /// From this share of a base device on, health warns; 0.85 unless set.
     SetNearfullRatio {
         #[arg(allow_negative_numbers = true)]

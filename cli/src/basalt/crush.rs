@@ -201,7 +201,7 @@ fn map_object(object: &MapObject, output: &mut Output) -> Result<()> {
     let map = read_map(&object.file)?;
     let rule = rule_of(&map, &object.rule)?;
     let name = object.name.as_bytes();
-    let seed = object_hash::stable_modulo(object_hash::rjenkins(name), object.pg_num);
+    let seed = object_hash::stable_modulo(object_hash::rjenkins(object_hash::placed_by(name)), object.pg_num);
     let pg = PgId { pool: object.pool_id, seed };
     let reweights = vec![crush::limits::WEIGHT_ONE; map.device_count().max(0) as usize];
     let mut osds = Vec::new();

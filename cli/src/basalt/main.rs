@@ -7,6 +7,7 @@ mod connection;
 mod crush;
 mod deep_scrub;
 mod drain;
+mod image;
 mod iostat;
 mod obj;
 mod osd_crush;
@@ -40,6 +41,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     };
     match command {
         Command::Obj(command) => obj::run(&global, command),
+        Command::Image(command) => image::run(&global, command),
         Command::Bench { words } => bench::run(&global, words),
         Command::Crush(command) => crush::run(&global, command),
         Command::Tier(TierTool::Simulate(arguments)) => tier_simulate::run(&global, &arguments),

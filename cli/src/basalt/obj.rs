@@ -5,7 +5,7 @@ mod export;
 mod import;
 mod jobs;
 mod listing;
-mod pieces;
+pub mod pieces;
 mod single;
 mod tree;
 mod verify;

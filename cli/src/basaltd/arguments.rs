@@ -35,6 +35,8 @@ pub enum Command {
         #[arg(long, hide = true)]
         supervised: bool,
     },
+    /// Block images as NBD exports.
+    Nbd(Role),
     /// Makes an OSD's store on the devices that the configuration gives it.
     Mkfs {
         #[command(flatten)]
@@ -102,8 +104,8 @@ pub struct Dev {
     /// Not in this version.
     #[arg(long, value_name = "ADDR", hide = true)]
     pub s3: Option<String>,
-    /// Not in this version.
-    #[arg(long, value_name = "SOCKET", hide = true)]
+    /// Serves images by NBD on this Unix socket, as exports POOL/NAME.
+    #[arg(long, value_name = "SOCKET")]
     pub nbd: Option<PathBuf>,
 }
 

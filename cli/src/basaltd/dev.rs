@@ -3,6 +3,7 @@
 
 mod bring_up;
 mod folder;
+mod gateways;
 mod host_processes;
 mod layout;
 
@@ -14,6 +15,7 @@ use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
 use folder::{Configurations, Folder};
+use gateways::Gateways;
 use host_processes::HostProcesses;
 use layout::Layout;
 use std::process::ExitCode;
@@ -53,13 +55,16 @@ fn serve_here(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: 
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
+        let gateways = Gateways::start(dev, configurations)?;
         say_ready();
-        roles::run_until(stop.clone(), async {
+        let ended = roles::run_until(stop.clone(), async {
             tokio::select! {
                 failure = roles::monitor_has_ended(monitor) => Err(failure),
                 failure = roles::host_has_ended(&host) => Err(failure),
+                failure = gateways.have_ended() => Err(failure),
             }
-        })
+        });
+        ended.and(gateways.stop())
     });
     outcome.and(host.stop().map_err(roles::host_failure))
 }
@@ -71,13 +76,16 @@ fn serve_in_processes(dev: &Dev, configurations: &Configurations, stop: &Stop, m
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
+        let gateways = Gateways::start(dev, configurations)?;
         say_ready();
-        roles::run_until(stop.clone(), async {
+        let ended = roles::run_until(stop.clone(), async {
             tokio::select! {
                 failure = roles::monitor_has_ended(monitor) => Err(failure),
+                failure = gateways.have_ended() => Err(failure),
                 () = hosts.watch() => Ok(()),
             }
-        })
+        });
+        ended.and(gateways.stop())
     });
     outcome.and(hosts.stop())
 }
@@ -89,7 +97,7 @@ fn say_ready() {
 }
 
 fn refuse_what_is_not_here_yet(dev: &Dev) -> Result<()> {
-    for (option, given) in [("--s3", dev.s3.is_some()), ("--nbd", dev.nbd.is_some())] {
+    for (option, given) in [("--s3", dev.s3.is_some())] {
         if given {
             return Err(Failure::invalid(format!(
                 "{option} is not possible in this version: objects are served to `basalt` only"

@@ -41,9 +41,14 @@ impl Figures {
 impl Hosts {
     /// One OSD a host, three copies.
     pub fn start(count: u32) -> Hosts {
+        Hosts::start_with(count, &[])
+    }
+
+    /// With more words for `basaltd dev`.
+    pub fn start_with(count: u32, more: &[&str]) -> Hosts {
         let count_word = count.to_string();
         let words = ["--osds", &count_word, "--hosts", &count_word, "--base", "2G", "--hot", "0"];
-        Hosts { cluster: DevCluster::start_with(&words), count, by_hand: BTreeMap::new() }
+        Hosts { cluster: DevCluster::start_with(&[&words, more].concat()), count, by_hand: BTreeMap::new() }
     }
 
     pub fn config(&self, host: u32) -> PathBuf {

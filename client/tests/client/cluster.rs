@@ -31,6 +31,8 @@ pub fn credentials(name: &str) -> Credentials {
 pub struct Cluster {
     pub monitor: Rc<Monitor>,
     pub osds: Vec<Rc<Osd>>,
+    /// See [`Osd::requests_left`].
+    pub requests_left: Rc<Cell<u64>>,
     ip: IpAddr,
 }
 
@@ -46,8 +48,10 @@ pub struct Monitor {
 impl Cluster {
     pub fn start(ring: &Ring, ip: IpAddr, osd_count: u32) -> Cluster {
         let monitor = Monitor::start(ring, monitor_address(ip));
-        let osds = (0..osd_count).map(|id| Osd::start(ring, id, osd_address(ip, id), monitor.clone())).collect();
-        let cluster = Cluster { monitor, osds, ip };
+        let requests_left = Rc::new(Cell::new(u64::MAX));
+        let start = |id| Osd::start(ring, id, osd_address(ip, id), monitor.clone(), requests_left.clone());
+        let osds = (0..osd_count).map(start).collect();
+        let cluster = Cluster { monitor, osds, requests_left, ip };
         for id in 0..osd_count {
             cluster.boot(id, osd_address(ip, id));
         }
@@ -103,6 +107,10 @@ impl Monitor {
     pub fn is_primary(&self, osd: u32, pool: u32, name: &[u8]) -> bool {
         let placement = self.core.borrow().map().place(pool, name);
         placement.is_some_and(|placement| placement.acting.first() == Some(&osd))
+    }
+
+    pub fn is_fenced(&self, client: u64) -> bool {
+        self.core.borrow().map().is_fenced(client)
     }
 
     pub fn pg_of(&self, pool: u32, name: &[u8]) -> Option<u32> {

@@ -4,6 +4,7 @@
 mod cluster;
 mod exactly_once;
 mod failures;
+mod images;
 mod loopback;
 mod objects;
 mod osd;

@@ -15,6 +15,8 @@ const EEXIST: i32 = 17;
 const ERANGE: i32 = 34;
 const ENODATA: i32 = 61;
 const ESTALE: i32 = 116;
+const ESHUTDOWN: i32 = 108;
+const ECANCELED: i32 = 125;
 
 pub struct Osd {
     id: u32,
@@ -26,6 +28,8 @@ pub struct Osd {
     /// Sessions opened before this many were accepted get no answers.
     deaf_below: Cell<u64>,
     accepted: Cell<u64>,
+    /// Requests that all OSDs together carry out from now on: the last of them gets no answer, and those behind it are not heard.
+    pub requests_left: Rc<Cell<u64>>,
     pub faults: Faults,
     pub figures: Figures,
 }
@@ -71,11 +75,18 @@ struct Duplicates {
 }
 
 impl Osd {
-    pub fn start(ring: &Ring, id: u32, address: SocketAddr, monitor: Rc<Monitor>) -> Rc<Osd> {
+    pub fn start(
+        ring: &Ring,
+        id: u32,
+        address: SocketAddr,
+        monitor: Rc<Monitor>,
+        requests_left: Rc<Cell<u64>>,
+    ) -> Rc<Osd> {
         let osd = Rc::new(Osd {
             id,
             ring: ring.clone(),
             monitor,
+            requests_left,
             objects: RefCell::default(),
             duplicates: RefCell::default(),
             last_version: Cell::new(0),
@@ -160,7 +171,12 @@ impl Osd {
                 let payload = frame.take_payload();
                 let request: ObjectRequest = frame.message().unwrap();
                 let attempt = request.attempt;
+                let Some(left) = self.requests_left.get().checked_sub(1) else { return };
+                self.requests_left.set(left);
                 let Some((reply, data)) = self.object_request(request, payload) else { return };
+                if left == 0 {
+                    return;
+                }
                 let reply = ObjectReply { attempt, ..reply };
                 if let Some(left) = self.faults.stray.get().checked_sub(1) {
                     self.faults.stray.set(left);
@@ -204,6 +220,10 @@ impl Osd {
             return Some((reply, Vec::new()));
         }
         assert_eq!(Some(request.pg), self.monitor.pg_of(request.pool, &request.name));
+        if self.monitor.is_fenced(id.client) {
+            reply.errno = ESHUTDOWN;
+            return Some((reply, Vec::new()));
+        }
         let mut duplicates = self.duplicates.borrow_mut();
         let known = duplicates.entry(id.client).or_default();
         if let Some(answer) = known.answers.get(&id.sequence)
@@ -221,7 +241,12 @@ impl Osd {
 
         let key = (request.pool, request.name.clone());
         let before = self.objects.borrow().get(&key).cloned();
-        let mut state = Vector { before: &before, after: before.clone(), read: Vec::new(), written: false };
+        let find = |name: &[u8]| {
+            assert_eq!(Some(request.pg), self.monitor.pg_of(request.pool, name), "a source of another placement group");
+            self.objects.borrow().get(&(request.pool, name.to_vec())).cloned()
+        };
+        let mut state =
+            Vector { before: &before, after: before.clone(), read: Vec::new(), written: false, find: &find };
         let mut payload = payload.as_deref().unwrap_or_default();
         for (index, operation) in (0u32..).zip(&request.operations) {
             match state.apply(operation, &mut payload) {
@@ -295,6 +320,8 @@ struct Vector<'a> {
     after: Option<Object>,
     read: Vec<u8>,
     written: bool,
+    /// Another object of the same placement group.
+    find: &'a dyn Fn(&[u8]) -> Option<Object>,
 }
 
 impl Vector<'_> {
@@ -306,6 +333,23 @@ impl Vector<'_> {
             Operation::AssertAbsent => Ok(OperationResult::Done),
             Operation::AssertVersion(version) if exists()?.version != *version => Err(ERANGE),
             Operation::AssertVersion(_) => Ok(OperationResult::Done),
+            Operation::AssertXattr { name, value } => {
+                let found = self.before.as_ref().and_then(|object| object.xattrs.get(name));
+                if found == value.as_ref() { Ok(OperationResult::Done) } else { Err(ECANCELED) }
+            }
+            Operation::CloneRange { source, source_offset, offset, length } => {
+                let from = (self.find)(source).ok_or(ENOENT)?;
+                let mut bytes = vec![0; *length as usize];
+                let there = from.data.get(*source_offset as usize..).unwrap_or_default();
+                let there = &there[..there.len().min(bytes.len())];
+                bytes[..there.len()].copy_from_slice(there);
+                let object = self.after.get_or_insert_default();
+                let (start, end) = (*offset as usize, (*offset + *length) as usize);
+                object.data.resize(object.data.len().max(end), 0);
+                object.data[start..end].copy_from_slice(&bytes);
+                self.written = true;
+                Ok(OperationResult::Done)
+            }
             Operation::Read { offset, length } => {
                 let data = &exists()?.data;
                 let start = (*offset).min(data.len() as u64) as usize;

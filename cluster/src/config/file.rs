@@ -1,5 +1,6 @@
 //! The file's text: reading with lines in every complaint, and writing.
 
+use super::nbd::{self, Nbd};
 use super::*;
 use crate::limits;
 use crate::quantity;
@@ -16,6 +17,7 @@ struct File {
     monitors: Spanned<Vec<Spanned<String>>>,
     monitor: Option<Monitor>,
     osd: Option<Osd>,
+    nbd: Option<Spanned<Nbd>>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +115,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         }),
     };
     let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
+    let nbd = file.nbd.map(|section| Nbd::read(section, &reader)).transpose()?;
     Ok(Config {
         path: path.to_owned(),
         fsid,
@@ -120,13 +123,14 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         monitors,
         monitor,
         osd,
+        nbd,
     })
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
     path: &'a Path,
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
 }
 
 impl Reader<'_> {
@@ -138,11 +142,11 @@ impl Reader<'_> {
         ConfigError::Content { path: self.path.to_owned(), line, problem: problem.to_string() }
     }
 
-    fn error<T>(&self, at: &Spanned<T>, problem: impl Display) -> ConfigError {
+    pub(super) fn error<T>(&self, at: &Spanned<T>, problem: impl Display) -> ConfigError {
         self.error_at_line(self.line(at.span().start), problem)
     }
 
-    fn address(&self, key: &str, text: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
+    pub(super) fn address(&self, key: &str, text: &Spanned<String>) -> Result<SocketAddr, ConfigError> {
         text.get_ref().parse().map_err(|_| {
             self.error(
                 text,
@@ -384,6 +388,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         });
         osd.insert("device".into(), Value::Array(devices.collect()));
         file.insert("osd".into(), Value::Table(osd));
+    }
+    if let Some(section) = &config.nbd {
+        file.insert("nbd".into(), Value::Table(nbd::to_toml(section, path)));
     }
     file.to_string()
 }

@@ -4,14 +4,14 @@ use super::version_1::MapVersion1;
 use super::version_2::MapVersion2;
 use super::version_3::MapVersion3;
 use super::version_4::{MapVersion4, PoolVersion4};
-use super::{Map, Tiering};
+use super::{Map, Pool, Tiering};
 use crate::limits;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 pub(super) const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -95,6 +95,7 @@ impl Map {
             2 => rkyv::from_bytes::<MapVersion2, rancor::Error>(&aligned).map(Map::from),
             3 => rkyv::from_bytes::<MapVersion3, rancor::Error>(&aligned).map(Map::from),
             4 => rkyv::from_bytes::<MapVersion4<PoolVersion4>, rancor::Error>(&aligned).map(Map::from),
+            5 => rkyv::from_bytes::<MapVersion4<Pool>, rancor::Error>(&aligned).map(Map::from),
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
@@ -116,6 +117,9 @@ impl Map {
         if self.crush.len() > limits::CRUSH_BYTES_MAX {
             let most = limits::CRUSH_BYTES_MAX;
             return Err(format!("its CRUSH map has {} bytes, and at most {most} are taken", self.crush.len()));
+        }
+        if self.fenced.len() > limits::FENCED_CLIENTS_MAX || !self.fenced.is_sorted_by(|a, b| a.client < b.client) {
+            return Err("its fenced clients are too many or not in ascending order".into());
         }
         self.full_ratios.check()?;
         self.settings.check()?;

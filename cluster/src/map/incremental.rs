@@ -6,7 +6,7 @@
 //! knows that it has not and asks for the whole.
 
 use super::encoding::{self, HEADER_BYTES, VERSION};
-use super::{ClusterSettings, FullRatios, Map, MapError, MapFlags, Osd, PlacementGroup, Pool};
+use super::{ClusterSettings, FencedClient, FullRatios, Map, MapError, MapFlags, Osd, PlacementGroup, Pool};
 use crate::limits;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -27,6 +27,7 @@ pub struct Incremental {
     full_ratios: FullRatios,
     settings: ClusterSettings,
     crush: Option<Vec<u8>>,
+    fenced: Option<Vec<FencedClient>>,
     osds_removed: Vec<u32>,
     /// New or changed, as they are now.
     osds: Vec<Osd>,
@@ -70,6 +71,7 @@ impl Incremental {
             full_ratios,
             crush,
             settings,
+            fenced,
         } = new;
         let mut changed_pools = Vec::new();
         let mut groups = Vec::new();
@@ -101,6 +103,7 @@ impl Incremental {
             full_ratios: *full_ratios,
             settings: *settings,
             crush: (old.crush != *crush).then(|| crush.clone()),
+            fenced: (old.fenced != *fenced).then(|| fenced.clone()),
             osds_removed: old.osds.iter().map(|osd| osd.id).filter(|id| new.osd(*id).is_none()).collect(),
             osds: osds.iter().filter(|osd| old.osd(osd.id) != Some(*osd)).cloned().collect(),
             pools_removed: old.pools.iter().map(|pool| pool.id).filter(|id| new.pool(*id).is_none()).collect(),
@@ -158,6 +161,9 @@ impl Incremental {
         map.settings = self.settings;
         if let Some(crush) = &self.crush {
             map.crush.clone_from(crush);
+        }
+        if let Some(fenced) = &self.fenced {
+            map.fenced.clone_from(fenced);
         }
         replace(&mut map.osds, &self.osds_removed, &self.osds, |osd| osd.id);
         map.pools.retain(|pool| self.pools_removed.binary_search(&pool.id).is_err());

@@ -64,6 +64,7 @@ impl From<MapVersion2> for Map {
             full_ratios,
             crush: Vec::new(),
             settings: ClusterSettings::default(),
+            fenced: Vec::new(),
         }
     }
 }

@@ -4,7 +4,7 @@ use super::pool::{PoolFlags, Quota, TierSettings, Tiering};
 use super::{CacheMode, ClusterSettings, FullRatios, HitSetType, Map, MapFlags, Osd, PlacementGroup, Pool};
 use rkyv::{Archive, Deserialize, Serialize};
 
-/// Version 3 differed in its pools only.
+/// Version 3 differed in its pools only, and so did version 5, which has today's: nobody was fenced off in any of them.
 #[derive(Archive, Serialize, Deserialize)]
 pub(super) struct MapVersion4<P> {
     epoch: u32,
@@ -76,6 +76,7 @@ impl<P: Into<Pool>> From<MapVersion4<P>> for Map {
             full_ratios: old.full_ratios,
             crush: old.crush,
             settings: old.settings,
+            fenced: Vec::new(),
         }
     }
 }

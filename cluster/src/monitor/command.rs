@@ -1,5 +1,6 @@
 //! Administrators' commands: each answered in Ceph's words and with Ceph's keys, from the map and the reports alone.
 
+mod blocklist;
 mod change;
 mod cluster;
 mod config;
@@ -84,6 +85,9 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::PgStat => view.pg_stat(),
         AdminCommand::PgDump => view.pg_dump(),
         AdminCommand::OsdSetFlag { flag, is_set } => view.osd_set_flag(&flag, is_set),
+        AdminCommand::BlocklistAdd { client } => view.blocklist_add(client),
+        AdminCommand::BlocklistRm { client } => view.blocklist_rm(client),
+        AdminCommand::BlocklistLs => view.blocklist_ls(),
         AdminCommand::OsdSetFullRatio { line, ratio } => view.osd_set_full_ratio(line, ratio),
         AdminCommand::Change { change, mode } => view.change(change, mode),
         AdminCommand::OsdOkToStop { osds } => view.osd_ok_to_stop(osds),
@@ -238,6 +242,9 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         | AdminCommand::PgStat
         | AdminCommand::PgDump
         | AdminCommand::ConfigDump
+        | AdminCommand::BlocklistAdd { .. }
+        | AdminCommand::BlocklistRm { .. }
+        | AdminCommand::BlocklistLs
         | AdminCommand::OsdSetFullRatio { .. } => Vec::new(),
     };
     lengths.into_iter()

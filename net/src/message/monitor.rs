@@ -322,6 +322,14 @@ pub enum AdminCommand {
     Tier(TierCommand),
     PgStat,
     PgDump,
+    /// OSDs refuse whatever this client sends, from the map on that says so.
+    BlocklistAdd {
+        client: u64,
+    },
+    BlocklistRm {
+        client: u64,
+    },
+    BlocklistLs,
     OsdSetFlag {
         flag: String,
         is_set: bool,

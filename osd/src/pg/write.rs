@@ -128,6 +128,9 @@ async fn apply(
     if leadership.phase() == Phase::Ended {
         return Err(Refusal::new(libc::ESTALE, format!("{} has another primary now; ask it", leadership.pg())));
     }
+    // Here and not on arrival: whoever fenced the client off is served by the map that says so, and what the client has on its way is
+    // ordered before all that is served by that map, or not at all.
+    osd.check_not_fenced(request.request.client)?;
     let version = leadership.next_version()?;
     let mtime_ns = osd.ring().unix_time().0;
     prepared.set_version(version, mtime_ns);

@@ -2,6 +2,7 @@
 
 mod client;
 mod duplicates;
+mod fenced;
 mod full;
 mod gathering;
 mod guards;

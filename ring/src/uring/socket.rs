@@ -361,9 +361,16 @@ pub(crate) fn listen(driver: &Rc<Uring>, address: SocketAddr) -> io::Result<Urin
     if unsafe { libc::listen(listener.as_raw_fd(), LISTEN_BACKLOG) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let local = listener.local_addr()?;
+    Ok(adopt_listener(driver, OwnedFd::from(listener)))
+}
+
+/// Takes over a listening stream socket.
+pub(crate) fn adopt_listener(driver: &Rc<Uring>, listener: OwnedFd) -> UringListener {
+    let listener = TcpListener::from(listener);
+    // A Unix socket has no such address.
+    let local = listener.local_addr().unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
     let file = File::new(driver, OwnedFd::from(listener));
-    Ok(UringListener { driver: driver.clone(), file, local, accepting: RefCell::new(None) })
+    UringListener { driver: driver.clone(), file, local, accepting: RefCell::new(None) }
 }
 
 impl UringListener {
@@ -433,6 +440,29 @@ mod tests {
                 let received = receiving.next(&server).await.expect("not the end").expect("connected");
                 assert!(matches!(received, Received::Provided(_)), "round {round}");
             }
+        });
+        ended.expect("io_uring works here");
+    }
+
+    #[test]
+    fn a_unix_listener_that_was_adopted_accepts_and_its_sockets_carry_bytes() {
+        let path = std::env::temp_dir().join(format!("basalt-ring-listener-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("a free name");
+        let ended = run(UringConfig::default(), |ring| async move {
+            let listener = ring.adopt_listener(listener.into()).expect("an io_uring run");
+            for _ in 0..2 {
+                let client = std::os::unix::net::UnixStream::connect(&path).expect("somebody listens");
+                let client = ring.adopt_socket(client.into()).expect("connected");
+                let server = listener.accept().await.expect("somebody has connected");
+                let mut hello = ring.buffer(5);
+                hello.copy_from_slice(b"hello");
+                client.send(vec![hello.freeze()]).await.0.expect("connected");
+                let (received, heard) = server.receive_exact(ring.buffer(5)).await;
+                received.expect("connected");
+                assert_eq!(&heard[..], b"hello");
+            }
+            std::fs::remove_file(&path).expect("it is there");
         });
         ended.expect("io_uring works here");
     }

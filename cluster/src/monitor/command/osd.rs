@@ -153,7 +153,7 @@ impl View<'_> {
 
     pub(super) fn osd_map(&self, pool: &str, name: &[u8]) -> Outcome {
         let pool = self.pool(pool)?;
-        let hash = object_hash::rjenkins(name);
+        let hash = object_hash::rjenkins(object_hash::placed_by(name));
         let pg = PgId { pool: pool.id, seed: object_hash::stable_modulo(hash, pool.pg_num) };
         let group = self.core.pg_view(pg);
         let (up, acting) = group.map(|group| (group.up, group.acting)).unwrap_or_default();

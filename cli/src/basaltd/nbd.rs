@@ -1,0 +1,79 @@
+//! `basaltd nbd`: block images as NBD exports, on a ring thread of its own.
+
+use crate::devices::on_ring;
+use crate::roles;
+use crate::service::Service;
+use crate::signals;
+use basalt_cli::{Failure, Result};
+use basalt_client::ClientConfig;
+use basalt_cluster::Config;
+use basalt_cluster::config::NbdSection;
+use basalt_gateway::nbd::{ExportPolicy, Listen, Server, ServerConfig, TlsFiles};
+use basalt_net::{EntityName, Fsid, Key};
+use std::process::ExitCode;
+use std::sync::mpsc;
+
+pub fn run(config: &Config) -> Result<ExitCode> {
+    let section = config.nbd.as_ref().ok_or_else(|| {
+        Failure::invalid(format!(
+            "{} has no section [nbd]; it says where to listen: socket = [\"/run/basalt/nbd.sock\"]",
+            config.path.display()
+        ))
+    })?;
+    let stop = signals::listen()?;
+    let service = start(config, section)?;
+    let outcome = roles::run_until(stop, async { Err(has_ended(&service).await) });
+    // What the server itself says is nearer to the cause.
+    service.stop()?;
+    outcome?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn has_ended(service: &Service) -> Failure {
+    service.ended().await;
+    Failure::new(libc::EIO, "the NBD server ended although nobody asked it to")
+}
+
+/// Returns once it listens.
+pub fn start(config: &Config, section: &NbdSection) -> Result<Service> {
+    let config = server_config(config, section)?;
+    let (ready, when_ready) = mpsc::channel();
+    let service = Service::start("nbd", move |stop| {
+        on_ring(async |ring| {
+            let server = Server::start(&ring, config).await?;
+            for address in server.addresses() {
+                tracing::info!(%address, "serves images by NBD");
+            }
+            let _ = ready.send(());
+            stop.wanted().await;
+            server.close().await;
+            Ok(())
+        })
+    })?;
+    match when_ready.recv() {
+        Ok(()) => Ok(service),
+        // It ended before it listened, and says why.
+        Err(_) => {
+            service.stop()?;
+            Err(Failure::new(libc::EIO, "the NBD server ended before it listened"))
+        }
+    }
+}
+
+fn server_config(config: &Config, section: &NbdSection) -> Result<ServerConfig> {
+    let name = EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
+    let key = Key::load(&config.key_file)?;
+    let tcp = section.listen.iter().map(|address| Listen::Tcp(*address));
+    let unix = section.sockets.iter().map(|path| Listen::Unix(path.clone()));
+    Ok(ServerConfig {
+        cluster: ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name),
+        listen: tcp.chain(unix).collect(),
+        tls: section.tls.as_ref().map(|tls| TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_authorities: tls.client_authorities.clone(),
+            is_required: tls.required,
+        }),
+        policy: ExportPolicy { pools: section.pools.clone(), is_read_only: section.read_only },
+    })
+}
