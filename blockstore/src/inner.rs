@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub checksum_errors: Cell<u64>,
     pub written: WriteCounter,
     pub data_cache: RefCell<DataCache>,
-    pub background_changes: RefCell<Vec<HotChange>>,
+    pub background_changes: RefCell<BTreeSet<(u32, ObjectId)>>,
     pub tasks: RefCell<Vec<Task<()>>>,
 }
 
@@ -97,7 +97,7 @@ impl Inner {
             checksum_errors: Cell::new(0),
             written: WriteCounter::default(),
             data_cache: RefCell::new(DataCache::new(data_cache_bytes)),
-            background_changes: RefCell::new(Vec::new()),
+            background_changes: RefCell::default(),
             tasks: RefCell::new(Vec::new()),
         })
     }
@@ -184,10 +184,7 @@ impl Inner {
     /// What these objects hold on the hot device at the moment of the return: whoever is told can rely on not being told of it again later
     /// by a change that was before.
     pub async fn hot_now(&self, pool: u32, objects: &[ObjectId]) -> Result<Vec<HotChange>> {
-        self.index(|state| {
-            objects.iter().map(|object| Ok(state.hot_summary(pool, *object)?.change(pool, *object))).collect()
-        })
-        .await
+        self.hot_of(&objects.iter().map(|object| (pool, *object)).collect::<Vec<_>>()).await
     }
 
     /// Waits until everything applied so far is durable.
@@ -296,8 +293,24 @@ impl Inner {
         }
     }
 
-    /// Changes of the hot device that no caller waits for.
-    pub fn report_hot(&self, changes: &[HotChange]) {
-        self.background_changes.borrow_mut().extend_from_slice(changes);
+    /// Objects whose bytes on the hot device changed, or may have, without a caller who is told.
+    pub fn report_hot(&self, objects: impl IntoIterator<Item = (u32, ObjectId)>) {
+        self.background_changes.borrow_mut().extend(objects);
+    }
+
+    /// As `result` is; when it failed on the way, some of the objects may have changed all the same.
+    pub fn report_failed<T>(&self, pool: u32, objects: impl Iterator<Item = ObjectId>, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            self.report_hot(objects.map(|object| (pool, object)));
+        }
+        result
+    }
+
+    /// What these objects hold on the hot device at the moment of the return.
+    pub async fn hot_of(&self, objects: &[(u32, ObjectId)]) -> Result<Vec<HotChange>> {
+        self.index(|state| {
+            objects.iter().map(|(pool, object)| Ok(state.hot_summary(*pool, *object)?.change(*pool, *object))).collect()
+        })
+        .await
     }
 }

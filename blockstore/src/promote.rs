@@ -7,7 +7,7 @@ use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
 use crate::read::{self, Copies, Piece, Source, Through};
-use crate::record::{Extent, ExtentState};
+use crate::record::{Extent, ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
 use crate::wal::Side;
@@ -22,6 +22,15 @@ pub(crate) async fn promote(
     length: u64,
 ) -> Result<(u64, HotChange)> {
     let record = inner.record(object).await?.ok_or(Error::NotFound)?;
+    let (id, pool) = (record.id, object.pool);
+    let copied = copy(inner, object, record, offset, length).await;
+    let bytes = inner.report_failed(pool, std::iter::once(id), copied)?;
+    let summary = inner.index(|state| state.hot_summary(pool, id)).await?;
+    Ok((bytes, summary.change(pool, id)))
+}
+
+/// Returns the bytes copied, which are durable.
+async fn copy(inner: &Rc<Inner>, object: &ObjectKey, record: ObjectRecord, offset: u64, length: u64) -> Result<u64> {
     let (id, pool) = (record.id, object.pool);
     let end = blocks_of(offset.saturating_add(length).min(record.size));
     let mut promoted = 0u64;
@@ -83,8 +92,7 @@ pub(crate) async fn promote(
     if let Some(commit) = last {
         commit.durable().await?;
     }
-    let summary = inner.index(|state| state.hot_summary(pool, id)).await?;
-    Ok((promoted * BLOCK_BYTES, summary.change(pool, id)))
+    Ok(promoted * BLOCK_BYTES)
 }
 
 fn on_base(piece: &Piece) -> Option<&Piece> {

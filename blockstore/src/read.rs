@@ -218,9 +218,10 @@ impl Inner {
     fn drop_clean(self: &Rc<Self>, object: &ObjectKey, id: ObjectId) {
         let (inner, pool, name) = (self.clone(), object.pool, display(object));
         self.ring.spawn(async move {
-            match crate::evict::evict(&inner, pool, &[(id, crate::evict::all())], |_, _| true).await {
-                Ok((_, changes)) => inner.report_hot(&changes),
-                Err(error) => tracing::warn!(object = %name, %error, "a damaged clean copy stays on hot"),
+            let dropped = crate::evict::evict(&inner, pool, &[(id, crate::evict::all())], |_, _| true).await;
+            inner.report_hot([(pool, id)]);
+            if let Err(error) = dropped {
+                tracing::warn!(object = %name, %error, "a damaged clean copy stays on hot");
             }
         });
     }

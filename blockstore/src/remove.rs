@@ -138,7 +138,7 @@ async fn reap_some(inner: &Rc<Inner>) -> Result<bool> {
             Ok(Applied { entry, hot_changes, data: Vec::new() })
         })
         .await?;
-    inner.report_hot(commit.hot_changes());
+    inner.report_hot(commit.hot_changes().iter().map(|change| (change.pool, change.object)));
     commit.durable().await?;
     Ok(true)
 }

@@ -357,7 +357,8 @@ impl Store {
     /// each object holds now. What changed meanwhile stays dirty; an object that another flush is at is left out.
     pub async fn flush(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
         self.check_fence()?;
-        flush::flush(&self.inner, pool, objects, false).await
+        let flushed = flush::flush(&self.inner, pool, objects, false).await;
+        self.inner.report_failed(pool, objects.iter().copied(), flushed)
     }
 
     /// Whether base is a disk, to which each piece costs a seek.
@@ -368,7 +369,8 @@ impl Store {
     /// As [`Store::flush`], but where base has room, small pieces go to one place, whatever was there of them before.
     pub async fn flush_gathering(&self, objects: &[ObjectId], pool: u32) -> Result<(u64, Vec<HotChange>)> {
         self.check_fence()?;
-        flush::flush(&self.inner, pool, objects, true).await
+        let flushed = flush::flush(&self.inner, pool, objects, true).await;
+        self.inner.report_failed(pool, objects.iter().copied(), flushed)
     }
 
     /// Drops the clean hot extents of these objects.
@@ -388,7 +390,8 @@ impl Store {
         let in_blocks = |range: &Range<u64>| blocks(range.start / BLOCK_BYTES)..blocks(range.end.div_ceil(BLOCK_BYTES));
         let objects: Vec<_> =
             objects.iter().map(|(object, ranges)| (*object, ranges.iter().map(in_blocks).collect())).collect();
-        evict::evict(&self.inner, pool, &objects, |_, _| true).await
+        let evicted = evict::evict(&self.inner, pool, &objects, |_, _| true).await;
+        self.inner.report_failed(pool, objects.iter().map(|(object, _)| *object), evicted)
     }
 
     /// Whether the index's room on the hot device has grown over data since that was last vacated.
@@ -434,9 +437,19 @@ impl Store {
         Ok((pairs.into_iter().filter_map(change).collect(), more))
     }
 
-    /// Changes of the hot device that came of the store's own work since the last call (removed objects being reaped).
-    pub fn take_background_changes(&self) -> Vec<HotChange> {
-        std::mem::take(&mut *self.inner.background_changes.borrow_mut())
+    /// Up to `max` of the objects whose bytes on the hot device changed, or may have, since they were last told of, with no caller who was told
+    /// (removed objects being reaped, damaged copies being dropped, work that failed half-way), and what they hold there at the moment of the
+    /// return. When they can't be looked at they are told of by a later call.
+    pub async fn take_background_changes(&self, max: usize) -> Result<Vec<HotChange>> {
+        let objects: Vec<_> = {
+            let mut waiting = self.inner.background_changes.borrow_mut();
+            std::iter::from_fn(|| waiting.pop_first()).take(max).collect()
+        };
+        let changes = self.inner.hot_of(&objects).await;
+        if changes.is_err() {
+            self.inner.report_hot(objects);
+        }
+        changes
     }
 
     pub fn usage(&self) -> Usage {

@@ -73,17 +73,14 @@ pub(crate) async fn vacate(inner: &Rc<Inner>, mut cursor: VacateCursor) -> Resul
             let in_zone = |state: &crate::state::State, extent: &crate::record::Extent| {
                 state.hot.as_ref().is_some_and(|hot| hot.is_in_zone(extent.run()))
             };
-            let (bytes, _) = evict::evict(inner, pool, &[(object, evict::all())], in_zone).await?;
+            let evicted = evict::evict(inner, pool, &[(object, evict::all())], in_zone).await;
+            let (bytes, _) = inner.report_failed(pool, std::iter::once(object), evicted)?;
             vacated.bytes += bytes;
             changed.push((pool, object));
         }
     }
     // All at once at the end: what was true of the first may not be any more.
-    vacated.changes = inner
-        .index(|state| {
-            changed.iter().map(|(pool, object)| Ok(state.hot_summary(*pool, *object)?.change(*pool, *object))).collect()
-        })
-        .await?;
+    vacated.changes = inner.hot_of(&changed).await?;
     cursor.found_dirty |= !vacated.dirty.is_empty();
     match hot.last() {
         Some(&last) if more => vacated.next = Some(VacateCursor { after: last, ..cursor }),

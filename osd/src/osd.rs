@@ -329,7 +329,7 @@ impl Osd {
         while !self.is_stopping() {
             self.recovery.look();
             // The tier's loops take them as well, but a store without a hot device has no such loops.
-            self.tier.changed(&self.store.take_background_changes());
+            self.tier.note_background_changes().await;
             if seconds.is_multiple_of(limits::SESSION_CHECK_INTERVAL.as_secs()) {
                 self.refresh_pools().await;
                 self.sessions.check(self.ring.now());

@@ -206,7 +206,7 @@ fn a_damaged_base_copy_under_a_clean_hot_one_is_written_anew_by_the_next_flush()
         assert_eq!(in_data(&found, "o"), [0, 20, 39].map(|index| (Side::Base, index * BLOCK, true)));
         let usage = store.pool_usage(POOL);
         assert_eq!((usage.hot_dirty_bytes, usage.hot_clean_bytes), (3 * BLOCK, 37 * BLOCK));
-        let changes = store.take_background_changes();
+        let changes = store.take_background_changes(8).await.expect("a whole index");
         assert_eq!(changes.last().map(|change| change.dirty_bytes), Some(3 * BLOCK), "the tier is told");
         assert_eq!(pass(&store, 1 << 20).await.findings, Vec::new());
         let id = store.stat(&object("o")).await.expect("stat").expect("an object").id;

@@ -94,10 +94,16 @@ impl Tier {
     /// asked for each read that missed, once. A yes takes `bytes` from the promotion rate, and holds until [`Tier::promotion_finished`].
     pub fn admit_promotion(&mut self, now: u64, pool: PoolId, object: ObjectId, range: Range<u64>, bytes: u64) -> bool {
         let admitted = self.is_worth_promoting(now, pool, object, &range, bytes);
-        if admitted && self.promoting.len() < PROMOTIONS_MAX {
+        if !admitted {
+            return false;
+        }
+        if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.promotions_running += 1;
+        }
+        if self.promoting.len() < PROMOTIONS_MAX {
             self.promoting.push((pool, object, range));
         }
-        admitted
+        true
     }
 
     fn is_worth_promoting(&mut self, now: u64, pool: PoolId, object: ObjectId, range: &Range<u64>, bytes: u64) -> bool {
@@ -139,6 +145,7 @@ impl Tier {
             self.promoting.swap_remove(position);
         }
         if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.promotions_running = entry.promotions_running.saturating_sub(1);
             entry.promoted.add(now, bytes as f64);
         }
     }

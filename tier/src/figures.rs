@@ -91,11 +91,13 @@ impl Tier {
             format!("{} objects wait to be flushed", entry.dirty.len())
         } else if entry.clean_bytes() > 0 {
             format!("{} flushed objects wait to be evicted", entry.clean.objects())
+        } else if entry.draining && entry.promotions_running > 0 {
+            format!("{} promotions that had begun are on their way", entry.promotions_running)
         } else {
             String::new()
         };
         Some(DrainStatus {
-            draining: entry.draining && entry.hot_bytes() > 0,
+            draining: entry.draining && entry.has_left_to_drain(),
             dirty_bytes: entry.dirty_bytes,
             dirty_objects: entry.dirty.len() as u64,
             clean_bytes: entry.clean_bytes(),

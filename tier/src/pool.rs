@@ -41,6 +41,8 @@ pub struct Pool {
     pub flushing: bool,
     pub evicting: bool,
     pub draining: bool,
+    /// Promotions that were admitted and have not come to their end.
+    pub promotions_running: u32,
     /// The hot slice is its home: what is there is no copy, and is neither flushed nor evicted.
     pub pinned: bool,
     /// No evictions before this, because one failed.
@@ -78,6 +80,7 @@ impl Pool {
             flushing: false,
             evicting: false,
             draining: false,
+            promotions_running: 0,
             pinned: false,
             evict_from: 0,
             controller: FlushController::default(),
@@ -100,6 +103,11 @@ impl Pool {
 
     pub fn hot_bytes(&self) -> u64 {
         self.dirty_bytes + self.clean_bytes()
+    }
+
+    /// Whether something of it is on the slice, or will be in a moment.
+    pub fn has_left_to_drain(&self) -> bool {
+        self.hot_bytes() > 0 || self.promotions_running > 0
     }
 
     /// Sets an object's dirty bytes, and moves it in or out of the dirty order accordingly.

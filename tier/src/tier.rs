@@ -262,7 +262,7 @@ impl Tier {
     /// Flushes and evicts all of a pool. Until nothing of it is hot, its writes go to base and nothing is promoted.
     pub fn drain(&mut self, pool: PoolId) {
         if let Some(entry) = self.pools.get_mut(&pool) {
-            entry.draining = entry.hot_bytes() > 0 && !entry.pinned;
+            entry.draining = entry.has_left_to_drain() && !entry.pinned;
         }
     }
 
@@ -278,7 +278,7 @@ impl Tier {
             self.share_targets(now);
         }
         for pool in self.pools.values_mut() {
-            pool.draining &= pool.hot_bytes() > 0;
+            pool.draining &= pool.has_left_to_drain();
             pool.update_hysteresis();
         }
         let limit = if self.gathers { 0.0 } else { GATHER_ERROR };

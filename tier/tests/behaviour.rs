@@ -430,6 +430,29 @@ fn people_are_told_the_most_urgent_reason_for_a_flush() {
 }
 
 #[test]
+fn a_drain_is_not_done_while_a_promotion_that_had_begun_is_on_its_way() {
+    let settings = PoolSettings { min_read_recency_for_promote: 0, ..PoolSettings::writeback() };
+    let mut tier = tier(256 * MIB, settings);
+    let is_draining = |tier: &Tier| tier.drain_status(POOL).is_some_and(|status| status.draining);
+    assert!(tier.admit_promotion(0, POOL, 1, 0..MIB, MIB));
+    tier.drain(POOL);
+    tier.next_evict(SECOND);
+    assert!(is_draining(&tier), "there is something to wait for");
+    assert!(!tier.admit_promotion(SECOND, POOL, 2, 0..MIB, MIB), "no more begin");
+    tier.object_changed(2 * SECOND, POOL, 1, 0, MIB);
+    tier.promotion_finished(2 * SECOND, POOL, 1, 0..MIB, MIB);
+    let evicted = evict_all(&mut tier, 3 * SECOND, &mut BTreeSet::from([1]));
+    assert_eq!((evicted, is_draining(&tier)), (vec![1], false), "it goes, too");
+
+    // One that comes to nothing is waited for no longer.
+    assert!(tier.admit_promotion(4 * SECOND, POOL, 3, 0..MIB, MIB));
+    tier.drain(POOL);
+    tier.promotion_finished(5 * SECOND, POOL, 3, 0..MIB, 0);
+    tier.next_evict(5 * SECOND);
+    assert!(!is_draining(&tier));
+}
+
+#[test]
 fn dirty_bytes_are_told_by_age_through_flushes_that_fail_and_restarts() {
     let mut tier = tier(256 * MIB, PoolSettings::writeback());
     tier.object_changed(700 * SECOND, POOL, 1, MIB, 0);

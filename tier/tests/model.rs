@@ -61,6 +61,8 @@ struct Model {
     settings: BTreeMap<PoolId, PoolSettings>,
     flushing: BTreeSet<(PoolId, ObjectId)>,
     evicting: BTreeSet<(PoolId, ObjectId)>,
+    /// Admitted, and not at their end.
+    promoting: Vec<(PoolId, ObjectId)>,
     /// Objects whose flush failed are not planned before this.
     retry_at: BTreeMap<(PoolId, ObjectId), u64>,
 }
@@ -128,6 +130,7 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
                 let promoted = tier.admit_promotion(now, pool, object, 0..4096, 4096);
                 let promotes = model.settings.get(&pool).is_some_and(|settings| settings.cache_mode.promotes());
                 prop_assert!(!promoted || promotes, "promotion in a mode that has none");
+                model.promoting.extend(promoted.then_some((pool, object)));
             }
             Event::Write { pool, object, length } => {
                 let placement = tier.admit_write(now, pool, object, length, 0, false);
@@ -214,6 +217,8 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
                 model.objects.retain(|key, _| key.0 != pool);
                 model.settings.remove(&pool);
                 model.retry_at.retain(|key, _| key.0 != pool);
+                // A pool's number is not given again.
+                model.promoting.retain(|key| key.0 != pool);
             }
             Event::Wait { nanoseconds } => now += nanoseconds,
         }
@@ -223,6 +228,12 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
     for pool in 1..4 {
         tier.configure_pool(now, pool, PoolSettings::writeback()).expect("valid");
         tier.drain(pool);
+    }
+    for key in std::mem::take(&mut model.promoting) {
+        let (dirty, clean) = model.get(key);
+        model.set(key, dirty, clean + 4096);
+        tier.object_changed(now, key.0, key.1, dirty, clean + 4096);
+        tier.promotion_finished(now, key.0, key.1, 0..4096, 4096);
     }
     for key in std::mem::take(&mut model.flushing) {
         tier.flush_finished(now, &[key], 0, false);

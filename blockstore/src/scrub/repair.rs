@@ -90,7 +90,7 @@ async fn mend(
         .await;
     match commit {
         Ok(commit) => {
-            inner.report_hot(commit.hot_changes());
+            inner.report_hot(commit.hot_changes().iter().map(|change| (change.pool, change.object)));
             commit.durable().await?;
             Ok(done)
         }

@@ -133,11 +133,25 @@ impl TierDriver {
         }
     }
 
+    /// Tells the policy of what changed on the slice without it.
+    pub async fn note_background_changes(&self) {
+        loop {
+            match self.store.take_background_changes(limits::HOT_LIST_STEP).await {
+                Ok(changes) if changes.is_empty() => return,
+                Ok(changes) => self.changed(&changes),
+                Err(error) => {
+                    // Scrub tells people of what can't be read; here it is tried again at the next tick.
+                    return tracing::debug!(osd = self.store.osd(), %error, "what changed on the slice is not known");
+                }
+            }
+        }
+    }
+
     /// Drops clean copies as the policy says.
     pub async fn evict_loop(&self, is_stopping: impl Fn() -> bool) {
         let Some(tier) = &self.tier else { return };
         while !is_stopping() {
-            self.changed(&self.store.take_background_changes());
+            self.note_background_changes().await;
             let usage = self.store.usage();
             let plan = {
                 let mut tier = tier.borrow_mut();
