@@ -1,1 +1,5 @@
-//! Other people's protocols on top of `client`: S3 and NBD. Empty so far; the crate holds the place of both in the picture of the layers.
+//! Other people's protocols on top of `client`.
+
+#![deny(clippy::unwrap_used, clippy::indexing_slicing)]
+
+pub mod s3;
