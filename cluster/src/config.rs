@@ -22,6 +22,7 @@ pub struct Config {
     pub monitors: Vec<SocketAddr>,
     pub monitor: Option<MonitorSection>,
     pub osd: Option<OsdSection>,
+    pub s3: Option<S3Section>,
 }
 
 /// For `basaltd mon`.
@@ -89,6 +90,16 @@ pub struct OsdSection {
     /// Names the process while it runs.
     pub pid_file: Option<PathBuf>,
     pub devices: Vec<OsdDevice>,
+}
+
+/// For `basaltd s3`: a gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub struct S3Section {
+    pub listen: SocketAddr,
+    /// Buckets are served as `BUCKET.DOMAIN` too.
+    pub domains: Vec<String>,
+    /// HTTPS, with this chain of certificates and its key, in PEM; `None`: HTTP.
+    pub tls: Option<(PathBuf, PathBuf)>,
 }
 
 /// How an OSD reads what it keeps, to find rot.

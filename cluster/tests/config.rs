@@ -2,7 +2,7 @@
 
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, ScrubSettings,
+    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, OsdDevice, OsdSection, S3Section, ScrubSettings,
 };
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,12 @@ wal_bytes = "256M"
 [[osd.device]]
 id = 1
 base = "osd.1/base"
+
+[s3]
+listen = "192.0.2.1:443"
+domains = ["s3.example.net"]
+certificate = "chain.pem"
+certificate_key = "chain.key"
 "#;
 
 fn path() -> &'static Path {
@@ -77,6 +83,11 @@ fn whole() -> Config {
                     wal_bytes: None,
                 },
             ],
+        }),
+        s3: Some(S3Section {
+            listen: "192.0.2.1:443".parse().unwrap(),
+            domains: vec!["s3.example.net".into()],
+            tls: Some(("/etc/basalt/chain.pem".into(), "/etc/basalt/chain.key".into())),
         }),
     }
 }

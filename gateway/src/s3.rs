@@ -17,4 +17,4 @@ mod service;
 pub mod store;
 
 pub use fault::Fault;
-pub use server::{Gateway, GatewayConfig};
+pub use server::{Gateway, GatewayConfig, GatewayError, TlsFiles};

@@ -73,6 +73,15 @@ pub enum Command {
     /// How soon the cluster reacts, and how hard it recovers.
     #[command(subcommand)]
     Config(Config),
+    /// Users of the S3 gateway.
+    #[command(subcommand)]
+    User(crate::user::User),
+    /// Buckets of the S3 gateway.
+    #[command(subcommand)]
+    Bucket(crate::bucket::Bucket),
+    /// What S3 users have deleted and is still to be removed.
+    #[command(subcommand)]
+    Gc(crate::bucket::Gc),
     /// Crush maps in files, with no cluster: compile, decompile, try out.
     #[command(subcommand)]
     Crush(Crush),

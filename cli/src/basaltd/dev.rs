@@ -8,6 +8,7 @@ mod layout;
 
 use crate::arguments::Dev;
 use crate::roles;
+use crate::s3;
 use crate::service::Service;
 use crate::signals::{self, Stop};
 use basalt_cli::output::Output;
@@ -53,11 +54,13 @@ fn serve_here(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: 
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
+        let s3 = s3::start_beside(&configurations.cluster, dev.s3)?;
         say_ready();
         roles::run_until(stop.clone(), async {
             tokio::select! {
                 failure = roles::monitor_has_ended(monitor) => Err(failure),
                 failure = roles::host_has_ended(&host) => Err(failure),
+                failure = s3::has_ended(s3.as_ref()) => Err(failure),
             }
         })
     });
@@ -71,10 +74,12 @@ fn serve_in_processes(dev: &Dev, configurations: &Configurations, stop: &Stop, m
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
+        let s3 = s3::start_beside(&configurations.cluster, dev.s3)?;
         say_ready();
         roles::run_until(stop.clone(), async {
             tokio::select! {
                 failure = roles::monitor_has_ended(monitor) => Err(failure),
+                failure = s3::has_ended(s3.as_ref()) => Err(failure),
                 () = hosts.watch() => Ok(()),
             }
         })
@@ -89,7 +94,7 @@ fn say_ready() {
 }
 
 fn refuse_what_is_not_here_yet(dev: &Dev) -> Result<()> {
-    for (option, given) in [("--s3", dev.s3.is_some()), ("--nbd", dev.nbd.is_some())] {
+    for (option, given) in [("--nbd", dev.nbd.is_some())] {
         if given {
             return Err(Failure::invalid(format!(
                 "{option} is not possible in this version: objects are served to `basalt` only"

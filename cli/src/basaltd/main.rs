@@ -7,6 +7,7 @@ mod fsck;
 mod mkfs;
 mod pid_file;
 mod roles;
+mod s3;
 mod service;
 mod signals;
 mod supervisor;
@@ -31,6 +32,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Dev(dev) => dev::run(&dev),
         Command::Mon(role) => roles::monitor(&config(&role.config)?),
         Command::Osd { role, supervised } => roles::osd(&config(&role.config)?, supervised),
+        Command::S3(role) => s3::run(&config(&role.config)?),
         Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
         Command::Fsck { base, hot, deep, repair } => {
             fsck::run(&base, hot.as_deref(), FsckOptions { deep, repair }, arguments.format)

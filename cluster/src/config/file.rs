@@ -16,6 +16,17 @@ struct File {
     monitors: Spanned<Vec<Spanned<String>>>,
     monitor: Option<Monitor>,
     osd: Option<Osd>,
+    s3: Option<S3>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct S3 {
+    listen: Spanned<String>,
+    #[serde(default)]
+    domains: Vec<String>,
+    certificate: Option<PathBuf>,
+    certificate_key: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +131,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         monitors,
         monitor,
         osd,
+        s3: file.s3.map(|section| reader.s3(section)).transpose()?,
     })
 }
 
@@ -240,6 +252,15 @@ impl Reader<'_> {
             scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
             devices,
         })
+    }
+
+    fn s3(&self, section: S3) -> Result<S3Section, ConfigError> {
+        let tls = match (section.certificate, section.certificate_key) {
+            (Some(certificate), Some(key)) => Some((self.folder.join(certificate), self.folder.join(key))),
+            (None, None) => None,
+            _ => return Err(self.error(&section.listen, "certificate and certificate_key are given both, or neither")),
+        };
+        Ok(S3Section { listen: self.address("listen", &section.listen)?, domains: section.domains, tls })
     }
 
     fn scrub(
@@ -384,6 +405,16 @@ pub(super) fn to_toml(config: &Config) -> String {
         });
         osd.insert("device".into(), Value::Array(devices.collect()));
         file.insert("osd".into(), Value::Table(osd));
+    }
+    if let Some(section) = &config.s3 {
+        let mut s3 = Table::new();
+        s3.insert("listen".into(), text(&section.listen));
+        s3.insert("domains".into(), Value::Array(section.domains.iter().map(|domain| text(domain)).collect()));
+        if let Some((certificate, key)) = &section.tls {
+            s3.insert("certificate".into(), path(certificate));
+            s3.insert("certificate_key".into(), path(key));
+        }
+        file.insert("s3".into(), Value::Table(s3));
     }
     file.to_string()
 }

@@ -142,6 +142,7 @@ impl Folder {
             monitors: vec![any_port],
             monitor: None,
             osd: None,
+            s3: None,
         };
         let section = |host: u32| {
             let before = sections.get(host as usize);

@@ -109,6 +109,26 @@ impl Store {
         }
         Ok(page)
     }
+
+    /// Deletes every version of every key, and aborts what is being uploaded.
+    pub async fn purge(&self, name: &str) -> Result<()> {
+        let bucket = self.bucket(name).await?;
+        for shard in bucket.all_shards() {
+            self.abort_all_uploads(&shard).await?;
+        }
+        loop {
+            let query = VersionQuery { max: crate::s3::limits::LIST_KEYS_MAX, ..VersionQuery::default() };
+            let page = self.list_versions(&bucket, &query).await?;
+            if page.versions.is_empty() {
+                return Ok(());
+            }
+            // Older ones first, so that none becomes the newest only to be deleted next.
+            for (key, entry, _) in page.versions.iter().rev() {
+                let any = super::object::Condition::default();
+                self.delete_object(&bucket, key, Some(&entry.version), &bucket.owner, &any).await?;
+            }
+        }
+    }
 }
 
 fn key_of(name: &[u8]) -> String {
