@@ -82,6 +82,9 @@ pub enum Command {
     /// What S3 users have deleted and is still to be removed.
     #[command(subcommand)]
     Gc(crate::bucket::Gc),
+    /// What S3 users' rules let expire.
+    #[command(subcommand)]
+    Lc(crate::bucket::Lc),
     /// Crush maps in files, with no cluster: compile, decompile, try out.
     #[command(subcommand)]
     Crush(Crush),

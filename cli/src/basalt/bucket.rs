@@ -56,6 +56,23 @@ pub fn run(global: &Global, command: Bucket) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Rules of expiration are looked at each hour; this looks at them now.
+#[derive(Subcommand, Debug)]
+pub enum Lc {
+    /// Removes what buckets' rules say is old enough.
+    Process,
+}
+
+pub fn expire(global: &Global, command: Lc) -> Result<ExitCode> {
+    let Lc::Process = command;
+    let expired = with_client(global, |client| async move {
+        let store = Store::open(client).await.map_err(failure)?;
+        store.expire().await.map_err(failure)
+    })?;
+    print(global, &json!(expired))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub fn collect(global: &Global, command: Gc) -> Result<ExitCode> {
     let Gc::Process { include_all } = command;
     let patience = if include_all { Patience::NONE } else { Patience::default() };

@@ -48,6 +48,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::User(command) => user::run(&global, command),
         Command::Bucket(command) => bucket::run(&global, command),
         Command::Gc(command) => bucket::collect(&global, command),
+        Command::Lc(command) => bucket::expire(&global, command),
         command => administration::run(&global, command),
     }
 }

@@ -81,7 +81,7 @@ pub fn query_pairs(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn percent_decoded(text: &str) -> String {
+pub fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
@@ -211,14 +211,13 @@ impl Requester {
         permission: Permission,
     ) -> Result<()> {
         let resource = format!("{}/{key}", bucket.name);
-        let tags = entry.map(|entry| entry.tags.as_slice()).unwrap_or_default();
-        let granted = |requester: &Requester| match entry {
-            Some(entry) if !entry.is_delete_marker => {
-                requester.visible(&entry.acl, bucket).allows(&entry.owner, requester.id(), permission)
-            }
-            _ => requester.may_bucket(bucket, "s3:ListBucket", Some(Permission::Read)).unwrap_or(false),
+        let Some(entry) = entry.filter(|entry| !entry.is_delete_marker) else {
+            return self.check_bucket(bucket, "s3:ListBucket", Some(Permission::Read));
         };
-        if self.may(bucket, action, &resource, tags, granted)? { Ok(()) } else { Err(denied()) }
+        let granted = |requester: &Requester| {
+            requester.visible(&entry.acl, bucket).allows(&entry.owner, requester.id(), permission)
+        };
+        if self.may(bucket, action, &resource, &entry.tags, granted)? { Ok(()) } else { Err(denied()) }
     }
 
     fn may(

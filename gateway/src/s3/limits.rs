@@ -46,6 +46,11 @@ pub const OVERTAKEN_MAX: u32 = 64;
 pub const USER_KNOWN_FOR: Duration = Duration::from_secs(2);
 pub const USERS_KNOWN_MAX: usize = 4096;
 
+/// What a bucket holds is counted again after this, where a quota wants to know.
+pub const USAGE_KNOWN_FOR: Duration = Duration::from_secs(60);
+/// From the end of one pass over buckets' rules of expiration to the next.
+pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// The data of what was replaced or deleted stays for those who read it.
 pub const GARBAGE_WAIT: Duration = Duration::from_secs(60);
 /// An upload that says nothing for so long is given up.
@@ -67,6 +72,8 @@ pub const BODY_WAIT: Duration = Duration::from_secs(60);
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// A file in a form.
 pub const FORM_FILE_BYTES_MAX: u64 = 64 << 20;
+/// Forms are held in memory while they come in: so many at a time.
+pub const FORMS_MAX: usize = 8;
 pub const STOP_WAIT: Duration = Duration::from_secs(10);
 
 const _: () = {

@@ -2,6 +2,8 @@
 
 mod connection;
 mod front;
+mod signature_v2;
+mod signature_v4;
 mod tls;
 
 use super::bridge::{self, Bridge};
@@ -136,9 +138,12 @@ fn start_cluster_thread(config: ClientConfig) -> Result<(Bridge, JoinHandle<()>)
             let _ = started.send(Ok(()));
             let collecting = store.clone();
             let garbage = ring.spawn(async move { collecting.collect_garbage_again_and_again().await });
+            let expiring = store.clone();
+            let lifecycle = ring.spawn(async move { expiring.expire_again_and_again().await });
             // The HTTP threads drop the bridge when they are done; until then requests under way need the cluster.
             jobs.carry_out(store).await;
             garbage.abort();
+            lifecycle.abort();
         });
         if let Err(error) = run {
             let _ = ready.send(Err(GatewayError::Ring(error)));

@@ -8,6 +8,7 @@ mod configuration;
 mod copy;
 mod cors;
 mod fields;
+mod lifecycle;
 mod list;
 mod multipart;
 mod object;
@@ -157,6 +158,9 @@ operations! {
     get_object_tagging: GetObjectTaggingInput -> GetObjectTaggingOutput,
     put_object_tagging: PutObjectTaggingInput -> PutObjectTaggingOutput,
     delete_object_tagging: DeleteObjectTaggingInput -> DeleteObjectTaggingOutput,
+    get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput -> GetBucketLifecycleConfigurationOutput,
+    put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput -> PutBucketLifecycleConfigurationOutput,
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput -> DeleteBucketLifecycleOutput,
     get_public_access_block: GetPublicAccessBlockInput -> GetPublicAccessBlockOutput,
     put_public_access_block: PutPublicAccessBlockInput -> PutPublicAccessBlockOutput,
     delete_public_access_block: DeletePublicAccessBlockInput -> DeletePublicAccessBlockOutput,

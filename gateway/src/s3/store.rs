@@ -5,10 +5,12 @@ pub mod data;
 pub mod entry;
 pub mod garbage;
 pub mod index;
+pub mod lifecycle;
 pub mod listing;
 pub mod multipart;
 pub mod object;
 pub mod pools;
+pub mod quota;
 pub mod user;
 pub mod versions;
 
@@ -31,6 +33,8 @@ pub struct Store {
     /// Objects' bytes.
     pub data: Pool,
     pub known_users: KnownUsers,
+    pub known_owners: quota::KnownOwners,
+    pub known_usage: quota::KnownUsage,
     /// Uploads and reads of this process that garbage collection must not get in the way of.
     pub reading: garbage::Reading,
 }
@@ -46,6 +50,8 @@ impl Store {
             data: client.pool(pools::DATA).await?,
             client,
             known_users: KnownUsers::default(),
+            known_owners: quota::KnownOwners::default(),
+            known_usage: quota::KnownUsage::default(),
             reading: garbage::Reading::default(),
         }))
     }

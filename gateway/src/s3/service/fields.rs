@@ -6,6 +6,7 @@ use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::store::entry::Entry;
 use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use s3s::S3ErrorCode;
 use s3s::dto::{self, CopySource, ETag, ETagCondition, Timestamp};
 use std::collections::BTreeMap;
@@ -52,6 +53,33 @@ pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
         entry.tags = super::tagging::parse(tags)?;
     }
     Ok(entry)
+}
+
+/// What a form says, as the headers that a request for the same would have.
+pub fn headers_of_form(form: &dto::PostObjectInput) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let plain = [
+        ("x-amz-acl", form.acl.as_ref().map(dto::ObjectCannedACL::as_str)),
+        ("cache-control", form.cache_control.as_deref()),
+        ("content-disposition", form.content_disposition.as_deref()),
+        ("content-encoding", form.content_encoding.as_deref()),
+        ("content-language", form.content_language.as_deref()),
+        ("content-type", form.content_type.as_deref()),
+        ("x-amz-tagging", form.tagging.as_deref()),
+        ("x-amz-grant-read", form.grant_read.as_deref()),
+        ("x-amz-grant-full-control", form.grant_full_control.as_deref()),
+    ];
+    let invalid = |name: &str| Fault::refuse(S3ErrorCode::InvalidArgument, format!("the field {name} can't be kept"));
+    for (name, value) in plain {
+        if let Some(value) = value {
+            headers.insert(name, HeaderValue::from_str(value).map_err(|_| invalid(name))?);
+        }
+    }
+    for (name, value) in form.metadata.iter().flatten() {
+        let header = HeaderName::try_from(format!("{METADATA_PREFIX}{name}")).map_err(|_| invalid(name))?;
+        headers.insert(header, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid(name))?);
+    }
+    Ok(headers)
 }
 
 pub fn metadata(entry: &Entry) -> Option<dto::Metadata> {

@@ -241,7 +241,7 @@ impl Service {
             })
             .await?;
         let Looked { bucket, entry } = looked;
-        let wants = |name: &str| wanted.iter().any(|attribute| attribute.as_str() == name);
+        let wants = |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             version_id: version_id(&bucket, &entry),
@@ -368,12 +368,32 @@ impl Service {
         Ok(S3Response::new(output))
     }
 
-    /// An upload by a browser's form. What the form's policy says is checked before this.
-    pub(super) async fn post_object(
-        &self,
-        _request: S3Request<PostObjectInput>,
-    ) -> Result<S3Response<PostObjectOutput>> {
-        Err(Fault::refuse(S3ErrorCode::NotImplemented, "uploads by forms are not supported yet"))
+    /// An upload by a browser's form. The library has checked what its policy says, and when that ends.
+    pub(super) async fn post_object(&self, mut request: S3Request<PostObjectInput>) -> Result<S3Response<PostObjectOutput>> {
+        let asked = Asked::of(&request);
+        let announced = Announced::of(&request, None, None)?;
+        let body = request.input.body.take();
+        let headers = fields::headers_of_form(&request.input)?;
+        let PostObjectInput { bucket: name, key, .. } = request.input;
+        check_key(&key)?;
+        if key.contains("${filename}") {
+            let message = "a key made of the file's name is not supported; name the key whole";
+            return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
+        }
+        let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let storing = self.for_requester(asked, move |store, requester| async move {
+            let bucket = store.bucket(&name).await?;
+            requester.check_key(&bucket, &key, "s3:PutObject")?;
+            let owner = requester.owner();
+            let mut draft = fields::draft(&headers, &owner)?;
+            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
+            let version = version_id(&bucket, &entry);
+            Ok((entry, version))
+        });
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces));
+        let (entry, version_id) = stored?;
+        Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
     }
 }
 

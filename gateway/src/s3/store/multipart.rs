@@ -116,6 +116,7 @@ impl Store {
     ) -> Result<Part> {
         let shard = bucket.shard(key);
         self.upload_with_bytes(&shard, key, id).await?;
+        self.check_quota(bucket, expected.unwrap_or(0)).await?;
         let registered = match self.register_first(&shard, id, number).await? {
             Some(registered) => registered,
             None => self.register(&shard, self.tag(), number).await?,

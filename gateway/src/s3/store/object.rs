@@ -101,6 +101,7 @@ impl Store {
         body: mpsc::Receiver<Piece>,
     ) -> Result<Entry> {
         let shard = bucket.shard(key);
+        self.check_quota(bucket, expected.unwrap_or(0)).await?;
         let registered = self.register(&shard, self.tag(), 0).await?;
         let (registered, written) = self.write_registered(&shard, registered, expected, body).await;
         let outcome = match written {
@@ -111,8 +112,9 @@ impl Store {
             }
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = &outcome {
-            self.give_up_after(&shard, registered, expected, fault).await;
+        match &outcome {
+            Ok(entry) => self.stored(bucket, entry.size),
+            Err(fault) => self.give_up_after(&shard, registered, expected, fault).await,
         }
         outcome
     }
