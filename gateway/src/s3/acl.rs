@@ -101,6 +101,10 @@ impl Acl {
 
     pub fn allows(&self, owner: &str, user: Option<&str>, wanted: Permission) -> bool {
         let Some(grants) = &self.grants else { return user == Some(owner) };
+        // Who owns it can't lock himself out.
+        if user == Some(owner) && matches!(wanted, Permission::ReadAcp | Permission::WriteAcp) {
+            return true;
+        }
         grants.iter().any(|grant| {
             grant.permission.includes(wanted)
                 && match &grant.grantee {

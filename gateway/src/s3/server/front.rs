@@ -1,7 +1,7 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
 use super::{signature_v2, signature_v4};
-use crate::s3::access::Origin;
+use crate::s3::access::{Origin, query_pairs};
 use crate::s3::service::Service;
 use crate::s3::{limits, service};
 use bytes::Bytes;
@@ -32,6 +32,9 @@ const NOT_IMPLEMENTED: [&str; 12] = [
     "x-amz-mfa",
     "x-amz-write-offset-bytes",
 ];
+
+/// A week.
+const PRESIGNED_SECONDS_MAX: u32 = 604_800;
 
 pub struct Front {
     s3: S3Service,
@@ -172,6 +175,12 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
         return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
     }
+    let query = query_pairs(request.uri().query().unwrap_or_default());
+    if let Some((_, expires)) = query.iter().find(|(name, _)| name == "X-Amz-Expires")
+        && !expires.parse::<u32>().is_ok_and(|seconds| (1..=PRESIGNED_SECONDS_MAX).contains(&seconds))
+    {
+        return Some(S3Error::with_message(S3ErrorCode::AccessDenied, "a presigned URL is good for 1 to 604800 seconds"));
+    }
     if headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD") {
         return Some(S3Error::with_message(S3ErrorCode::InvalidStorageClass, "the one storage class is STANDARD"));
     }
@@ -198,6 +207,9 @@ async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_h
     if text.contains("<Code>InvalidPolicyDocument</Code><Message>Policy condition") {
         text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
         parts.status = StatusCode::FORBIDDEN;
+    }
+    if text.contains("<Code>InvalidRequest</Code><Message>invalid query") {
+        text = text.replace("<Code>InvalidRequest</Code>", "<Code>InvalidArgument</Code>");
     }
     let details = format!(
         "<BucketName>{}</BucketName><RequestId>{id}</RequestId><HostId>basalt</HostId></Error>",

@@ -16,7 +16,7 @@ use s3s::crypto::Checksum as _;
 use s3s::crypto::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, TrailingHeaders};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// As headers and answers name them: algorithm, header.
 pub const ALGORITHMS: [(&str, &str); 5] = [
@@ -81,8 +81,12 @@ impl Announced {
         self.length
     }
 
-    /// Passes the body on and ends it with what is known of it, or with what is wrong with it.
-    pub async fn feed(self, body: Option<StreamingBlob>, pieces: mpsc::Sender<Piece>) {
+    /// Passes the body on and ends it with what is known of it, or with what is wrong with it. Nothing of it is asked for before `begun`:
+    /// who may not send it is told so first.
+    pub async fn feed(self, body: Option<StreamingBlob>, pieces: mpsc::Sender<Piece>, begun: oneshot::Receiver<()>) {
+        if begun.await.is_err() {
+            return;
+        }
         let last = match self.pass_on(body, &pieces).await {
             Ok(Some(facts)) => Piece::End(facts),
             Ok(None) => return,

@@ -77,6 +77,7 @@ impl Service {
             let message = format!("there is no region {}; leave it out", region.as_str());
             return Err(Fault::custom("InvalidLocationConstraint", message));
         }
+        let region = region.map(|region| region.as_str().to_owned()).filter(|region| !region.is_empty());
         let ownership = input.object_ownership.map(|ownership| ownership.as_str().to_owned());
         if let Some(ownership) = &ownership {
             super::configuration::check_ownership(ownership)?;
@@ -100,6 +101,7 @@ impl Service {
                 owner: owner.id.clone(),
                 owner_name: owner.name.clone(),
                 created_ns: store.now_ns(),
+                location: region,
                 shards: limits::INDEX_SHARDS,
                 generation: 0,
                 acl: acl.clone(),
@@ -157,12 +159,9 @@ impl Service {
     ) -> Result<S3Response<GetBucketLocationOutput>> {
         let asked = Asked::of(&request);
         let name = request.input.bucket;
-        self.for_requester(asked, move |store, requester| async move {
-            let bucket = store.bucket(&name).await?;
-            requester.check_bucket(&bucket, "s3:GetBucketLocation", None)
-        })
-        .await?;
-        Ok(S3Response::new(GetBucketLocationOutput::default()))
+        let bucket = self.owned(asked, name, "s3:GetBucketLocation").await?;
+        let location_constraint = bucket.location.map(BucketLocationConstraint::from);
+        Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
 }
 

@@ -4,7 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{ALGORITHMS, relay, text};
 use super::fields::{self, ReadConditions};
-use super::object::{begin_reading, check_key, present, version_id};
+use super::object::{begin_reading, check_key, new_version_id, present, version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
@@ -80,7 +80,7 @@ impl Service {
                 }
                 let owner = requester.owner();
                 let given = fields::draft(&headers, &owner)?;
-                let mut draft = Entry { owner: owner.id.clone(), ..Entry::default() };
+                let mut draft = Entry { owner: owner.id.clone(), owner_name: owner.name.clone(), ..Entry::default() };
                 let (described, tagged) =
                     (if replaces { &given } else { &source }, if replaces_tags { &given } else { &source });
                 draft.headers.clone_from(&described.headers);
@@ -102,6 +102,7 @@ impl Service {
                             entry.tags.clone_from(&draft.tags);
                             entry.acl.clone_from(&draft.acl);
                             entry.owner.clone_from(&draft.owner);
+                            entry.owner_name.clone_from(&draft.owner_name);
                             entry.modified_ns = now.max(entry.modified_ns + 1);
                             Ok(())
                         })
@@ -116,7 +117,7 @@ impl Service {
                 let entry =
                     store.put_object(&bucket, &input.key, draft, Some(source.size), &condition, incoming).await?;
                 relaying.await;
-                let version = version_id(&bucket, &entry);
+                let version = new_version_id(&bucket, &entry);
                 Ok((entry, version, source_version))
             })
             .await?;

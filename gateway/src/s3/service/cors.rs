@@ -12,7 +12,7 @@ use s3s::dto::CORSRule;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     origin: String,
-    methods: Vec<String>,
+    method: String,
     headers: Option<String>,
     exposed: Vec<String>,
     max_age: Option<i32>,
@@ -29,7 +29,7 @@ impl Allowed {
         if self.origin != "*" {
             put("vary", "Origin");
         }
-        put("access-control-allow-methods", &self.methods.join(", "));
+        put("access-control-allow-methods", &self.method);
         if let Some(allowed) = self.headers.as_deref().filter(|_| is_preflight) {
             put("access-control-allow-headers", allowed);
         }
@@ -69,7 +69,7 @@ fn allowed(rule: &CORSRule, asked: &CrossOrigin) -> Option<Allowed> {
     }
     Some(Allowed {
         origin: if origin == "*" { "*".into() } else { asked.origin.clone() },
-        methods: rule.allowed_methods.clone(),
+        method: asked.method.clone(),
         headers: asked.headers.clone(),
         exposed: rule.expose_headers.clone().unwrap_or_default(),
         max_age: rule.max_age_seconds,

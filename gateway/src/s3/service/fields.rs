@@ -18,7 +18,7 @@ const METADATA_PREFIX: &str = "x-amz-meta-";
 
 /// What a request's headers say of the object that it makes; its ACL comes apart.
 pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
-    let mut entry = Entry { owner: owner.id.clone(), ..Entry::default() };
+    let mut entry = Entry { owner: owner.id.clone(), owner_name: owner.name.clone(), ..Entry::default() };
     let mut metadata_bytes = 0;
     for (name, value) in headers {
         let value = || String::from_utf8_lossy(value.as_bytes()).trim().to_owned();
@@ -118,7 +118,7 @@ pub fn owner(owner: &Owner) -> dto::Owner {
 }
 
 pub fn owner_of(entry: &Entry) -> dto::Owner {
-    dto::Owner { id: Some(entry.owner.clone()), display_name: Some(entry.owner.clone()) }
+    dto::Owner { id: Some(entry.owner.clone()), display_name: Some(entry.owner_name.clone()) }
 }
 
 /// Why a read or a copy is not done, by the conditions that it came with.

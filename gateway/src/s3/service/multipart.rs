@@ -4,7 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{Announced, hasher, hex, text};
 use super::fields;
-use super::object::{check_key, version_id};
+use super::object::{check_key, new_version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, denied};
 use crate::s3::fault::{Fault, Result};
@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use md5::{Digest, Md5};
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub fn part_number(number: i32) -> Result<u32> {
     match u32::try_from(number) {
@@ -76,12 +76,14 @@ impl Service {
         let number = part_number(number)?;
         let expected = announced.length();
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let (begin, begun) = oneshot::channel();
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
+            let _ = begin.send(());
             store.put_part(&bucket, &key, &id, number, expected, incoming).await
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces));
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
         let part = stored?;
         let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(part.etag)), ..Default::default() };
         fill_checksum!(output, &part.checksum);
@@ -138,7 +140,7 @@ impl Service {
                     }
                     completed => completed?,
                 };
-                let version = version_id(&bucket, &entry);
+                let version = new_version_id(&bucket, &entry);
                 Ok((entry, version))
             })
             .await?;

@@ -18,7 +18,7 @@ use hyper::StatusCode;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The entry, if it is an object and no delete marker.
 pub fn present(entry: Option<Entry>, version: Option<&str>) -> Result<Entry> {
@@ -35,6 +35,11 @@ pub fn present(entry: Option<Entry>, version: Option<&str>) -> Result<Entry> {
 /// As answers name it; where versions were never kept, they don't.
 pub fn version_id(bucket: &Bucket, entry: &Entry) -> Option<String> {
     (bucket.versioning != crate::s3::store::bucket::Versioning::Never).then(|| entry.version.clone())
+}
+
+/// As answers to what makes an object name it: only where each has a name of its own.
+pub fn new_version_id(bucket: &Bucket, entry: &Entry) -> Option<String> {
+    (bucket.versioning == crate::s3::store::bucket::Versioning::Enabled).then(|| entry.version.clone())
 }
 
 pub fn check_key(key: &str) -> Result<()> {
@@ -110,17 +115,19 @@ impl Service {
         let condition = Condition { if_match, if_none_match };
         let expected = announced.length();
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let (begin, begun) = oneshot::channel();
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
             let owner = requester.owner();
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
-            let version = version_id(&bucket, &entry);
+            let version = new_version_id(&bucket, &entry);
             Ok((entry, version))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces));
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
         let (entry, version_id) = stored?;
         let mut output = PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
         fill_checksum!(output, &entry.checksum);
@@ -200,6 +207,7 @@ impl Service {
             })
             .await?;
         let Looked { bucket, entry } = looked;
+        let tags = entry.tags.len();
         let mut output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
             cache_control: fields::header(&entry.headers, "cache-control"),
@@ -224,6 +232,10 @@ impl Service {
         let mut response = S3Response::new(output);
         if wanted.is_partial {
             response.status = Some(StatusCode::PARTIAL_CONTENT);
+        }
+        if tags > 0 {
+            // The library has no field for it.
+            response.headers.insert("x-amz-tagging-count", tags.into());
         }
         Ok(response)
     }
@@ -381,17 +393,19 @@ impl Service {
             return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
         }
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let (begin, begun) = oneshot::channel();
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
             let owner = requester.owner();
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
-            let version = version_id(&bucket, &entry);
+            let version = new_version_id(&bucket, &entry);
             Ok((entry, version))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces));
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
         let (entry, version_id) = stored?;
         Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
     }
@@ -410,7 +424,7 @@ async fn delete(
 ) -> Result<Deleted> {
     let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
     requester.check_key(bucket, key, action)?;
-    store.delete_object(bucket, key, version, &requester.owner().id, condition).await
+    store.delete_object(bucket, key, version, &requester.owner(), condition).await
 }
 
 /// The bytes of a range, on their way.

@@ -39,6 +39,9 @@ pub struct Bucket {
     pub owner: String,
     pub owner_name: String,
     pub created_ns: u64,
+    /// As it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
     pub shards: u32,
     /// Counts how often its index was cut anew.
     pub generation: u32,

@@ -26,6 +26,9 @@ pub struct Entry {
     pub modified_ns: u64,
     #[serde(rename = "o")]
     pub owner: String,
+    /// As it was when the object was made.
+    #[serde(rename = "on", default, skip_serializing_if = "String::is_empty")]
+    pub owner_name: String,
     #[serde(rename = "a", default, skip_serializing_if = "Acl::is_empty")]
     pub acl: Acl,
     /// `content-type` and its like, by their names in lower case.

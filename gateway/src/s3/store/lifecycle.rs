@@ -72,7 +72,7 @@ impl Store {
                     older += 1;
                     if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, now)) {
                         let any = Condition::default();
-                        self.delete_object(bucket, key, Some(&entry.version), &bucket.owner, &any).await?;
+                        self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
                         expired.versions += 1;
                     }
                 }
@@ -102,7 +102,7 @@ impl Store {
             };
             if !has_older && rules.iter().any(is_due) {
                 let any = Condition::default();
-                self.delete_object(bucket, key, Some(&entry.version), &bucket.owner, &any).await?;
+                self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
                 expired.delete_markers += 1;
             }
             return Ok(());
@@ -113,7 +113,7 @@ impl Store {
         // Only what was looked at goes; what has replaced it is young.
         let still = Condition { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), if_none_match: None };
         let version = (bucket.versioning == Versioning::Never).then_some(entry.version.as_str());
-        match self.delete_object(bucket, key, version, &bucket.owner, &still).await {
+        match self.delete_object(bucket, key, version, &bucket.owner(), &still).await {
             Ok(_) => expired.objects += 1,
             Err(crate::s3::Fault::Refused { .. }) => {}
             Err(fault) => return Err(fault),

@@ -5,6 +5,7 @@ use super::data::Piece;
 use super::entry::{Entry, NULL_VERSION, StoredChecksum, push_part};
 use super::index::{Change, Intent, Shard, decode_entry, entry_key, intent_key, version_key, version_prefix};
 use super::{Store, encode};
+use crate::s3::acl::Owner;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use basalt_client::error::EAGAIN;
@@ -343,7 +344,7 @@ impl Store {
         bucket: &Bucket,
         key: &str,
         version: Option<&str>,
-        owner: &str,
+        owner: &Owner,
         condition: &Condition,
     ) -> Result<Deleted> {
         match version {
@@ -353,7 +354,12 @@ impl Store {
                 Ok(Deleted::default())
             }
             None => {
-                let marker = Entry { is_delete_marker: true, owner: owner.into(), ..Entry::default() };
+                let marker = Entry {
+                    is_delete_marker: true,
+                    owner: owner.id.clone(),
+                    owner_name: owner.name.clone(),
+                    ..Entry::default()
+                };
                 let marker = self.publish(bucket, key, marker, condition, Change::new, async |_| Ok(())).await?;
                 Ok(Deleted { version: Some(marker.version), is_delete_marker: true })
             }
