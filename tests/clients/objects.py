@@ -314,6 +314,8 @@ def test_uploads_by_forms():
     s3.put_bucket_acl(Bucket=b, ACL="public-read-write")
     assert post({"key": "anonymous", "acl": "public-read"}, b"x") == 204
     assert anonymous.get_object(Bucket=b, Key="anonymous")["Body"].read() == b"x"
+    assert post({"key": "named/${filename}"}, b"y") == 204
+    assert "named/f.txt" in keys(s3.list_objects(Bucket=b))
 
 
 def test_tagging():

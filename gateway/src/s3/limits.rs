@@ -72,6 +72,7 @@ pub const BODY_WAIT: Duration = Duration::from_secs(60);
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// A file in a form.
 pub const FORM_FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FORM_WAIT: Duration = Duration::from_secs(300);
 /// Forms are held in memory while they come in: so many at a time.
 pub const FORMS_MAX: usize = 8;
 pub const STOP_WAIT: Duration = Duration::from_secs(10);

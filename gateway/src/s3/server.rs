@@ -1,6 +1,7 @@
 //! The gateway's threads: one with the cluster's client, some that speak HTTP.
 
 mod connection;
+mod form;
 mod front;
 mod signature_v2;
 mod signature_v4;
@@ -12,6 +13,7 @@ use super::service::Service;
 use super::store::Store;
 use basalt_client::{Client, ClientConfig};
 use basalt_ring::uring::{self, UringConfig};
+pub use form::FormFields;
 pub use front::CrossOrigin;
 use front::Front;
 use std::io;

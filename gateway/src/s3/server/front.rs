@@ -1,13 +1,13 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
-use super::{signature_v2, signature_v4};
+use super::{form, signature_v2, signature_v4};
 use crate::s3::access::{Origin, query_pairs};
 use crate::s3::service::Service;
 use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -59,7 +59,13 @@ impl Front {
         }
         let life =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
-        Front { s3: builder.build(), service, forms: Semaphore::new(limits::FORMS_MAX), requests: AtomicU64::new(0), life }
+        Front {
+            s3: builder.build(),
+            service,
+            forms: Semaphore::new(limits::FORMS_MAX),
+            requests: AtomicU64::new(0),
+            life,
+        }
     }
 
     pub async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
@@ -110,8 +116,17 @@ impl Front {
         let request = signature_v4::with_known_region(request, &self.service).await;
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(origin);
-        let is_form = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
+        let is_form = form::is_form(&request);
         let _form = if is_form { self.forms.acquire().await.ok() } else { None };
+        if is_form {
+            let bytes_max = limits::FORM_FILE_BYTES_MAX as usize + limits::DOCUMENT_BYTES_MAX;
+            let looking = form::look(request, bytes_max);
+            request = match tokio::time::timeout(limits::FORM_WAIT, looking).await {
+                Ok(Ok(request)) => request,
+                Ok(Err(error)) => return told(error),
+                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the form took too long")),
+            };
+        }
         match self.s3.call(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -175,16 +190,37 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
         return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
     }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && carries_document(request) {
+        let message = format!("a document has at most {} bytes", limits::DOCUMENT_BYTES_MAX);
+        return Some(S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, message));
+    }
     let query = query_pairs(request.uri().query().unwrap_or_default());
     if let Some((_, expires)) = query.iter().find(|(name, _)| name == "X-Amz-Expires")
         && !expires.parse::<u32>().is_ok_and(|seconds| (1..=PRESIGNED_SECONDS_MAX).contains(&seconds))
     {
-        return Some(S3Error::with_message(S3ErrorCode::AccessDenied, "a presigned URL is good for 1 to 604800 seconds"));
+        return Some(S3Error::with_message(
+            S3ErrorCode::AccessDenied,
+            "a presigned URL is good for 1 to 604800 seconds",
+        ));
     }
     if headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD") {
         return Some(S3Error::with_message(S3ErrorCode::InvalidStorageClass, "the one storage class is STANDARD"));
     }
     None
+}
+
+/// Whether a request's body is a document, and no object's bytes.
+fn carries_document<B>(request: &Request<B>) -> bool {
+    const OF_OBJECTS: [&str; 6] = ["acl", "tagging", "retention", "legal-hold", "restore", "select"];
+    let is_of_bucket = !request.uri().path().trim_matches('/').contains('/');
+    let pairs = query_pairs(request.uri().query().unwrap_or_default());
+    let has = |wanted: &str| pairs.iter().any(|(name, _)| name == wanted);
+    match *request.method() {
+        Method::PUT => is_of_bucket || OF_OBJECTS.iter().any(|name| has(name)),
+        Method::POST => !form::is_form(request),
+        _ => false,
+    }
 }
 
 fn told(error: S3Error) -> Response<Body> {

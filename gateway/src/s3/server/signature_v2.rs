@@ -69,7 +69,10 @@ pub fn refuse_stale(headers: &HeaderMap) -> Option<S3Error> {
     let date = text(headers, "x-amz-date").or_else(|| headers.get(DATE)?.to_str().ok());
     let signed = date.and_then(parse_date);
     let Some(signed) = signed else {
-        return Some(S3Error::with_message(S3ErrorCode::AccessDenied, "a signed request has a valid Date or x-amz-date"));
+        return Some(S3Error::with_message(
+            S3ErrorCode::AccessDenied,
+            "a signed request has a valid Date or x-amz-date",
+        ));
     };
     if (OffsetDateTime::now_utc() - signed).abs() > SKEW_MAX {
         let message = "the request was signed too long ago, or by a clock that is wrong";
@@ -115,7 +118,8 @@ fn string_to_sign(method: &Method, path: &str, query: Option<&str>, headers: &He
         Some(_) => "",
         None => text(headers, "date").unwrap_or_default(),
     };
-    let (md5, kind) = (text(headers, "content-md5").unwrap_or_default(), text(headers, "content-type").unwrap_or_default());
+    let (md5, kind) =
+        (text(headers, "content-md5").unwrap_or_default(), text(headers, "content-type").unwrap_or_default());
     let mut ours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in headers {
         if name.as_str().starts_with("x-amz-") {

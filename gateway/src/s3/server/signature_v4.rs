@@ -113,8 +113,7 @@ fn canonical_request(
     let mut lines = String::new();
     for name in names {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        let values: Vec<String> =
-            values.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let values: Vec<String> = values.map(|value| value.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         lines.push_str(&format!("{name}:{}\n", values.join(",")));
     }
     format!("{method}\n{path}\n{}\n{lines}\n{signed}\n{payload}", query.join("&"))
@@ -160,12 +159,8 @@ mod tests {
         let published = "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41";
         let signed = |region: &str, signature: &str| {
             let request = example(region, signature);
-            let made = futures::executor::block_on(signed_anew(
-                request.method(),
-                request.uri(),
-                request.headers(),
-                &keys,
-            ));
+            let made =
+                futures::executor::block_on(signed_anew(request.method(), request.uri(), request.headers(), &keys));
             made.map(|header| header.to_str().unwrap().to_owned())
         };
         assert_eq!(signed("us-east-1", published), None, "the library knows this region");
@@ -185,8 +180,7 @@ mod tests {
             "7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972",
             "as Amazon documents it"
         );
-        let to_sign =
-            "AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/US/s3/aws4_request\n7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972";
+        let to_sign = "AWS4-HMAC-SHA256\n20130524T000000Z\n20130524/US/s3/aws4_request\n7344ae5b7ee6c3e7e6b0fe0640412a37625d1fbfff95c48bbb2dc43964946972";
         let mut key = b"AWS4wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_vec();
         for part in ["20130524", "US", "s3", "aws4_request", to_sign] {
             key = mac(&key, part).unwrap();

@@ -4,6 +4,7 @@ use super::body::text;
 use crate::s3::acl::Owner;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::server::FormFields;
 use crate::s3::store::entry::Entry;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -56,10 +57,10 @@ pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
 }
 
 /// What a form says, as the headers that a request for the same would have.
-pub fn headers_of_form(form: &dto::PostObjectInput) -> Result<HeaderMap> {
+pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     let plain = [
-        ("x-amz-acl", form.acl.as_ref().map(dto::ObjectCannedACL::as_str)),
+        ("x-amz-acl", fields.acl.as_deref().or(form.acl.as_ref().map(dto::ObjectCannedACL::as_str))),
         ("cache-control", form.cache_control.as_deref()),
         ("content-disposition", form.content_disposition.as_deref()),
         ("content-encoding", form.content_encoding.as_deref()),

@@ -18,7 +18,10 @@ impl Service {
         let bucket = self.owned(Asked::of(&request), request.input.bucket, "s3:GetLifecycleConfiguration").await?;
         let none = || Fault::custom("NoSuchLifecycleConfiguration", "the bucket has no rules of expiration");
         let lifecycle = bucket.lifecycle.ok_or_else(none)?;
-        Ok(S3Response::new(GetBucketLifecycleConfigurationOutput { rules: Some(lifecycle.rules), ..Default::default() }))
+        Ok(S3Response::new(GetBucketLifecycleConfigurationOutput {
+            rules: Some(lifecycle.rules),
+            ..Default::default()
+        }))
     }
 
     pub(super) async fn put_bucket_lifecycle_configuration(
@@ -87,7 +90,8 @@ fn check(rule: &LifecycleRule) -> Result<()> {
         return malformed("a rule says what is to go");
     }
     if let Some(expiration) = &rule.expiration {
-        let ways = [expiration.days.is_some(), expiration.date.is_some(), expiration.expired_object_delete_marker.is_some()];
+        let ways =
+            [expiration.days.is_some(), expiration.date.is_some(), expiration.expired_object_delete_marker.is_some()];
         if ways.iter().filter(|given| **given).count() != 1 {
             return malformed("an expiration has one of Days, Date and ExpiredObjectDeleteMarker");
         }

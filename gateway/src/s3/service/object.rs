@@ -9,6 +9,7 @@ use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::server::FormFields;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use crate::s3::store::entry::Entry;
@@ -253,7 +254,8 @@ impl Service {
             })
             .await?;
         let Looked { bucket, entry } = looked;
-        let wants = |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
+        let wants =
+            |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
         let mut output = GetObjectAttributesOutput {
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             version_id: version_id(&bucket, &entry),
@@ -381,17 +383,18 @@ impl Service {
     }
 
     /// An upload by a browser's form. The library has checked what its policy says, and when that ends.
-    pub(super) async fn post_object(&self, mut request: S3Request<PostObjectInput>) -> Result<S3Response<PostObjectOutput>> {
+    pub(super) async fn post_object(
+        &self,
+        mut request: S3Request<PostObjectInput>,
+    ) -> Result<S3Response<PostObjectOutput>> {
         let asked = Asked::of(&request);
         let announced = Announced::of(&request, None, None)?;
         let body = request.input.body.take();
-        let headers = fields::headers_of_form(&request.input)?;
+        let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
+        let headers = fields::headers_of_form(&request.input, &form)?;
         let PostObjectInput { bucket: name, key, .. } = request.input;
+        let key = key.replace("${filename}", form.file_name.as_deref().unwrap_or_default());
         check_key(&key)?;
-        if key.contains("${filename}") {
-            let message = "a key made of the file's name is not supported; name the key whole";
-            return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
-        }
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
         let (begin, begun) = oneshot::channel();
         let storing = self.for_requester(asked, move |store, requester| async move {

@@ -98,7 +98,10 @@ impl Store {
         if entry.is_delete_marker {
             let is_due = |rule: &&LifecycleRule| {
                 fits(rule, key, entry)
-                    && rule.expiration.as_ref().is_some_and(|expiration| expiration.expired_object_delete_marker == Some(true))
+                    && rule
+                        .expiration
+                        .as_ref()
+                        .is_some_and(|expiration| expiration.expired_object_delete_marker == Some(true))
             };
             if !has_older && rules.iter().any(is_due) {
                 let any = Condition::default();
@@ -111,7 +114,8 @@ impl Store {
             return Ok(());
         }
         // Only what was looked at goes; what has replaced it is young.
-        let still = Condition { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), if_none_match: None };
+        let still =
+            Condition { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), if_none_match: None };
         let version = (bucket.versioning == Versioning::Never).then_some(entry.version.as_str());
         match self.delete_object(bucket, key, version, &bucket.owner(), &still).await {
             Ok(_) => expired.objects += 1,
@@ -128,7 +132,8 @@ impl Store {
             let page = self.list_uploads(bucket, &query).await?;
             for (key, upload) in &page.uploads {
                 let is_due = |rule: &&LifecycleRule| {
-                    let days = rule.abort_incomplete_multipart_upload.as_ref().and_then(|abort| abort.days_after_initiation);
+                    let days =
+                        rule.abort_incomplete_multipart_upload.as_ref().and_then(|abort| abort.days_after_initiation);
                     key.starts_with(prefix(rule)) && days.is_some_and(|days| is_past(upload.since_ns, days, now))
                 };
                 if rules.iter().any(is_due) {
