@@ -38,7 +38,8 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         Command::Obj(_)
         | Command::User(_)
         | Command::Bucket(_)
-        | Command::Gc(_) | Command::Lc(_)
+        | Command::Gc(_)
+        | Command::Lc(_)
         | Command::Crush(_)
         | Command::Tier(_)
         | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),

@@ -92,7 +92,11 @@ impl Gateway {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
         let daemon = self.cluster.log();
         let daemon: Vec<&str> = daemon.lines().rev().take(40).collect();
-        assert!(status.success(), "{words:?} ended with {status}:\n{said}\nthe daemon's last lines, newest first:\n{}", daemon.join("\n"));
+        assert!(
+            status.success(),
+            "{words:?} ended with {status}:\n{said}\nthe daemon's last lines, newest first:\n{}",
+            daemon.join("\n")
+        );
     }
 }
 

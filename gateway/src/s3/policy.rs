@@ -163,9 +163,8 @@ impl Statement {
             Some("Deny") => Effect::Deny,
             _ => return Err(malformed("Effect is Allow or Deny")),
         };
-        let principal = match one_of(fields, "Principal", "NotPrincipal")? {
-            (value, is_negated) => Names { names: principals(value)?, is_negated },
-        };
+        let (value, is_negated) = one_of(fields, "Principal", "NotPrincipal")?;
+        let principal = Names { names: principals(value)?, is_negated };
         let (value, is_negated) = one_of(fields, "Action", "NotAction")?;
         let action = Names { names: strings(value)?, is_negated };
         if let Some(unknown) = action.names.iter().find(|name| !is_action(name)) {

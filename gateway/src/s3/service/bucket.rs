@@ -121,7 +121,7 @@ impl Service {
             }
         })
         .await?;
-        Ok(S3Response::new(CreateBucketOutput { location: Some(location), ..Default::default() }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
     }
 
     pub(super) async fn head_bucket(

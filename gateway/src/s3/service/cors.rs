@@ -1,7 +1,6 @@
 //! Which pages from elsewhere a bucket lets in.
 
 use super::Service;
-use crate::s3::fault::Fault;
 use crate::s3::server::CrossOrigin;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -49,7 +48,7 @@ impl Service {
             return Ok(None);
         }
         let found = self.bridge.run(move |store| async move { store.find_bucket(&bucket).await }).await;
-        let rules = found.map_err(Fault::from)?.and_then(|bucket| bucket.cors).map(|cors| cors.cors_rules);
+        let rules = found?.and_then(|bucket| bucket.cors).map(|cors| cors.cors_rules);
         Ok(rules.unwrap_or_default().iter().find_map(|rule| allowed(rule, &asked)))
     }
 }

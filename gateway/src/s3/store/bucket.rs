@@ -154,7 +154,7 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         let listed = Listed { name: bucket.name.clone(), created_ns: bucket.created_ns };
-        if existed && !self.is_listed(&bucket).await? || !existed {
+        if !existed || !self.is_listed(&bucket).await? {
             self.meta
                 .set_omap(&list_name(&bucket.owner), vec![(bucket.name.clone().into_bytes(), encode(&listed))])
                 .await?;
