@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed tier-transition \
+.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -20,6 +20,7 @@ help:
 	@echo 'make calm-recovery      latencies of clients beside a long backfill, and just before it (CALM_ROUNDS=3 CALM_OBJECT_KIB=64)'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
 	@echo 'make tier-transition    an empty hot slice over a slow disk until long after it is full: docs/transition.png, and the figures'
+	@echo 'make throttled-transition  the same over a loop device held to 150 operations a second (as root)'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
@@ -70,6 +71,13 @@ tier-transition:
 	$(CARGO) build --release --quiet -p basalt-cli
 	$(CARGO) build --release --quiet -p basalt-benches --features plot --bin tier_transition
 	@target/release/tier_transition --dir data/tier-transition --png docs/transition.png $(TIER_TRANSITION)
+
+# The same on a device that the kernel holds to 150 operations a second in each direction; as root.
+throttled-transition:
+	$(CARGO) build --release --quiet -p basalt-cli
+	$(CARGO) build --release --quiet -p basalt-benches --features plot --bin tier_transition
+	@target/release/tier_transition --dir data/throttled-transition --base-model none --base-iops 150 \
+		--png data/throttled-transition.png $(TIER_TRANSITION)
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

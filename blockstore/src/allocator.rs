@@ -1,4 +1,4 @@
-//! Which blocks of a device are in use: one bit a block in memory, and its image on disk.
+//! Which blocks of a device are in use: one bit a block in memory; `allocation_page` has its image on disk.
 //!
 //! Three things can be said of a block besides used and free. *Pending*: freed by a transaction, but the checkpoint on disk may still
 //! refer to it, so it stays used until the next checkpoint is durable. *Reserved*: handed to a mover whose transaction is still to
@@ -7,40 +7,15 @@
 //! The end of the device with the index is a zone that only index nodes get, so that a store full of small pieces of data still has
 //! whole runs for its checkpoints; nodes beyond the zone's size lie among the data. The zone can grow over data, which keeps its blocks
 //! there until it is freed; its places for nodes are counted in groups of as many blocks as a node has, from the device's end on.
-//!
-//! The image is kept in pages of one block, each with two slots. A checkpoint writes the pages that changed, each to the slot that the
-//! checkpoint before it does not use; the generation in a page says from which checkpoint it is, and one newer than the superblock is
-//! from a checkpoint that never was.
-//!
-//! ```text
-//! offset  size  field
-//!      0     4  magic "BALP"
-//!      4     4  crc32c of bytes 8..4096, seeded with store id, "ALOC", the slot's block and the generation
-//!      8     8  generation
-//!     16     8  page number
-//!     24    40  zeros
-//!     64  4032  bits, least significant first; 1 = used
-//! ```
 
-use crate::checksum::Seed;
-use crate::encoding::{Put, Reader};
+use crate::allocation_page::{PAGE_BITS, PAGE_WORDS, PageImage, PageSlot, pages};
 use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::{BTreeMap, BTreeSet};
 
-const MAGIC: u32 = u32::from_le_bytes(*b"BALP");
-const PAGE_HEADER: usize = 64;
 const SEARCH_MISFITS_MAX: u32 = 256;
-/// Blocks that one page speaks for.
-pub(crate) const PAGE_BITS: u64 = ((BLOCK - PAGE_HEADER) * 8) as u64;
-const PAGE_WORDS: usize = (BLOCK - PAGE_HEADER) / 8;
 const GROUP: u64 = (NODE_BYTES / BLOCK) as u64;
-
-/// Pages that a device of so many blocks needs.
-pub(crate) fn pages(blocks: u64) -> u64 {
-    blocks.div_ceil(PAGE_BITS)
-}
 
 /// Neighbouring blocks of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,56 +28,6 @@ impl Run {
     /// Saturates, so that a run which a damaged structure speaks of lies outside of every area.
     pub fn end(&self) -> u64 {
         self.at.saturating_add(u64::from(self.blocks))
-    }
-}
-
-/// One page as it is to be written.
-pub(crate) struct PageImage {
-    pub page: u64,
-    /// 0 or 1.
-    pub slot: u64,
-    words: Vec<u64>,
-}
-
-impl PageImage {
-    pub fn encode(&self, store_id: &[u8; 16], block: u64, generation: u64) -> Vec<u8> {
-        let mut body = Vec::with_capacity(BLOCK);
-        body.put_u64(generation);
-        body.put_u64(self.page);
-        body.resize(PAGE_HEADER - 8, 0);
-        for word in &self.words {
-            body.put_u64(*word);
-        }
-        let mut bytes = Vec::with_capacity(BLOCK);
-        bytes.put_u32(MAGIC);
-        bytes.put_u32(Seed::new(store_id, b"ALOC", block, generation).checksum(&body));
-        bytes.put(&body);
-        bytes
-    }
-}
-
-/// A slot's content, if it is whole.
-pub(crate) struct PageSlot {
-    pub generation: u64,
-    words: Vec<u64>,
-}
-
-impl PageSlot {
-    pub fn decode(bytes: &[u8], store_id: &[u8; 16], block: u64, page: u64) -> Option<PageSlot> {
-        let mut reader = Reader::new(bytes);
-        if reader.u32()? != MAGIC {
-            return None;
-        }
-        let crc = reader.u32()?;
-        let generation = reader.u64()?;
-        if reader.u64()? != page
-            || Seed::new(store_id, b"ALOC", block, generation).checksum(bytes.get(8..BLOCK)?) != crc
-        {
-            return None;
-        }
-        reader.bytes(PAGE_HEADER - 24)?;
-        let words = (0..PAGE_WORDS).map(|_| reader.u64()).collect::<Option<Vec<u64>>>()?;
-        Some(PageSlot { generation, words })
     }
 }
 

@@ -4,15 +4,15 @@
 //! their blocks, the allocators' changed pages are copied. Everything after it runs beside new transactions. The order is: nodes and
 //! pages; then every transaction in them is durable in the log; flush; superblock; and only then what was freed may be used again.
 
-use crate::allocator::PageImage;
+use crate::allocation_page::PageImage;
 use crate::commit::Group;
 use crate::encoding::Put;
 use crate::error::{Error, Result};
 use crate::index::{Frozen, NodePointer, key};
+use crate::inner::Inner;
 use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, MOVE_OPERATIONS_MAX};
 use crate::record::Usage;
 use crate::sabotage::{Sabotage, sabotaged};
-use crate::store::Inner;
 use crate::superblock::Superblock;
 use crate::wal::Side;
 use crate::written::Purpose;

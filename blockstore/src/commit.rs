@@ -2,10 +2,10 @@
 //! flush a device. No timers: an idle store commits a lone transaction at once, a busy one in groups as large as the device is slow.
 
 use crate::error::{Error, Result};
+use crate::inner::Inner;
 use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE};
 use crate::object::ObjectKey;
 use crate::sabotage::{Sabotage, sabotaged};
-use crate::store::Inner;
 use crate::wal::{self, Header, Kind, Side};
 use basalt_ring::local::Event;
 use basalt_ring::{BLOCK, Task};

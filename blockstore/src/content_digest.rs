@@ -6,12 +6,12 @@
 
 use crate::checksum::block_checksums;
 use crate::error::{Error, Result};
+use crate::inner::Inner;
 use crate::limits::{DIGEST_BLOCKS_MAX, DIGEST_READ_BLOCKS_MAX};
 use crate::object::{ObjectInfo, ObjectKey};
 use crate::read::{Copies, Piece, Source, Through, display, plan, record_in};
 use crate::record::ObjectRecord;
 use crate::state::{State, blocks_of};
-use crate::store::Inner;
 use basalt_ring::BLOCK;
 use std::rc::Rc;
 

@@ -2,13 +2,13 @@
 
 use crate::error::Result;
 use crate::index::{Layer, key};
+use crate::inner::Inner;
 use crate::limits::BLOCK_BYTES;
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State};
-use crate::store::Inner;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -32,9 +32,11 @@ pub(crate) async fn evict(
         let object = *object;
         loop {
             let mut blocks = 0u64;
+            let mut is_whole = true;
             let commit = inner
                 .transact(bytes_max * 2, &[], |state, now_ns| {
                     state.tree.reach(&key::hot_summary(pool, object))?;
+                    is_whole = true;
                     let mut clean: Vec<Range<u32>> = Vec::new();
                     let mut bytes = 0;
                     'ranges: for range in ranges {
@@ -46,6 +48,7 @@ pub(crate) async fn evict(
                             // What is cut off an extent at either end is put back, with its checksums.
                             bytes += 128 + 8 * extent.checksums.len();
                             if !clean.is_empty() && bytes > bytes_max {
+                                is_whole = false;
                                 break 'ranges;
                             }
                             let part = range.start.max(block)..range.end.min(block + extent.blocks());
@@ -62,11 +65,11 @@ pub(crate) async fn evict(
                     Ok(Applied { entry, hot_changes, data: Vec::new() })
                 })
                 .await?;
-            if blocks == 0 {
-                break;
-            }
             evicted_blocks += blocks;
             last = Some(commit);
+            if is_whole {
+                break;
+            }
         }
     }
     if let Some(commit) = last {

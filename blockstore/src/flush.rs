@@ -13,6 +13,7 @@ use crate::checksum::block_checksums;
 use crate::commit;
 use crate::error::{Error, Result};
 use crate::index::{Layer, key};
+use crate::inner::Inner;
 use crate::limits::{
     BLOCK_BYTES, EXTENT_BLOCKS_MAX, GATHER_BLOCKS_MAX, GATHER_FREE_SHARE, MOVE_OPERATIONS_MAX, MOVE_RUN_BLOCKS_MAX,
 };
@@ -21,7 +22,6 @@ use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
-use crate::store::Inner;
 use crate::wal::Side;
 use crate::written::Purpose;
 use basalt_ring::local::Semaphore;

@@ -4,7 +4,8 @@
 //! same after it was encoded again; nothing may panic, loop, or take more memory than its bytes justify. `seeds` are well-formed inputs
 //! to begin from.
 
-use crate::allocator::{Allocator, PAGE_BITS, PageSlot, Run};
+use crate::allocation_page::{PAGE_BITS, PageSlot};
+use crate::allocator::{Allocator, Run};
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::features::Features;

@@ -11,7 +11,7 @@
 //! last two         superblock copies 2 and 3                      last two      superblock copies 2 and 3
 //! ```
 
-use crate::allocator;
+use crate::allocation_page;
 use crate::error::{Error, Result};
 use crate::limits::{BLOCK_BYTES, DEVICE_BYTES_MIN, WAL_BYTES_MAX, WAL_BYTES_MIN};
 
@@ -56,10 +56,10 @@ impl Layout {
             )));
         }
         let own_pages_at = FIRST_BLOCK;
-        let mut next = own_pages_at + 2 * allocator::pages(own_blocks);
+        let mut next = own_pages_at + 2 * allocation_page::pages(own_blocks);
         let base_pages_at = if hot_blocks > 0 { next } else { 0 };
         if hot_blocks > 0 {
-            next += 2 * allocator::pages(base_blocks);
+            next += 2 * allocation_page::pages(base_blocks);
         }
         let wal_blocks = wal_bytes / BLOCK_BYTES;
         let layout = Layout {

@@ -7,6 +7,7 @@
 //! by `basaltd mkfs` and `fsck`. It decides nothing about the tier: it moves what it is told to move.
 //! Start reading at `store`, then `transaction`, `prepared`, `wal` and `checkpoint`; the bytes are described in docs/FORMAT.md.
 
+mod allocation_page;
 mod allocator;
 mod checkpoint;
 mod checksum;
@@ -27,6 +28,7 @@ pub mod fsck;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod index;
+mod inner;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
 pub mod limits;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::key;
+use crate::inner::Inner;
 use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
@@ -9,7 +10,6 @@ use crate::read::{self, Copies, Piece, Source, Through};
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
-use crate::store::Inner;
 use crate::wal::Side;
 use basalt_ring::BLOCK;
 use std::rc::Rc;
@@ -31,6 +31,10 @@ pub(crate) async fn promote(
         let to = end.min(at + 4 * EXTENT_BLOCKS_MAX);
         let plan = |state: &State, copies| read::plan(state, &record, (at, to), copies);
         let pieces = inner.index(|state| plan(state, Copies::Any)).await?;
+        if !pieces.iter().any(|piece| on_base(piece).is_some()) {
+            at = to;
+            continue;
+        }
         let read = inner
             .read_verified(object, Through::Cache, |state, copies| Ok(Some((record, plan(state, copies)?))))
             .await?;

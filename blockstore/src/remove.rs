@@ -3,12 +3,12 @@
 
 use crate::error::Result;
 use crate::index::{Content, Key, Missing, key};
+use crate::inner::Inner;
 use crate::limits::REMOVE_BYTES_MAX;
 use crate::object::ObjectId;
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
-use crate::store::Inner;
 use std::rc::Rc;
 
 /// Keys with a prefix, until about so many bytes of log are full.

@@ -1,6 +1,7 @@
 //! Opening: from the superblock's checkpoint, through the log, to the state of the last durable transaction.
 
-use crate::allocator::{Allocator, PageSlot};
+use crate::allocation_page::PageSlot;
+use crate::allocator::Allocator;
 use crate::encoding::Reader;
 use crate::error::{Error, Result};
 use crate::index::{Missing, Node, NodePointer, Tree, key};

@@ -8,13 +8,14 @@
 use crate::allocator::Run;
 use crate::error::{Error, Result};
 use crate::index::{Layer, Missing};
+use crate::inner::Inner;
 use crate::limits::{EXTENT_BLOCKS_MAX, REWRITE_BLOCKS_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::prepared::Applied;
 use crate::read::{self, Copies, Piece, Source, Through};
 use crate::record::{Extent, ExtentState, ObjectRecord};
 use crate::state::{Change, State, blocks_of};
-use crate::store::{Inner, Rewritten};
+use crate::store::Rewritten;
 use crate::wal::Side;
 use crate::written::Purpose;
 use basalt_ring::BLOCK;

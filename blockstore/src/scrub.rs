@@ -21,7 +21,7 @@ pub use finding::{ScrubFinding, ScrubKind, ScrubSubject};
 pub use shape::Fragmented;
 
 use crate::error::Result;
-use crate::store::Inner;
+use crate::inner::Inner;
 use cursor::Place;
 use std::rc::Rc;
 

@@ -3,12 +3,12 @@
 use crate::checksum::block_checksums;
 use crate::error::{Error, Result};
 use crate::index::key;
+use crate::inner::Inner;
 use crate::limits::*;
 use crate::object::ObjectKey;
 use crate::record::ObjectRecord;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
-use crate::store::Inner;
 use basalt_ring::{BLOCK, Buffer, Slice};
 use std::collections::BTreeMap;
 use std::rc::Rc;

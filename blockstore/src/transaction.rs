@@ -3,12 +3,13 @@
 
 use crate::error::{Error, Result};
 use crate::index::key;
+use crate::inner::Inner;
 use crate::limits::NAME_BYTES_MAX;
 use crate::object::{ObjectId, ObjectInfo, ObjectKey};
 use crate::prepared::Prepared;
 use crate::read::display;
 use crate::staged::{Staged, Step, choose_home, stage};
-use crate::store::{Inner, Placement, pairs};
+use crate::store::{Placement, pairs};
 use basalt_ring::Slice;
 use basalt_ring::local::{KeyGuard, join_all};
 use std::rc::Rc;

@@ -4,10 +4,11 @@
 use crate::error::Result;
 use crate::evict;
 use crate::index::{Layer, key};
+use crate::inner::Inner;
 use crate::limits::VACATE_STEP_OBJECTS;
 use crate::object::{HotChange, ObjectId};
 use crate::record::{ExtentState, HotSummary};
-use crate::store::{Inner, pairs};
+use crate::store::pairs;
 use std::rc::Rc;
 
 /// Where a pass is.

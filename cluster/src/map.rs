@@ -16,6 +16,7 @@ mod settings;
 mod version_1;
 mod version_2;
 mod version_3;
+mod version_4;
 
 pub use encoding::MapError;
 pub use flags::MapFlags;

@@ -74,7 +74,7 @@ impl Surroundings {
 }
 
 /// Every variable, in the order that `get NAME all` prints: Ceph's, then this project's own.
-pub const VARIABLES: [&str; 34] = [
+pub const VARIABLES: [&str; 36] = [
     "size",
     "min_size",
     "pg_num",
@@ -109,6 +109,8 @@ pub const VARIABLES: [&str; 34] = [
     "cache_mode",
     "cache_max_dirty_age",
     "cache_bypass_sequential_bytes",
+    "cache_idle_flush_age",
+    "cache_bypass_new_bytes",
 ];
 
 fn unknown_variable(variable: &str) -> Refusal {
@@ -153,6 +155,8 @@ pub fn get(pool: &Pool, around: &Surroundings, variable: &str) -> Result<Value, 
         "cache_mode" => json!(tier.cache_mode.name()),
         "cache_max_dirty_age" => seconds(tier.cache_max_dirty_age_ms),
         "cache_bypass_sequential_bytes" => json!(tier.cache_bypass_sequential_bytes),
+        "cache_idle_flush_age" => seconds(tier.cache_idle_flush_age_ms),
+        "cache_bypass_new_bytes" => json!(tier.cache_bypass_new_bytes),
         _ => return Err(unknown_variable(variable)),
     })
 }
@@ -222,6 +226,10 @@ pub fn set(pool: &mut Pool, around: &Surroundings, variable: &str, value: &str) 
         "cache_max_dirty_age" => tier.cache_max_dirty_age_ms = duration_ms(variable, value)?,
         "cache_bypass_sequential_bytes" => {
             tier.cache_bypass_sequential_bytes = parse_bytes(value).map_err(parse::not_integer(value))?
+        }
+        "cache_idle_flush_age" => tier.cache_idle_flush_age_ms = duration_ms(variable, value)?,
+        "cache_bypass_new_bytes" => {
+            tier.cache_bypass_new_bytes = parse_bytes(value).map_err(parse::not_integer(value))?
         }
         "hit_set_type" => tier.hit_set_type = names::hit_set_type(value)?,
         "hit_set_period" => tier.hit_set_period_ms = duration_ms(variable, value)?,

@@ -172,7 +172,7 @@ fn maps_of_older_versions_are_read_with_what_was_constant_then() {
         assert_eq!(map.settings, ClusterSettings::default());
         // What is written from it is of the newest version, and says the same.
         let written = map.encode();
-        assert_eq!((image[8], written[8]), (version, 4));
+        assert_eq!((image[8], written[8]), (version, 5));
         assert_eq!(Map::decode(&written), Ok(map));
     }
 }
@@ -189,14 +189,29 @@ fn a_map_of_version_3_is_read_with_pools_that_know_of_no_others() {
     assert!(map.pools.iter().all(|pool| pool.tiering == Default::default()));
     assert!(!map.crush.is_empty());
     let written = map.encode();
-    assert_eq!(written[8], 4);
+    assert_eq!(written[8], 5);
+    assert_eq!(Map::decode(&written), Ok(map));
+}
+
+#[test]
+fn a_map_of_version_4_is_read_with_its_tiers_and_defaults_for_what_they_lack() {
+    let map = Map::decode(include_bytes!("images/map-version-4")).unwrap();
+    let [base, cache] = map.pools.as_slice() else { panic!("{:?}", map.pools) };
+    assert_eq!((base.tiering.overlay, cache.tiering.tier_of), (Some(cache.id), Some(base.id)));
+    let tier = &base.tier;
+    assert_eq!((tier.cache_mode, tier.target_max_bytes, tier.hit_set_count), (CacheMode::Writeback, 5 << 30, 9));
+    assert_eq!((tier.cache_max_dirty_age_ms, tier.cache_bypass_sequential_bytes), (77_000, 1 << 20));
+    assert_eq!(tier.min_write_recency_for_promote, 3);
+    assert_eq!((tier.cache_idle_flush_age_ms, tier.cache_bypass_new_bytes), (30_000, 0));
+    let written = map.encode();
+    assert_eq!(written[8], 5);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 5, 0xff] {
+    for version in [0, 6, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

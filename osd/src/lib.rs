@@ -45,6 +45,7 @@ mod session_credits;
 mod session_registry;
 mod session_server;
 mod tier_driver;
+mod tier_metrics;
 
 pub use daemon::{Host, run_host};
 pub use error::{Error, Result};

@@ -165,6 +165,10 @@ pub const EVICT_BATCH_OBJECTS_MAX: usize = 64;
 pub const VACATE_BATCH_OBJECTS_MAX: usize = 8;
 /// Promotions that one OSD does at a time; more are dropped, as promotion is never owed.
 pub const PROMOTIONS_MAX: u64 = 2;
+/// How often an OSD looks for data of pools at home on the hot slice that is on base all the same.
+pub const HOMECOMING_INTERVAL: Duration = Duration::from_secs(3600);
+/// What of it is brought at once.
+pub const HOMECOMING_PIECE_BYTES: u64 = 1 << 20;
 /// Hot objects learnt from the store at once.
 pub const HOT_LIST_STEP: usize = 256;
 /// How often the tier's clock ticks, and how long its loops sleep when nothing is due.

@@ -46,6 +46,8 @@ pub struct Summary {
     pub placed_bytes: u64,
     /// The range of the data it writes, for the tier: from the lowest offset to the highest end.
     pub written: Option<Range<u64>>,
+    /// Whatever the object held, this is all of its data from now on.
+    pub is_whole: bool,
     /// Objects that `CloneRange` takes from, without repeats.
     pub sources: Vec<Vec<u8>>,
 }
@@ -91,6 +93,7 @@ pub fn summarize(operations: &[Operation], payload: usize, object_size_max: u64)
         })?;
         summary.written_bytes += payload_bytes;
         summary.placed_bytes += payload_bytes;
+        summary.is_whole |= matches!(operation, Operation::WriteFull { .. });
         match operation {
             Operation::Write { .. } | Operation::WriteFull { .. } => {
                 if let Some((offset, length)) = range {

@@ -138,13 +138,14 @@ impl Osd {
     }
 
     fn begin_background(self: &Rc<Self>) -> Vec<Task<()>> {
-        let [learner, flusher, evicter, vacater, keeper, remover, scrubber, comparer, watcher, joiner] =
+        let [learner, flusher, evicter, vacater, bringer, keeper, remover, scrubber, comparer, watcher, joiner] =
             std::array::from_fn(|_| self.clone());
         vec![
             self.ring.spawn(async move { learner.tier.learn(|| learner.is_stopping()).await }),
             self.ring.spawn(async move { flusher.tier.flush_loop(|| flusher.is_stopping()).await }),
             self.ring.spawn(async move { evicter.tier.evict_loop(|| evicter.is_stopping()).await }),
             self.ring.spawn(async move { vacater.tier.vacate_loop(|| vacater.is_stopping()).await }),
+            self.ring.spawn(async move { bringer.tier.homecoming_loop(|| bringer.is_stopping()).await }),
             self.ring.spawn(async move { keeper.keep_hit_sets().await }),
             self.ring.spawn(async move { leftovers::run(&remover).await }),
             self.ring.spawn(async move { scrubber.scrubber.run(&scrubber).await }),

@@ -34,12 +34,13 @@ pub enum Kind {
     Share,
     Small,
     Flush,
+    Gather,
     Evict,
     Promote,
     Checkpoint,
 }
 
-pub const KINDS: [Kind; 15] = [
+pub const KINDS: [Kind; 16] = [
     Kind::WriteHot,
     Kind::WriteBase,
     Kind::WriteUnaligned,
@@ -52,6 +53,7 @@ pub const KINDS: [Kind; 15] = [
     Kind::Share,
     Kind::Small,
     Kind::Flush,
+    Kind::Gather,
     Kind::Evict,
     Kind::Promote,
     Kind::Checkpoint,
@@ -125,7 +127,7 @@ fn steps(kind: Kind, at: usize) -> Option<(ObjectKey, Vec<Step>)> {
         }
         // Twice it fits into the index, the third time it does not any more.
         Kind::Small => (object("small"), vec![Step::Write { offset: 900 * at as u64, data: fill(700) }]),
-        Kind::Flush | Kind::Evict | Kind::Promote | Kind::Checkpoint => return None,
+        Kind::Flush | Kind::Gather | Kind::Evict | Kind::Promote | Kind::Checkpoint => return None,
     })
 }
 
@@ -301,6 +303,7 @@ async fn background(store: &Store, kind: Kind) {
     let ids: Vec<ObjectId> = hot.iter().map(|change| change.object).collect();
     match kind {
         Kind::Flush => store.flush(&ids, POOL).await.map(drop),
+        Kind::Gather => store.flush_gathering(&ids, POOL).await.map(drop),
         Kind::Evict => store.evict(&ids, POOL).await.map(drop),
         Kind::Promote => store.promote(&object("cold"), 0, 12_000).await.map(drop),
         _ => store.checkpoint().await,

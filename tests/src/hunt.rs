@@ -74,8 +74,15 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What a run says is wrong, or panicked with: a daemon or a client that notices by itself has found it as well. The first line of it, as a table
+/// shows it.
+pub fn problem_of<T>(run: impl FnOnce() -> Result<T, String>) -> Option<String> {
+    let problem = caught(run).and_then(|outcome| outcome).err()?;
+    Some(problem.lines().next().unwrap_or_default().chars().take(110).collect())
+}
+
 /// Runs `f`; an error is what it panicked with, which is not printed.
-fn caught(f: impl FnOnce()) -> Result<(), String> {
+fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let print = std::panic::take_hook();

@@ -3,35 +3,25 @@
 
 use basalt_osd::sabotage::{self, Sabotage};
 use basalt_tests::cluster::{scenario, seed};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use basalt_tests::hunt::problem_of;
 
 /// So many seeds are tried for each.
 const SEEDS: u64 = 400;
 
 fn is_found(mistake: Sabotage) {
     for number in 0..SEEDS {
-        // First what happens seldom by chance. A daemon or a client that notices by itself has found it as well.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            sabotage::with(mistake, || match scenario::ALL.get(number as usize) {
-                Some((log_entries, scenario)) => {
-                    sabotage::keep_log_entries(*log_entries);
-                    scenario()
-                }
-                None => {
-                    sabotage::keep_log_entries(seed::log_entries(number));
-                    seed::run(number).map(|outcome| outcome.trace_hash)
-                }
-            })
-        }));
-        let problem = match outcome {
-            Ok(Ok(_)) => continue,
-            Ok(Err(problem)) => problem,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+        // First what happens seldom by chance.
+        let run = || match scenario::ALL.get(number as usize) {
+            Some((log_entries, scenario)) => {
+                sabotage::keep_log_entries(*log_entries);
+                scenario()
+            }
+            None => {
+                sabotage::keep_log_entries(seed::log_entries(number));
+                seed::run(number).map(|outcome| outcome.trace_hash)
             }
         };
-        let what: String = problem.lines().next().unwrap_or_default().chars().take(110).collect();
+        let Some(what) = problem_of(|| sabotage::with(mistake, run)) else { continue };
         println!("{:26} {number:>4}  {what}", format!("{mistake:?}"));
         return;
     }

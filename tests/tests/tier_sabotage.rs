@@ -4,7 +4,7 @@
 use basalt_blockstore::sabotage::{self, Sabotage};
 use basalt_osd::sabotage::keep_log_entries;
 use basalt_tests::cluster::{seed, tier};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use basalt_tests::hunt::problem_of;
 
 /// So many seeds with slices are tried for each.
 const TRIED_MAX: usize = 60;
@@ -13,16 +13,7 @@ fn is_found(mistake: Sabotage) {
     let tiered = (0..).filter(|number| tier::of_seed(*number).is_some());
     for (tried, number) in (1..=TRIED_MAX).zip(tiered) {
         keep_log_entries(seed::log_entries(number));
-        let run = || sabotage::with(mistake, || seed::run(number));
-        let problem = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(_)) => continue,
-            Ok(Err(problem)) => problem,
-            Err(panic) => {
-                let text = panic.downcast_ref::<String>().cloned();
-                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-            }
-        };
-        let what: String = problem.lines().next().unwrap_or_default().chars().take(110).collect();
+        let Some(what) = problem_of(|| sabotage::with(mistake, || seed::run(number))) else { continue };
         println!("{:26} {tried:>4}  {what}", format!("{mistake:?}"));
         return;
     }

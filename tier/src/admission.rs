@@ -50,15 +50,15 @@ impl Visits {
 
 impl Tier {
     /// Where to place a write of `length` bytes. `sequential_bytes_so_far`: bytes of the sequential run it continues, 0 if it
-    /// continues none. Asked before [`Tier::write_delay`]: only writes that are placed hot are to be slowed.
+    /// continues none. `makes_object`: the object is new, and this is all of it. Asked before [`Tier::write_delay`]: only writes that are placed hot are to be slowed.
     pub fn admit_write(
         &mut self,
         now: u64,
         pool: PoolId,
         object: ObjectId,
-        _offset: u64,
         length: u64,
         sequential_bytes_so_far: u64,
+        makes_object: bool,
     ) -> Placement {
         let Tier { slice, pools, objects, .. } = self;
         let Some(entry) = pools.get_mut(&pool) else { return Placement::Base };
@@ -69,7 +69,7 @@ impl Tier {
         if !settings.cache_mode.takes_writes() || entry.draining {
             return Placement::Base;
         }
-        if settings.is_stream(sequential_bytes_so_far.saturating_add(length)) {
+        if settings.bypasses(length, sequential_bytes_so_far.saturating_add(length), makes_object) {
             return Placement::Base;
         }
         let full_ratio = settings.cache_target_full_ratio;
@@ -83,10 +83,11 @@ impl Tier {
         if is_hot || entry.hit_sets.is_recent(now, object, recency) { Placement::Hot } else { Placement::Base }
     }
 
-    /// Whether a run of writes that is so long by now passes the tier by. It is then no sign that its object will be wanted again.
-    pub fn is_stream(&self, pool: PoolId, run_bytes: u64) -> bool {
+    /// Whether a write of `length` bytes, with which its run has `run_bytes`, passes the tier by whatever room there is. It is then no sign that
+    /// its object will be wanted again.
+    pub fn bypasses(&self, pool: PoolId, length: u64, run_bytes: u64, makes_object: bool) -> bool {
         let settings = self.pools.get(&pool).and_then(|entry| entry.settings.as_ref());
-        settings.is_some_and(|settings| settings.is_stream(run_bytes))
+        settings.is_some_and(|settings| settings.bypasses(length, run_bytes, makes_object))
     }
 
     /// Whether what a read of a range just missed, so many bytes, is to be copied to the hot slice. Records the access in the pool's hit set, so it is to be

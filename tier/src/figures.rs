@@ -1,8 +1,12 @@
 //! What people are shown of the tier.
 
+use crate::limits::SECOND;
 use crate::tier::Tier;
-use crate::{CacheMode, PoolId};
+use crate::{BytesByAge, CacheMode, FlushReason, PoolId};
 use serde::Serialize;
+
+/// A pool whose target is nothing has this ratio: JSON has no infinity.
+const RATIO_MAX: f64 = 1000.0;
 
 /// One pool's figures, by the names of `osd tier status`. Bytes, and bytes a second over about the last ten seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,9 +19,21 @@ pub struct PoolFigures {
     pub flush_rate: u64,
     pub evict_rate: u64,
     pub promote_rate: u64,
-    /// Of the reads of about the last ten minutes, the part served hot in whole. 0 if there were none.
+    /// Reads of about the last ten minutes that were served hot in whole, and those that were not.
+    pub hit_reads: u64,
+    pub miss_reads: u64,
+    /// The part of the former in both. 0 if there were none.
     pub hit_ratio: f64,
     pub mode: CacheMode,
+    /// Dirty bytes, or objects, against the target.
+    pub dirty_ratio: f64,
+    pub dirty_by_age: BytesByAge,
+    /// Since when the oldest has been dirty; 0 if nothing is.
+    pub oldest_dirty_seconds: u64,
+    pub flush_reason: FlushReason,
+    /// What the controller asks for, for this pool, and what base was measured to sustain, for all of them.
+    pub wanted_flush_rate: u64,
+    pub base_rate: u64,
 }
 
 /// How far a drain is, and why it is not done.
@@ -40,6 +56,7 @@ impl Tier {
     pub fn pool_figures(&mut self, now: u64, pool: PoolId) -> Option<PoolFigures> {
         self.advance(now);
         let entry = self.pools.get(&pool)?;
+        let oldest = entry.dirty.head();
         let (hits, misses) = (entry.hits.sum(now), entry.misses.sum(now));
         Some(PoolFigures {
             target_bytes: entry.target_bytes,
@@ -50,8 +67,17 @@ impl Tier {
             flush_rate: entry.flushed.per_second(now) as u64,
             evict_rate: entry.evicted.per_second(now) as u64,
             promote_rate: entry.promoted.per_second(now) as u64,
+            hit_reads: hits.round() as u64,
+            miss_reads: misses.round() as u64,
             hit_ratio: if hits + misses > 0.0 { hits / (hits + misses) } else { 0.0 },
             mode: entry.mode(),
+            dirty_ratio: entry.dirty_ratio().min(RATIO_MAX),
+            dirty_by_age: entry.dirty_ages.by_age(now),
+            oldest_dirty_seconds: oldest
+                .map_or(0, |index| now.saturating_sub(self.objects[index].dirty_since) / SECOND),
+            flush_reason: entry.flush_reason,
+            wanted_flush_rate: entry.wanted_flush_rate as u64,
+            base_rate: self.base_throughput(),
         })
     }
 

@@ -1,6 +1,8 @@
 //! What to flush next and how fast.
 
 use crate::controller::OUTPUT_MAX;
+use crate::flush_reason::FlushReason;
+use crate::idle::IDLE_FLUSH_SHARE;
 use crate::limits::{
     AGE_LEAD_MAX, AGE_LEAD_SHARE, FLUSH_OBJECTS_IN_FLIGHT_MAX, FLUSH_PLAN_OBJECTS_MAX, FLUSH_RETRY, FLUSH_SCAN_MAX,
     SECOND,
@@ -72,6 +74,8 @@ enum Pass {
     Due,
     /// By ratio, mode or drain, too.
     All,
+    /// What is at rest, for a base with nothing else to do.
+    Rested,
 }
 
 impl Tier {
@@ -99,6 +103,11 @@ impl Tier {
         for &id in &ids {
             self.plan_pool(now, id, budget_bytes, Pass::All, &mut plan);
         }
+        if plan.objects.is_empty() && self.is_base_idle(now) {
+            for &id in &ids {
+                self.plan_pool(now, id, budget_bytes, Pass::Rested, &mut plan);
+            }
+        }
         plan.gathers = self.gathers;
         self.base[usize::from(plan.gathers)].started(now, plan.objects.len());
         plan
@@ -112,9 +121,12 @@ impl Tier {
         let Some(pool) = pools.get_mut(&id) else { return };
         let Some(settings) = &pool.settings else { return };
         let due_since = pool.age_limit(now).map(|limit| limit.due_since);
-        let min_age = settings.cache_min_flush_age;
-        let everything = pool.flushes_all() || slice_is_short;
-        let ignores_min_age = pool.draining || slice_is_short || pool.is_past_high();
+        let min_age = match pass {
+            Pass::Rested => pool.rest_age().unwrap_or(u64::MAX),
+            Pass::Due | Pass::All => settings.cache_min_flush_age,
+        };
+        let everything = pool.flushes_all() || slice_is_short || pass == Pass::Rested;
+        let ignores_min_age = pass != Pass::Rested && (pool.draining || slice_is_short || pool.is_past_high());
         let mut excess = if everything { u64::MAX } else { pool.flush_excess_bytes() };
 
         let mut due = Vec::new();
@@ -156,10 +168,8 @@ impl Tier {
             plan.bytes += bytes;
             pool.flushing_bytes += bytes;
             excess = excess.saturating_sub(bytes);
-            // What is dirty in it after the flush became so from now on.
             entry.flushing = true;
-            entry.dirty_since = now;
-            pool.dirty.move_to_tail(objects, index);
+            pool.restart_dirty_since(objects, index, now);
         }
     }
 
@@ -228,19 +238,37 @@ impl Tier {
         let base = self.base[usize::from(self.gathers)].bytes_per_second();
         let mut rate = 0.0;
         for pool in self.pools.values_mut() {
+            (pool.flush_reason, pool.wanted_flush_rate) = (FlushReason::None, 0.0);
             if pool.settings.is_none() || pool.pinned {
                 continue;
             }
-            let wanted = pool.flush_excess_bytes() > 0;
-            let mut output = pool.controller.update(now, pool.flush_error(), wanted);
-            if !wanted || pool.dirty.len() == 0 {
-                output = 0.0;
+            let by_ratio = pool.flush_excess_bytes() > 0;
+            let output = pool.controller.update(now, pool.flush_error(), by_ratio);
+            if pool.dirty.len() == 0 {
+                continue;
             }
-            if pool.dirty.len() > 0 && (pool.flushes_all() || slice_is_short) {
-                output = output.max(1.0);
+            let by_ratio = if by_ratio { output } else { 0.0 };
+            let by_all: f64 = if pool.flushes_all() || slice_is_short { 1.0 } else { 0.0 };
+            let by_age = age_rate(now, pool, &self.objects);
+            pool.wanted_flush_rate = base * by_all.max(by_ratio) + by_age;
+            let reasons = [
+                (FlushReason::Age, by_age > 0.0),
+                (FlushReason::DirtyRatio, pool.flushing),
+                (FlushReason::Mode, pool.mode().empties()),
+                (FlushReason::Drain, pool.draining),
+                (FlushReason::HighRatio, pool.is_past_high()),
+                (FlushReason::SliceShort, slice_is_short),
+            ];
+            let apply = reasons.into_iter().filter_map(|(reason, applies)| applies.then_some(reason));
+            pool.flush_reason = apply.max().unwrap_or_default();
+            rate += pool.wanted_flush_rate;
+        }
+        if rate == 0.0 && self.is_base_idle(now) {
+            let objects = &self.objects;
+            for pool in self.pools.values_mut().filter(|pool| pool.has_rested(objects, now)) {
+                rate = base * IDLE_FLUSH_SHARE;
+                (pool.flush_reason, pool.wanted_flush_rate) = (FlushReason::Idle, rate);
             }
-            rate += base * output;
-            rate += age_rate(now, pool, &self.objects);
         }
         rate.min(base * OUTPUT_MAX) as u64
     }

@@ -27,6 +27,9 @@ pub const HYSTERESIS: f64 = 0.02;
 /// turned out to be too slow.
 pub const GATHER_ERROR: f64 = 0.1;
 
+/// Base is idle once nobody but the tier has used it for this long.
+pub const BASE_IDLE_AFTER: u64 = 2 * SECOND;
+
 /// The last part of `cache_max_dirty_age` in which the flusher works, so that nothing passes it: an eighth, at most a minute.
 pub const AGE_LEAD_SHARE: u64 = 8;
 pub const AGE_LEAD_MAX: u64 = 60 * SECOND;

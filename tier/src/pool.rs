@@ -2,6 +2,8 @@
 
 use crate::clean_queue::CleanQueue;
 use crate::controller::FlushController;
+use crate::dirty_ages::DirtyAges;
+use crate::flush_reason::FlushReason;
 use crate::hit_set::HitSets;
 use crate::list::{DIRTY, List, NONE};
 use crate::meter::Meter;
@@ -24,6 +26,7 @@ pub struct Pool {
     pub dirty_bytes: u64,
     /// Objects with dirty bytes, by `dirty_since`.
     pub dirty: List<DIRTY>,
+    pub dirty_ages: DirtyAges,
     pub clean: CleanQueue,
     /// Objects with hot bytes of either kind.
     pub objects: u64,
@@ -44,6 +47,9 @@ pub struct Pool {
     pub evict_from: u64,
 
     pub controller: FlushController,
+    /// Why it is being flushed, and with how many bytes a second, as of the last look.
+    pub flush_reason: FlushReason,
+    pub wanted_flush_rate: f64,
     pub throttle: Throttle,
     pub hit_sets: HitSets,
     pub need: Meter,
@@ -63,6 +69,7 @@ impl Pool {
             target_bytes: 0,
             dirty_bytes: 0,
             dirty: List::new(),
+            dirty_ages: DirtyAges::default(),
             clean: CleanQueue::new(),
             objects: 0,
             flushing_bytes: 0,
@@ -74,6 +81,8 @@ impl Pool {
             pinned: false,
             evict_from: 0,
             controller: FlushController::default(),
+            flush_reason: FlushReason::None,
+            wanted_flush_rate: 0.0,
             throttle: Throttle::default(),
             hit_sets: HitSets::new(now, &PoolSettings::default()),
             need: Meter::new(NEED_MEMORY_SECONDS),
@@ -96,15 +105,33 @@ impl Pool {
     /// Sets an object's dirty bytes, and moves it in or out of the dirty order accordingly.
     pub fn set_dirty_bytes(&mut self, objects: &mut Objects, index: u32, now: u64, dirty_bytes: u64) {
         let before = objects[index].dirty_bytes;
+        if before == dirty_bytes {
+            return;
+        }
         self.dirty_bytes = self.dirty_bytes - before + dirty_bytes;
+        self.dirty_ages.remove(objects[index].dirty_since, before);
         objects[index].dirty_bytes = dirty_bytes;
-        if before == 0 && dirty_bytes > 0 {
+        if before == 0 {
             objects[index].dirty_since = now;
             // Time does not run backwards, so its place is the tail.
             self.dirty.push_tail(objects, index);
-        } else if before > 0 && dirty_bytes == 0 {
+        } else if dirty_bytes == 0 {
             self.dirty.remove(objects, index);
         }
+        self.dirty_ages.add(objects[index].dirty_since, dirty_bytes);
+    }
+
+    /// A flush of the object begins: what is dirty in it afterwards became so from now on.
+    pub fn restart_dirty_since(&mut self, objects: &mut Objects, index: u32, now: u64) {
+        self.set_dirty_since(objects, index, now);
+        self.dirty.move_to_tail(objects, index);
+    }
+
+    fn set_dirty_since(&mut self, objects: &mut Objects, index: u32, dirty_since: u64) {
+        let object = &mut objects[index];
+        self.dirty_ages.remove(object.dirty_since, object.dirty_bytes);
+        object.dirty_since = dirty_since;
+        self.dirty_ages.add(dirty_since, object.dirty_bytes);
     }
 
     /// Gives an object back the age it had before a flush that failed, or a restart. Such objects are old, so the place is near the head.
@@ -113,7 +140,7 @@ impl Pool {
             return;
         }
         self.dirty.remove(objects, index);
-        objects[index].dirty_since = dirty_since;
+        self.set_dirty_since(objects, index, dirty_since);
         let mut at = self.dirty.head();
         while let Some(other) = at
             && objects[other].dirty_since <= dirty_since

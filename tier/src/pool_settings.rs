@@ -128,8 +128,12 @@ pub struct PoolSettings {
     pub cache_min_evict_age: u64,
     /// 0: no limit.
     pub cache_max_dirty_age: u64,
+    /// What has not been written to for so long is flushed once base has nothing else to do. 0: never.
+    pub cache_idle_flush_age: u64,
     /// A sequential run of writes goes to base once it is this long. 0: never.
     pub cache_bypass_sequential_bytes: u64,
+    /// A write that makes a new object, whole, goes to base if it has at least so many bytes. 0: never.
+    pub cache_bypass_new_bytes: u64,
     pub hit_set_type: HitSetType,
     pub hit_set_count: u32,
     pub hit_set_period: u64,
@@ -153,7 +157,9 @@ impl Default for PoolSettings {
             cache_min_flush_age: 0,
             cache_min_evict_age: 0,
             cache_max_dirty_age: 600 * SECOND,
+            cache_idle_flush_age: 30 * SECOND,
             cache_bypass_sequential_bytes: 4 << 20,
+            cache_bypass_new_bytes: 0,
             hit_set_type: HitSetType::Bloom,
             hit_set_count: 4,
             hit_set_period: 1200 * SECOND,
@@ -199,7 +205,9 @@ impl PoolSettings {
         "cache_min_flush_age",
         "cache_min_evict_age",
         "cache_max_dirty_age",
+        "cache_idle_flush_age",
         "cache_bypass_sequential_bytes",
+        "cache_bypass_new_bytes",
         "hit_set_type",
         "hit_set_count",
         "hit_set_period",
@@ -288,9 +296,11 @@ impl PoolSettings {
         Ok(())
     }
 
-    /// Whether a sequential run of so many bytes goes to base.
-    pub(crate) fn is_stream(&self, run_bytes: u64) -> bool {
-        self.cache_bypass_sequential_bytes > 0 && run_bytes >= self.cache_bypass_sequential_bytes
+    /// Whether writes in a run that is so long with this one, or that make an object, go to base whatever room there is.
+    pub(crate) fn bypasses(&self, length: u64, run_bytes: u64, makes_object: bool) -> bool {
+        let reaches = |bytes: u64, limit: u64| limit > 0 && bytes >= limit;
+        reaches(run_bytes, self.cache_bypass_sequential_bytes)
+            || (makes_object && reaches(length, self.cache_bypass_new_bytes))
     }
 
     /// Sets one variable from its text, as `osd pool set` does. The settings as a whole are checked; on an error nothing is changed.
@@ -316,9 +326,11 @@ impl PoolSettings {
             "cache_min_flush_age" => self.cache_min_flush_age = age("cache_min_flush_age", value)?,
             "cache_min_evict_age" => self.cache_min_evict_age = age("cache_min_evict_age", value)?,
             "cache_max_dirty_age" => self.cache_max_dirty_age = age("cache_max_dirty_age", value)?,
+            "cache_idle_flush_age" => self.cache_idle_flush_age = age("cache_idle_flush_age", value)?,
             "cache_bypass_sequential_bytes" => {
                 self.cache_bypass_sequential_bytes = size("cache_bypass_sequential_bytes", value)?
             }
+            "cache_bypass_new_bytes" => self.cache_bypass_new_bytes = size("cache_bypass_new_bytes", value)?,
             "hit_set_type" => self.hit_set_type = parsed("hit_set_type", value, HitSetType::NAMES)?,
             "hit_set_count" => self.hit_set_count = small("hit_set_count", value)?,
             "hit_set_period" => self.hit_set_period = age("hit_set_period", value)?,
@@ -348,7 +360,9 @@ impl PoolSettings {
             "cache_min_flush_age" => seconds(self.cache_min_flush_age),
             "cache_min_evict_age" => seconds(self.cache_min_evict_age),
             "cache_max_dirty_age" => seconds(self.cache_max_dirty_age),
+            "cache_idle_flush_age" => seconds(self.cache_idle_flush_age),
             "cache_bypass_sequential_bytes" => self.cache_bypass_sequential_bytes.to_string(),
+            "cache_bypass_new_bytes" => self.cache_bypass_new_bytes.to_string(),
             "hit_set_type" => self.hit_set_type.to_string(),
             "hit_set_count" => self.hit_set_count.to_string(),
             "hit_set_period" => seconds(self.hit_set_period),

@@ -192,7 +192,7 @@ impl Simulation {
         let run = if end == from { run } else { 0 };
         self.sequences.insert(object, (from + length, run + length));
         self.space();
-        let placement = self.tier.admit_write(now, POOL, object, from, length, run);
+        let placement = self.tier.admit_write(now, POOL, object, length, run, false);
         let is_hot = placement == Placement::Hot;
         if is_hot {
             self.outcome.delay_seconds += self.tier.write_delay(now, POOL, length).as_secs_f64();
@@ -201,6 +201,7 @@ impl Simulation {
             self.outcome.base_writes += 1;
             self.outcome.base_write_bytes += length;
             self.base(1, length);
+            self.tier.base_used(now);
         }
         let blocks = self.blocks(object);
         for block in from / BLOCK..(from + length).div_ceil(BLOCK) {
@@ -208,7 +209,7 @@ impl Simulation {
             set(&mut blocks.dirty, block, is_hot);
         }
         self.tell(now, object);
-        if !self.tier.is_stream(POOL, run.saturating_add(length)) {
+        if !self.tier.bypasses(POOL, length, run.saturating_add(length), false) {
             self.tier.accessed(now, POOL, object, Access::Write, from..from + length, is_hot);
         }
     }
@@ -233,6 +234,7 @@ impl Simulation {
         self.outcome.base_reads += 1;
         self.outcome.base_read_bytes += bytes;
         self.base(1, bytes);
+        self.tier.base_used(now);
         self.space();
         if self.tier.admit_promotion(now, POOL, object, range.clone(), bytes) {
             let blocks = self.blocks(object);

@@ -45,6 +45,8 @@ pub struct Tier {
     /// There is no time to write each piece to its place.
     pub(crate) gathers: bool,
     pub(crate) flushes: Flushes,
+    /// When base was last read or written for others than the tier.
+    pub(crate) base_used_at: u64,
     pub(crate) evictions: Evictions,
     pub(crate) ghosts: Ghosts,
     pub(crate) visits: Visits,
@@ -68,6 +70,7 @@ impl Tier {
             base: [BASE_BYTES_PER_SECOND_IN_PLACE, BASE_BYTES_PER_SECOND_GATHERED].map(BaseThroughput::new),
             gathers: false,
             flushes: Flushes::default(),
+            base_used_at: 0,
             evictions: Evictions::default(),
             ghosts: Ghosts::default(),
             visits: Visits::default(),

@@ -27,7 +27,8 @@ pub enum Call {
     Space { free: u64, reclaimable: u64 },
     Changed { pool: PoolId, object: ObjectId, dirty_bytes: u64, clean_bytes: u64 },
     Accessed { pool: PoolId, object: ObjectId, kind: Access, offset: u64, bytes: u64, hit: bool },
-    Write { pool: PoolId, object: ObjectId, offset: u64, length: u64, sequential_bytes_so_far: u64 },
+    Write { pool: PoolId, object: ObjectId, length: u64, sequential_bytes_so_far: u64, makes_object: bool },
+    BaseUsed,
     Miss { pool: PoolId, object: ObjectId, offset: u64, bytes: u64 },
     Flush { budget_bytes: u64 },
     Flushed { pool: PoolId, object: ObjectId, bytes: u64, ok: bool },
@@ -58,8 +59,9 @@ impl TraceEvent {
             &Call::Accessed { pool, object, kind, offset, bytes, hit } => {
                 tier.accessed(now, pool, object, kind, offset..offset.saturating_add(bytes), hit);
             }
-            &Call::Write { pool, object, offset, length, sequential_bytes_so_far } => {
-                tier.admit_write(now, pool, object, offset, length, sequential_bytes_so_far);
+            Call::BaseUsed => tier.base_used(now),
+            &Call::Write { pool, object, length, sequential_bytes_so_far, makes_object } => {
+                tier.admit_write(now, pool, object, length, sequential_bytes_so_far, makes_object);
             }
             &Call::Miss { pool, object, offset, bytes } => {
                 tier.admit_promotion(now, pool, object, offset..offset.saturating_add(bytes), bytes);
@@ -98,8 +100,9 @@ impl fmt::Display for TraceEvent {
                 let kind = if *kind == Access::Read { "read" } else { "write" };
                 write!(formatter, "accessed {pool} {object} {kind} {offset} {bytes} {hit}")
             }
-            Call::Write { pool, object, offset, length, sequential_bytes_so_far } => {
-                write!(formatter, "write {pool} {object} {offset} {length} {sequential_bytes_so_far}")
+            Call::BaseUsed => write!(formatter, "base_used"),
+            Call::Write { pool, object, length, sequential_bytes_so_far, makes_object } => {
+                write!(formatter, "write {pool} {object} {length} {sequential_bytes_so_far} {makes_object}")
             }
             Call::Miss { pool, object, offset, bytes } => {
                 write!(formatter, "miss {pool} {object} {offset} {bytes}")
@@ -167,10 +170,11 @@ impl FromStr for TraceEvent {
             "write" => Call::Write {
                 pool: next!("pool"),
                 object: next!("object"),
-                offset: next!("offset"),
                 length: next!("length"),
                 sequential_bytes_so_far: next!("sequential bytes"),
+                makes_object: next!("whether it makes the object"),
             },
+            "base_used" => Call::BaseUsed,
             "miss" => Call::Miss {
                 pool: next!("pool"),
                 object: next!("object"),
@@ -206,7 +210,7 @@ mod tests {
 
     fn call() -> impl Strategy<Value = Call> {
         let numbers = (any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<bool>());
-        (0..12, numbers).prop_map(|(kind, (pool, object, a, b, flag))| match kind {
+        (0..13, numbers).prop_map(|(kind, (pool, object, a, b, flag))| match kind {
             0 => Call::Configure {
                 pool,
                 settings: PoolSettings {
@@ -228,11 +232,12 @@ mod tests {
                 bytes: a,
                 hit: flag,
             },
-            6 => Call::Write { pool, object, offset: a, length: b, sequential_bytes_so_far: a },
+            6 => Call::Write { pool, object, length: b, sequential_bytes_so_far: a, makes_object: flag },
             7 => Call::Miss { pool, object, offset: b, bytes: a },
             8 => Call::Flush { budget_bytes: a },
             9 => Call::Flushed { pool, object, bytes: a, ok: flag },
             10 => Call::Evict,
+            11 => Call::BaseUsed,
             _ => Call::Evicted { pool, object, bytes: a, ok: flag },
         })
     }

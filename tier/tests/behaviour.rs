@@ -1,7 +1,7 @@
 //! What an operator is promised, one claim a test.
 
 use basalt_tier::limits::SECOND;
-use basalt_tier::{Access, CacheMode, ObjectId, Placement, PoolId, PoolSettings, Tier};
+use basalt_tier::{Access, CacheMode, FlushReason, ObjectId, Placement, PoolId, PoolSettings, Tier};
 use std::collections::BTreeSet;
 
 const MIB: u64 = 1 << 20;
@@ -160,39 +160,43 @@ fn modes_place_writes_and_promotions_as_documented() {
     ] {
         let settings = PoolSettings { cache_mode: mode, min_read_recency_for_promote: 0, ..PoolSettings::default() };
         let mut tier = tier(256 * MIB, settings);
-        assert_eq!(tier.admit_write(0, POOL, 1, 0, 4096, 0) == Placement::Hot, hot_write, "{mode}");
+        assert_eq!(tier.admit_write(0, POOL, 1, 4096, 0, false) == Placement::Hot, hot_write, "{mode}");
         assert_eq!(tier.admit_promotion(0, POOL, 1, 0..4096, 4096), promotes, "{mode}");
     }
-    assert_eq!(Tier::new(MIB, 0).admit_write(0, 9, 1, 0, 4096, 0), Placement::Base, "a pool that is not configured");
+    assert_eq!(
+        Tier::new(MIB, 0).admit_write(0, 9, 1, 4096, 0, false),
+        Placement::Base,
+        "a pool that is not configured"
+    );
 }
 
 #[test]
 fn large_sequential_writes_bypass_the_hot_slice() {
     let mut tier = tier(256 * MIB, PoolSettings::writeback());
-    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 2 * MIB), Placement::Hot);
-    assert_eq!(tier.admit_write(0, POOL, 1, 3 * MIB, MIB, 3 * MIB), Placement::Base);
-    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 0), Placement::Hot);
+    assert_eq!(tier.admit_write(0, POOL, 1, MIB, 2 * MIB, false), Placement::Hot);
+    assert_eq!(tier.admit_write(0, POOL, 1, MIB, 3 * MIB, false), Placement::Base);
+    assert_eq!(tier.admit_write(0, POOL, 1, MIB, 0, false), Placement::Hot);
 }
 
 #[test]
 fn writes_go_to_base_when_the_slice_or_the_pool_is_full_of_dirty_data() {
     let mut tier = tier(160 * MIB, PoolSettings { target_max_bytes: 100 * MIB, ..PoolSettings::writeback() });
     tier.object_changed(0, POOL, 1, 79 * MIB, 0);
-    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Hot);
+    assert_eq!(tier.admit_write(0, POOL, 2, 4096, 0, false), Placement::Hot);
     tier.object_changed(0, POOL, 1, 80 * MIB, 0);
-    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Base);
+    assert_eq!(tier.admit_write(0, POOL, 2, 4096, 0, false), Placement::Base);
     tier.object_changed(0, POOL, 1, 0, 0);
     tier.hot_space(MIB, 100 * MIB);
-    assert_eq!(tier.admit_write(0, POOL, 2, 0, 4096, 0), Placement::Base, "freed, but not to be allocated yet");
+    assert_eq!(tier.admit_write(0, POOL, 2, 4096, 0, false), Placement::Base, "freed, but not to be allocated yet");
 }
 
 #[test]
 fn write_recency_keeps_seldom_written_objects_on_base() {
     let settings = PoolSettings { min_write_recency_for_promote: 1, ..PoolSettings::writeback() };
     let mut tier = tier(256 * MIB, settings);
-    assert_eq!(tier.admit_write(0, POOL, 1, 0, 4096, 0), Placement::Base);
+    assert_eq!(tier.admit_write(0, POOL, 1, 4096, 0, false), Placement::Base);
     tier.accessed(0, POOL, 1, Access::Write, 0..4096, false);
-    assert_eq!(tier.admit_write(1, POOL, 1, 0, 4096, 0), Placement::Hot);
+    assert_eq!(tier.admit_write(1, POOL, 1, 4096, 0, false), Placement::Hot);
 }
 
 #[test]
@@ -279,7 +283,8 @@ fn eviction_and_flushing_go_on_over_several_plans_until_below_their_ratios() {
 
 #[test]
 fn what_became_dirty_during_a_flush_ages_from_its_beginning() {
-    let settings = PoolSettings { cache_max_dirty_age: 80 * SECOND, ..PoolSettings::writeback() };
+    let settings =
+        PoolSettings { cache_max_dirty_age: 80 * SECOND, cache_idle_flush_age: 0, ..PoolSettings::writeback() };
     let mut tier = tier(160 * MIB, settings);
     tier.object_changed(0, POOL, 1, MIB, 0);
     let plan = tier.next_flush(75 * SECOND, u64::MAX);
@@ -341,7 +346,7 @@ fn promotion_leaves_half_the_reserve_to_writes() {
     let mut tier = tier(160 * MIB, settings);
     tier.hot_space(5 * MIB, 0);
     assert!(!tier.admit_promotion(0, POOL, 1, 0..MIB, MIB));
-    assert_eq!(tier.admit_write(0, POOL, 1, 0, MIB, 0), Placement::Hot);
+    assert_eq!(tier.admit_write(0, POOL, 1, MIB, 0, false), Placement::Hot);
     tier.hot_space(6 * MIB, 0);
     assert!(tier.admit_promotion(0, POOL, 1, 0..MIB, MIB));
 }
@@ -353,4 +358,107 @@ fn writes_are_slowed_when_the_slice_runs_out_but_not_for_a_checkpoint() {
     assert_eq!(tier.write_delay(0, POOL, MIB), std::time::Duration::ZERO);
     tier.hot_space(2 * MIB, 0);
     assert!(tier.write_delay(0, POOL, MIB) > std::time::Duration::ZERO);
+}
+
+/// Ten objects of 1 MiB, far below the dirty ratio, written at the start.
+fn rested(settings: PoolSettings) -> Tier {
+    let mut tier = tier(256 * MIB, settings);
+    (0..10).for_each(|object| tier.object_changed(0, POOL, object, MIB, 0));
+    tier
+}
+
+#[test]
+fn what_is_at_rest_is_flushed_while_base_is_idle_and_not_beside_others() {
+    let mut tier = rested(PoolSettings::writeback());
+    assert_eq!(tier.flush_rate(29 * SECOND), 0, "it may be written again");
+    let idle = tier.flush_rate(30 * SECOND);
+    assert!(idle > 0 && idle < tier.base_throughput(), "{idle}");
+    tier.base_used(30 * SECOND);
+    assert_eq!(tier.flush_rate(31 * SECOND), 0);
+    assert!(tier.next_flush(31 * SECOND, MIB).objects.is_empty());
+    let figures = tier.pool_figures(31 * SECOND, POOL).expect("a pool");
+    assert_eq!((figures.flush_reason, figures.wanted_flush_rate), (FlushReason::None, 0));
+    // What was written since is not at rest.
+    tier.object_changed(31 * SECOND, POOL, 3, MIB + 4096, 0);
+    assert!(tier.flush_rate(32 * SECOND) > 0);
+    let plan = tier.next_flush(32 * SECOND, 100 * MIB);
+    let objects: Vec<ObjectId> = plan.objects.iter().map(|(_, object)| *object).collect();
+    assert_eq!(objects, [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+    assert!(!plan.gathers);
+    assert_eq!(tier.pool_figures(32 * SECOND, POOL).expect("a pool").flush_reason, FlushReason::Idle);
+}
+
+#[test]
+fn an_idle_base_takes_nothing_that_its_pool_wants_kept() {
+    for settings in [
+        PoolSettings { cache_idle_flush_age: 0, ..PoolSettings::writeback() },
+        PoolSettings { cache_min_flush_age: 300 * SECOND, ..PoolSettings::writeback() },
+    ] {
+        let mut tier = rested(settings);
+        assert_eq!(tier.flush_rate(200 * SECOND), 0);
+        assert!(tier.next_flush(200 * SECOND, MIB).objects.is_empty());
+    }
+    let mut tier = rested(PoolSettings::writeback());
+    tier.pin_pool(0, POOL, true);
+    assert_eq!(tier.flush_rate(200 * SECOND), 0);
+    assert!(tier.next_flush(200 * SECOND, MIB).objects.is_empty());
+}
+
+#[test]
+fn people_are_told_the_most_urgent_reason_for_a_flush() {
+    let reason = |tier: &mut Tier, now: u64| {
+        tier.flush_rate(now);
+        tier.pool_figures(now, POOL).expect("a pool").flush_reason
+    };
+    let mut tier = tier(256 * MIB, PoolSettings::writeback());
+    assert_eq!(reason(&mut tier, 0), FlushReason::None);
+    tier.object_changed(0, POOL, 1, 110 * MIB, 0);
+    assert_eq!(reason(&mut tier, SECOND), FlushReason::DirtyRatio);
+    tier.object_changed(SECOND, POOL, 2, 50 * MIB, 0);
+    assert_eq!(reason(&mut tier, SECOND), FlushReason::HighRatio);
+    tier.object_changed(SECOND, POOL, 1, 0, 0);
+    assert_eq!(reason(&mut tier, SECOND), FlushReason::None);
+    assert_eq!(reason(&mut tier, 600 * SECOND), FlushReason::Age);
+    tier.drain(POOL);
+    assert_eq!(reason(&mut tier, 600 * SECOND), FlushReason::Drain);
+    tier.stop_drain(POOL);
+    let proxy = PoolSettings { cache_mode: CacheMode::Proxy, ..PoolSettings::default() };
+    tier.configure_pool(600 * SECOND, POOL, proxy).expect("valid settings");
+    assert_eq!(reason(&mut tier, 600 * SECOND), FlushReason::Mode);
+    tier.hot_space(0, 0);
+    assert_eq!(reason(&mut tier, 600 * SECOND), FlushReason::SliceShort);
+}
+
+#[test]
+fn dirty_bytes_are_told_by_age_through_flushes_that_fail_and_restarts() {
+    let mut tier = tier(256 * MIB, PoolSettings::writeback());
+    tier.object_changed(700 * SECOND, POOL, 1, MIB, 0);
+    tier.object_changed(700 * SECOND, POOL, 2, 2 * MIB, 0);
+    tier.object_dirty_since(POOL, 2, 40 * SECOND);
+    let ages = |tier: &mut Tier, now: u64| {
+        let figures = tier.pool_figures(now, POOL).expect("a pool");
+        assert_eq!(figures.dirty_by_age.bytes().iter().sum::<u64>(), figures.dirty_bytes);
+        (figures.dirty_by_age.bytes(), figures.oldest_dirty_seconds)
+    };
+    assert_eq!(ages(&mut tier, 720 * SECOND), ([MIB, 0, 2 * MIB, 0], 680));
+    // While it is flushed nobody knows what will be dirty in it; should that fail, it is as old as before.
+    let plan = tier.next_flush(720 * SECOND, 1);
+    assert_eq!(plan.objects, [(POOL, 2)]);
+    assert_eq!(ages(&mut tier, 720 * SECOND), ([3 * MIB, 0, 0, 0], 20));
+    tier.flush_finished(721 * SECOND, &plan.objects, 0, false);
+    tier.next_flush(740 * SECOND, 0);
+    assert_eq!(ages(&mut tier, 740 * SECOND), ([MIB, 0, 2 * MIB, 0], 700));
+    tier.object_changed(740 * SECOND, POOL, 2, 0, 2 * MIB);
+    tier.object_changed(740 * SECOND, POOL, 1, 0, 0);
+    assert_eq!(ages(&mut tier, 740 * SECOND), ([0; 4], 0));
+}
+
+#[test]
+fn new_objects_pass_the_tier_by_where_their_pool_wants_it() {
+    let settings = PoolSettings { cache_bypass_new_bytes: 64 << 10, ..PoolSettings::writeback() };
+    let mut tier = tier(256 * MIB, settings);
+    assert_eq!(tier.admit_write(0, POOL, u64::MAX, 64 << 10, 0, true), Placement::Base);
+    assert_eq!(tier.admit_write(0, POOL, u64::MAX, (64 << 10) - 1, 0, true), Placement::Hot, "a small one");
+    assert_eq!(tier.admit_write(0, POOL, 1, 64 << 10, 0, false), Placement::Hot, "written again");
+    assert!(tier.bypasses(POOL, 64 << 10, 64 << 10, true) && !tier.bypasses(POOL, 64 << 10, 64 << 10, false));
 }

@@ -82,7 +82,7 @@ impl Simulation {
         let bytes = self.write_bytes;
         let service = bytes * SECOND * self.writers.len() as u64 / self.writer_bytes_per_second;
         let mut next = self.now + service;
-        if self.tier.admit_write(self.now, POOL, object, 0, bytes, 0) == Placement::Hot {
+        if self.tier.admit_write(self.now, POOL, object, bytes, 0, false) == Placement::Hot {
             let delay = self.tier.write_delay(self.now, POOL, bytes);
             self.delay_max = self.delay_max.max(delay);
             next += delay.as_nanos() as u64;

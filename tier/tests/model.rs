@@ -130,7 +130,7 @@ fn run(events: Vec<Event>) -> Result<(), TestCaseError> {
                 prop_assert!(!promoted || promotes, "promotion in a mode that has none");
             }
             Event::Write { pool, object, length } => {
-                let placement = tier.admit_write(now, pool, object, 0, length, 0);
+                let placement = tier.admit_write(now, pool, object, length, 0, false);
                 let takes = model.settings.get(&pool).is_some_and(|settings| settings.cache_mode.takes_writes());
                 prop_assert!(placement == basalt_tier::Placement::Base || takes, "a hot write in a mode that has none");
                 prop_assert!(tier.write_delay(now, pool, length) <= basalt_tier::limits::WRITE_DELAY_MAX);

@@ -6,13 +6,13 @@ use super::{ScrubFinding, ScrubKind, ScrubStep, ScrubSubject, repair};
 use crate::checksum::block_checksums;
 use crate::error::{Error, Result};
 use crate::index::{Key, Layer, Missing, key};
+use crate::inner::Inner;
 use crate::limits::{
     BLOCK_BYTES, MOVE_RUN_BLOCKS_MAX, READ_RETRIES_MAX, SCRUB_STEP_OBJECTS_MAX, SCRUB_WINDOW_BLOCKS_MIN,
 };
 use crate::object::ObjectKey;
 use crate::record::{ExtentState, ObjectRecord};
 use crate::state::{State, blocks_of};
-use crate::store::Inner;
 use crate::wal::Side;
 use basalt_ring::BLOCK;
 use std::rc::Rc;

@@ -4,12 +4,12 @@
 use super::objects::Bad;
 use crate::error::{Error, Result};
 use crate::index::{Layer, key};
+use crate::inner::Inner;
 use crate::limits::BLOCK_BYTES;
 use crate::object::{ObjectId, ObjectKey};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
-use crate::store::Inner;
 use std::rc::Rc;
 
 /// What one block's repair takes in the log: up to three extents, the references of one, a summary.

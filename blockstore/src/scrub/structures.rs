@@ -3,15 +3,15 @@
 use super::cursor::Place;
 use super::shape::Shape;
 use super::{ScrubFinding, ScrubKind, ScrubStep, ScrubSubject};
-use crate::allocator::PageSlot;
+use crate::allocation_page::PageSlot;
 use crate::error::{Error, Result};
 use crate::index::{Key, Missing, NodePointer, key};
+use crate::inner::Inner;
 use crate::layout::Layout;
 use crate::limits::{BLOCK_BYTES, SCRUB_STEP_NODES_MAX, SCRUB_STEP_PAGES_MAX};
 use crate::prepared::Applied;
 use crate::replay;
 use crate::state::{Change, State};
-use crate::store::Inner;
 use crate::superblock;
 use crate::wal::Side;
 use basalt_ring::BLOCK;

@@ -143,6 +143,9 @@ pub struct Iostat {
     /// Ends after so many lines.
     #[arg(long)]
     pub count: Option<u64>,
+    /// Also what the tiers flush, evict and promote, and the part of the reads that was hot.
+    #[arg(long)]
+    pub tier: bool,
 }
 
 /// An object of a pool. Names are any bytes.

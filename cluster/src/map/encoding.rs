@@ -3,6 +3,7 @@
 use super::version_1::MapVersion1;
 use super::version_2::MapVersion2;
 use super::version_3::MapVersion3;
+use super::version_4::{MapVersion4, PoolVersion4};
 use super::{Map, Tiering};
 use crate::limits;
 use rkyv::rancor;
@@ -10,7 +11,7 @@ use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 pub(super) const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -93,6 +94,7 @@ impl Map {
             1 => rkyv::from_bytes::<MapVersion1, rancor::Error>(&aligned).map(Map::from),
             2 => rkyv::from_bytes::<MapVersion2, rancor::Error>(&aligned).map(Map::from),
             3 => rkyv::from_bytes::<MapVersion3, rancor::Error>(&aligned).map(Map::from),
+            4 => rkyv::from_bytes::<MapVersion4<PoolVersion4>, rancor::Error>(&aligned).map(Map::from),
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;

@@ -96,8 +96,12 @@ pub struct TierSettings {
     pub cache_min_evict_age_ms: u64,
     /// Dirty data never gets older. 0: without a bound.
     pub cache_max_dirty_age_ms: u64,
+    /// What has not been written to for so long is flushed once base is idle. 0: never.
+    pub cache_idle_flush_age_ms: u64,
     /// A sequential run of writes goes straight to base once it is this long. 0: never.
     pub cache_bypass_sequential_bytes: u64,
+    /// A new object of at least so many bytes that is written whole goes straight to base. 0: never.
+    pub cache_bypass_new_bytes: u64,
     pub hit_set_type: HitSetType,
     pub hit_set_count: u32,
     pub hit_set_period_ms: u64,
@@ -121,7 +125,9 @@ impl Default for TierSettings {
             cache_min_flush_age_ms: 0,
             cache_min_evict_age_ms: 0,
             cache_max_dirty_age_ms: 600_000,
+            cache_idle_flush_age_ms: 30_000,
             cache_bypass_sequential_bytes: 4 << 20,
+            cache_bypass_new_bytes: 0,
             hit_set_type: HitSetType::Bloom,
             hit_set_count: 4,
             hit_set_period_ms: 1_200_000,
@@ -156,7 +162,9 @@ impl TierSettings {
             cache_min_flush_age: nanoseconds(self.cache_min_flush_age_ms),
             cache_min_evict_age: nanoseconds(self.cache_min_evict_age_ms),
             cache_max_dirty_age: nanoseconds(self.cache_max_dirty_age_ms),
+            cache_idle_flush_age: nanoseconds(self.cache_idle_flush_age_ms),
             cache_bypass_sequential_bytes: self.cache_bypass_sequential_bytes,
+            cache_bypass_new_bytes: self.cache_bypass_new_bytes,
             hit_set_type: match self.hit_set_type {
                 HitSetType::None => HitSets::None,
                 HitSetType::Bloom => HitSets::Bloom,

@@ -18,6 +18,8 @@ pub struct Rates {
     pub flushed_bytes: f64,
     pub evicted_bytes: f64,
     pub promoted_bytes: f64,
+    pub slowed_writes: f64,
+    pub written_through: f64,
 }
 
 impl Rates {
@@ -31,6 +33,8 @@ impl Rates {
             flushed_bytes: per_second(old.flushed_bytes, new.flushed_bytes),
             evicted_bytes: per_second(old.evicted_bytes, new.evicted_bytes),
             promoted_bytes: per_second(old.promoted_bytes, new.promoted_bytes),
+            slowed_writes: per_second(old.slowed_writes, new.slowed_writes),
+            written_through: per_second(old.written_through, new.written_through),
         }
     }
 
@@ -42,6 +46,8 @@ impl Rates {
         self.flushed_bytes += other.flushed_bytes;
         self.evicted_bytes += other.evicted_bytes;
         self.promoted_bytes += other.promoted_bytes;
+        self.slowed_writes += other.slowed_writes;
+        self.written_through += other.written_through;
     }
 }
 
@@ -264,11 +270,25 @@ fn add(sum: &mut PoolReport, other: &PoolReport) {
         promoted_bytes,
         hit_reads,
         miss_reads,
+        recent_hit_reads,
+        recent_miss_reads,
+        slowed_writes,
+        written_through,
+        dirty_bytes_by_age,
+        oldest_dirty_s,
+        flush_reason,
+        wanted_flush_rate,
+        base_rate,
         read_operations,
         read_bytes,
         write_operations,
         write_bytes,
     } = sum;
+    *oldest_dirty_s = other.oldest_dirty_s.max(*oldest_dirty_s);
+    *flush_reason = other.flush_reason.max(*flush_reason);
+    for (sum, other) in dirty_bytes_by_age.iter_mut().zip(other.dirty_bytes_by_age) {
+        *sum = sum.saturating_add(other);
+    }
     for (sum, other) in [
         (objects, other.objects),
         (data_bytes, other.data_bytes),
@@ -283,6 +303,12 @@ fn add(sum: &mut PoolReport, other: &PoolReport) {
         (promoted_bytes, other.promoted_bytes),
         (hit_reads, other.hit_reads),
         (miss_reads, other.miss_reads),
+        (recent_hit_reads, other.recent_hit_reads),
+        (recent_miss_reads, other.recent_miss_reads),
+        (slowed_writes, other.slowed_writes),
+        (written_through, other.written_through),
+        (wanted_flush_rate, other.wanted_flush_rate),
+        (base_rate, other.base_rate),
         (read_operations, other.read_operations),
         (read_bytes, other.read_bytes),
         (write_operations, other.write_operations),

@@ -148,7 +148,7 @@ fn get_all_prints_cephs_variables_in_cephs_order_and_then_our_own() {
         assert_eq!(reply.errno, 0, "{}", reply.message);
     }
     let reply = harness.command(AdminCommand::PoolGet { name: "oracle-high".into(), variable: "all".into() });
-    let own = "\ncache_mode: writeback\ncache_max_dirty_age: 600\ncache_bypass_sequential_bytes: 4194304";
+    let own = "\ncache_mode: writeback\ncache_max_dirty_age: 600\ncache_bypass_sequential_bytes: 4194304\ncache_idle_flush_age: 30\ncache_bypass_new_bytes: 0";
     assert_eq!(reply.message, exchange.output.join("\n") + own);
 }
 

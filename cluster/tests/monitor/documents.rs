@@ -153,6 +153,13 @@ fn figures_are_the_sums_and_rates_of_what_the_osds_report() {
             pool.promoted_bytes = second * 50_000;
             pool.hit_reads = second * 30;
             pool.miss_reads = second * 10;
+            (pool.recent_hit_reads, pool.recent_miss_reads) = (second * 30, second * 10);
+            pool.slowed_writes = second * 7;
+            pool.dirty_bytes_by_age = [1 << 20, 0, 0, 0];
+            pool.oldest_dirty_s = 20 + u64::from(osd);
+            // Of two OSDs with one reason each, the more urgent is told.
+            pool.flush_reason = if osd == 0 { FlushReason::DirtyRatio } else { FlushReason::Age };
+            (pool.wanted_flush_rate, pool.base_rate) = (250_000, 50 << 20);
             harness.request(session_of(osd), MonitorRequest::Report(OsdReport { pools: vec![pool], ..report(osd) }));
         }
         harness.pass(Duration::from_secs(1));
@@ -181,6 +188,10 @@ fn figures_are_the_sums_and_rates_of_what_the_osds_report() {
             "dirty_bytes": 2 << 20, "clean_bytes": 4 << 20, "dirty_objects": 8, "flush_rate": 400_000,
             "evict_rate": 200_000, "promote_rate": 100_000, "hit_ratio": 0.75, "cached_pool": "data",
             "settings_pool": "data", "draining": false, "drained": false, "drain": null,
+            "dirty_ratio": 0.001, "dirty_by_age": { "1m": 2 << 20, "10m": 0, "1h": 0, "older": 0 },
+            "oldest_dirty_s": 21, "flush_reason": "dirty_ratio", "wanted_flush_rate": 500_000,
+            "base_rate": 100 << 20, "slowed_write_rate": 14, "written_through_rate": 0,
+            "doing": "flushes: 0.00 of the target is dirty, where cache_target_dirty_ratio is 0.4; wants 488 KiB/s of the 100 MiB/s that the disks sustain; 14 writes a second are slowed",
         })
     );
     let stats = harness.json(AdminCommand::PoolStats { name: Some("data".into()) });

@@ -213,10 +213,47 @@ pub struct PoolReport {
     pub promoted_bytes: u64,
     pub hit_reads: u64,
     pub miss_reads: u64,
+    /// Likewise, but of about the last ten minutes.
+    pub recent_hit_reads: u64,
+    pub recent_miss_reads: u64,
+    /// Writes that the tier held before it took them.
+    pub slowed_writes: u64,
+    /// Writes that were to be hot and went to base, for want of room.
+    pub written_through: u64,
+    /// Younger than a minute, than ten, than an hour, and older.
+    pub dirty_bytes_by_age: [u64; 4],
+    pub oldest_dirty_s: u64,
+    pub flush_reason: FlushReason,
+    /// What the flusher asks for, for this pool, and what base was measured to sustain, for all of them. Bytes a second.
+    pub wanted_flush_rate: u64,
+    pub base_rate: u64,
     pub read_operations: u64,
     pub read_bytes: u64,
     pub write_operations: u64,
     pub write_bytes: u64,
+}
+
+/// Why an OSD flushes a pool: the most urgent of what applies, in order of urgency.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[rkyv(derive(Debug))]
+pub enum FlushReason {
+    /// Nothing is to be flushed.
+    #[default]
+    None,
+    /// Base has nothing else to do.
+    Idle,
+    /// Something reaches `cache_max_dirty_age`.
+    Age,
+    /// Past `cache_target_dirty_ratio`.
+    DirtyRatio,
+    /// A mode in which nothing stays dirty.
+    Mode,
+    /// `osd tier drain`.
+    Drain,
+    /// Past `cache_target_dirty_high_ratio`.
+    HighRatio,
+    /// The slice is short of room that only flushes can make.
+    SliceShort,
 }
 
 /// `basalt …` administration commands, already parsed from words.

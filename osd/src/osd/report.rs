@@ -4,8 +4,10 @@ use super::Osd;
 use crate::counters::PoolCounters;
 use crate::limits;
 use crate::pg::leadership::Phase;
+use crate::tier_metrics;
 use basalt_net::message::monitor::{
-    GroupChanges, GroupJoin, GroupReport, GroupScrub, MemberProgress, MonitorRequest, OsdReport, PoolReport,
+    FlushReason, GroupChanges, GroupJoin, GroupReport, GroupScrub, MemberProgress, MonitorRequest, OsdReport,
+    PoolReport,
 };
 use basalt_ring::local::QueueReceiver;
 use basalt_tier::PoolFigures;
@@ -142,12 +144,18 @@ impl Osd {
     fn pool_report(&self, pool: u32) -> PoolReport {
         let usage = self.store.pool_usage(pool);
         let counters = self.counters.pool(pool);
+        let tier = self.tier.figures(pool);
+        if let Some(figures) = &tier {
+            tier_metrics::set(self.id, pool, figures, &counters);
+        }
+        let tier = tier.as_ref();
+        let of_tier = |figure: fn(&PoolFigures) -> u64| tier.map_or(0, figure);
         PoolReport {
             pool,
             objects: usage.objects,
             data_bytes: usage.data_bytes,
             omap_bytes: usage.omap_bytes,
-            target_bytes: self.tier.figures(pool).map_or(0, |figures| figures.target_bytes),
+            target_bytes: of_tier(|figures| figures.target_bytes),
             hot_bytes: usage.hot_dirty_bytes + usage.hot_clean_bytes,
             dirty_bytes: usage.hot_dirty_bytes,
             clean_bytes: usage.hot_clean_bytes,
@@ -157,10 +165,33 @@ impl Osd {
             promoted_bytes: counters.promoted_bytes,
             hit_reads: counters.hit_reads,
             miss_reads: counters.miss_reads,
+            recent_hit_reads: of_tier(|figures| figures.hit_reads),
+            recent_miss_reads: of_tier(|figures| figures.miss_reads),
+            slowed_writes: counters.slowed_writes,
+            written_through: counters.written_through,
+            dirty_bytes_by_age: tier.map_or([0; 4], |figures| figures.dirty_by_age.bytes()),
+            oldest_dirty_s: of_tier(|figures| figures.oldest_dirty_seconds),
+            flush_reason: tier.map_or(FlushReason::None, |figures| reason(figures.flush_reason)),
+            wanted_flush_rate: of_tier(|figures| figures.wanted_flush_rate),
+            base_rate: of_tier(|figures| figures.base_rate),
             read_operations: counters.read_operations,
             read_bytes: counters.read_bytes,
             write_operations: counters.write_operations,
             write_bytes: counters.write_bytes,
         }
+    }
+}
+
+fn reason(of_tier: basalt_tier::FlushReason) -> FlushReason {
+    use basalt_tier::FlushReason as Reason;
+    match of_tier {
+        Reason::None => FlushReason::None,
+        Reason::Idle => FlushReason::Idle,
+        Reason::Age => FlushReason::Age,
+        Reason::DirtyRatio => FlushReason::DirtyRatio,
+        Reason::Mode => FlushReason::Mode,
+        Reason::Drain => FlushReason::Drain,
+        Reason::HighRatio => FlushReason::HighRatio,
+        Reason::SliceShort => FlushReason::SliceShort,
     }
 }

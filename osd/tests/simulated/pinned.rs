@@ -16,6 +16,12 @@ fn report(cluster: &SimulatedCluster, pool: u32) -> PoolReport {
     cluster.with_osd(|osd| osd.report().pools.into_iter().find(|report| report.pool == pool).unwrap_or_default())
 }
 
+async fn give_rule(cluster: &SimulatedCluster, rule: &str) {
+    let change = MapChange::PoolSet { name: "fast".into(), variable: "crush_rule".into(), value: rule.into() };
+    must(cluster, AdminCommand::Change { change, mode: ChangeMode { dry_run: false, sure: true } }).await;
+    cluster.wait_for_map().await;
+}
+
 async fn must(cluster: &SimulatedCluster, command: AdminCommand) {
     let reply = cluster.command(command).await;
     assert_eq!(reply.errno, 0, "{}", reply.message);
@@ -114,16 +120,7 @@ fn a_pool_that_gets_another_rule_goes_to_base() {
         for index in 0..20 {
             peer.write_full(PINNED, format!("object {index}").as_bytes(), &data).await;
         }
-        let set = AdminCommand::Change {
-            change: MapChange::PoolSet {
-                name: "fast".into(),
-                variable: "crush_rule".into(),
-                value: "replicated_rule".into(),
-            },
-            mode: ChangeMode { dry_run: false, sure: true },
-        };
-        must(&cluster, set).await;
-        cluster.wait_for_map().await;
+        give_rule(&cluster, "replicated_rule").await;
         let ring = cluster.client.ring();
         let deadline = ring.now() + Duration::from_secs(900);
         while report(&cluster, PINNED).dirty_bytes > 0 {
@@ -134,5 +131,37 @@ fn a_pool_that_gets_another_rule_goes_to_base() {
         for index in 0..20 {
             assert_eq!(peer.read_all(PINNED, format!("object {index}").as_bytes()).await, Ok(data.clone()));
         }
+    });
+}
+
+#[test]
+fn what_a_pool_had_on_base_comes_home_without_being_read() {
+    let cluster = SimulatedCluster::new(34, options());
+    cluster.world.block_on(async {
+        make_fast(&cluster).await;
+        give_rule(&cluster, "replicated_rule").await;
+        let peer = cluster.peer().await;
+        let ring = cluster.client.ring();
+        let data = vec![3; 3 << 20];
+        for index in 0..20 {
+            peer.write_full(PINNED, format!("object {index}").as_bytes(), &data).await;
+        }
+        let set = AdminCommand::PoolSet { name: "fast".into(), variable: "cache_mode".into(), value: "proxy".into() };
+        must(&cluster, set).await;
+        let drain = peer.command(OsdCommand::TierDrain { pool: PINNED }).await;
+        assert_eq!(drain.errno, 0, "{}", drain.message);
+        ring.sleep(Duration::from_secs(60)).await;
+        assert_eq!(report(&cluster, PINNED).hot_bytes, 0);
+        give_rule(&cluster, "fast").await;
+        ring.sleep(Duration::from_secs(10)).await;
+        let figures = report(&cluster, PINNED);
+        assert_eq!((figures.hot_bytes, figures.promoted_bytes), (60 << 20, 60 << 20));
+        assert_eq!((figures.hit_reads, figures.miss_reads), (0, 0));
+        for index in 0..20 {
+            assert_eq!(peer.read_all(PINNED, format!("object {index}").as_bytes()).await, Ok(data.clone()));
+        }
+        // Nothing is left to bring, and nothing is brought twice.
+        ring.sleep(Duration::from_secs(2 * 3600)).await;
+        assert_eq!(report(&cluster, PINNED).promoted_bytes, 60 << 20);
     });
 }

@@ -18,12 +18,13 @@ pub struct TieredPool<'a> {
     peer: Peer,
 }
 
-/// Runs a test on a pool over a hot slice of 128 MiB that was never restarted.
+/// Runs a test on a pool over a hot slice of 128 MiB that was never restarted. What is dirty stays so while nothing happens.
 pub fn on_a_tiered_pool(seed: u64, test: impl AsyncFnOnce(TieredPool)) {
     let options = ClusterOptions { base_bytes: 512 << 20, hot_bytes: 128 << 20, ..ClusterOptions::default() };
     let cluster = SimulatedCluster::new(seed, options);
     cluster.world.block_on(async {
         cluster.set("cache_mode", "writeback").await;
+        cluster.set("cache_idle_flush_age", "0").await;
         test(TieredPool::of(&cluster).await).await;
     });
 }

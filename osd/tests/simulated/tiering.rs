@@ -86,6 +86,7 @@ fn dirty_data_ages_over_a_restart() {
         let began = cluster.world.block_on(async {
             writeback(&cluster).await;
             cluster.set("cache_max_dirty_age", "400").await;
+            cluster.set("cache_idle_flush_age", "0").await;
             let peer = cluster.peer().await;
             let began = ring.now();
             // Numbers and ages are not in the same order.

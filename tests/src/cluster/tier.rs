@@ -6,6 +6,7 @@ use basalt_blockstore::PoolUsage;
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::message::object::OsdCommand;
 use basalt_osd::counters::PoolCounters;
+use basalt_tier::FlushReason;
 use std::ops::AddAssign;
 use std::rc::Rc;
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub fn of_seed(seed: u64) -> Option<SeedTier> {
         ("cache_min_evict_age", ["0", "1", "4"]),
         ("hit_set_period", ["1200", "2", "10"]),
         ("min_read_recency_for_promote", ["0", "1", "2"]),
+        ("cache_idle_flush_age", ["30", "1", "0"]),
+        ("cache_bypass_new_bytes", ["0", "0", "4k"]),
     ] {
         settings.push((variable, (*random.pick(&values)).to_owned()));
     }
@@ -75,6 +78,8 @@ pub struct TierCounts {
     pub slowed_writes: u64,
     /// Moments in which less of a slice was free than is to stay free.
     pub short_slices: u64,
+    /// Moments in which something was flushed for no other reason than that base was idle.
+    pub idle_flushes: u64,
     pub drains: u64,
     pub mode_changes: u64,
 }
@@ -105,6 +110,7 @@ impl TierCounts {
             ("write-through", self.written_through),
             ("slowed write", self.slowed_writes),
             ("short slice", self.short_slices),
+            ("idle flush", self.idle_flushes),
             ("drain", self.drains),
             ("mode change", self.mode_changes),
         ]
@@ -125,6 +131,7 @@ impl AddAssign for TierCounts {
         self.written_through += other.written_through;
         self.slowed_writes += other.slowed_writes;
         self.short_slices += other.short_slices;
+        self.idle_flushes += other.idle_flushes;
         self.drains += other.drains;
         self.mode_changes += other.mode_changes;
     }
@@ -200,14 +207,17 @@ fn left_hot(cluster: &Cluster, host: &SimulatedHost) -> Option<String> {
         .then(|| format!("osd.{} has {usage:?}; {:?}", host.id, osd.tier_figures(pool)))
 }
 
-/// Counts the slices that are short of room now: of so small ones a quarter is to stay free.
-pub fn note_short_slices(cluster: &Cluster) {
+/// Counts the slices that are short of room now, of so small ones a quarter is to stay free, and those that are flushed because base is idle.
+pub fn note_slices(cluster: &Cluster) {
     let is_short = |host: &&Rc<SimulatedHost>| {
         let usage = cluster.osd(host.id).map(|osd| osd.store().usage());
         usage.is_some_and(|usage| usage.hot_free < usage.hot_total / 4)
     };
     let short_slices = cluster.hosts.iter().filter(is_short).count() as u64;
-    cluster.count(TierCounts { short_slices, ..TierCounts::default() });
+    let Some(pool) = cluster.map().pool_by_name(POOL).map(|pool| pool.id) else { return };
+    let reason = |host: &Rc<SimulatedHost>| Some(cluster.osd(host.id)?.tier_figures(pool)?.flush_reason);
+    let idle_flushes = cluster.hosts.iter().filter(|host| reason(host) == Some(FlushReason::Idle)).count() as u64;
+    cluster.count(TierCounts { short_slices, idle_flushes, ..TierCounts::default() });
 }
 
 /// What each OSD's policy believes to be hot is what its store holds, at some moment soon.

@@ -122,7 +122,7 @@ pub async fn run_bulk(cluster: &Rc<Cluster>, options: WorkloadOptions, history: 
             _ => Operation::WriteFull(vec![1 + number * 10_000 + step; blocks]),
         };
         worker.record(name, operation).await;
-        tier::note_short_slices(cluster);
+        tier::note_slices(cluster);
     }
 }
 

@@ -55,10 +55,12 @@ pub fn render(document: &Value) -> String {
     line(" ");
     let recovery = recovery_io(pgs);
     let client = client_io(pgs);
-    if client.is_some() || recovery.is_some() {
+    let cache = cache_io(pgs);
+    if client.is_some() || recovery.is_some() || cache.is_some() {
         line("  io:");
         client.iter().for_each(|io| line(&format!("    client:   {io}")));
         recovery.iter().for_each(|io| line(&format!("    recovery: {io}")));
+        cache.iter().for_each(|io| line(&format!("    cache:    {io}")));
         line(" ");
     }
     let events = document.get("progress_events").and_then(Value::as_object);
@@ -80,6 +82,18 @@ pub fn render(document: &Value) -> String {
 fn recovery_io(pgs: &Value) -> Option<String> {
     let (rate, objects) = (number(pgs, "/recovering_bytes_per_sec"), number(pgs, "/recovering_objects_per_sec"));
     (rate > 0 || objects > 0).then(|| format!("{}/s, {} objects/s", bytes(rate), count(objects)))
+}
+
+/// `3 MiB/s flush, 12 MiB/s evict, 1 MiB/s promote`
+fn cache_io(pgs: &Value) -> Option<String> {
+    let rates = [("flush", "/flush_bytes_sec"), ("evict", "/evict_bytes_sec"), ("promote", "/promote_bytes_sec")];
+    let shown: Vec<String> = rates
+        .into_iter()
+        .map(|(name, path)| (name, number(pgs, path)))
+        .filter(|(_, rate)| *rate > 0)
+        .map(|(name, rate)| format!("{}/s {name}", bytes(rate)))
+        .collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
 }
 
 /// `[=======.....................] 25.0%`
@@ -179,6 +193,14 @@ mod tests {
         assert!(shown.ends_with(expected), "{shown}");
         document["progress_events"]["recovery"]["remaining_s"] = Value::Null;
         assert!(!render(&document).contains("remaining"));
+    }
+
+    #[test]
+    fn what_the_tier_moves_shows_beside_the_clients() {
+        let document =
+            json!({ "pgmap": { "flush_bytes_sec": 3 << 20, "evict_bytes_sec": 0, "promote_bytes_sec": 1 << 20 } });
+        let expected = "  io:\n    cache:    3 MiB/s flush, 1 MiB/s promote\n \n";
+        assert!(render(&document).ends_with(expected), "{}", render(&document));
     }
 
     #[test]

@@ -48,7 +48,35 @@ pub fn status(document: &Value) -> String {
         cells.extend(leave.then(|| drain(pool)));
         table.row(cells);
     }
-    table.render()
+    let mut shown = table.render();
+    // Of pools without a tier there is nothing to say.
+    for pool in pools.iter().filter(|pool| text(pool, "/mode") != "none" || number(pool, "/hot_bytes") > 0) {
+        let name = if pool.get("pool_name").is_some() { "/pool_name" } else { "/pool" };
+        if !text(pool, "/doing").is_empty() {
+            shown.push_str(&format!("{}: {}\n", text(pool, name), text(pool, "/doing")));
+        }
+        shown.push_str(&dirty_by_age(pool));
+    }
+    shown
+}
+
+/// `  dirty: 10 MiB for less than 1m, 3 MiB for less than 10m, the oldest for 4m`
+fn dirty_by_age(pool: &Value) -> String {
+    let ages = pool.get("dirty_by_age").and_then(Value::as_object);
+    let parts: Vec<String> = ages
+        .into_iter()
+        .flatten()
+        .filter_map(|(age, dirty)| Some((age, dirty.as_u64().filter(|dirty| *dirty > 0)?)))
+        .map(|(age, dirty)| match age.as_str() {
+            "older" => format!("{} for longer", bytes(dirty)),
+            age => format!("{} for less than {age}", bytes(dirty)),
+        })
+        .collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    let oldest = format_age(Duration::from_secs(number(pool, "/oldest_dirty_s")));
+    format!("  dirty: {}; the oldest for {oldest}\n", parts.join(", "))
 }
 
 /// How far a pool is that leaves its tier: `done`, or `25.9%, 5m left`.
@@ -69,6 +97,22 @@ fn drain(pool: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_the_tier_does_is_told_with_the_reason_and_the_ages() {
+        let pools = json!([
+            { "pool_name": "plain", "mode": "none", "doing": "the pool is not cached" },
+            {
+                "pool_name": "data", "mode": "writeback", "doing": "flushes: 0.45 of the target is dirty",
+                "dirty_by_age": { "1m": 10 << 20, "10m": 0, "1h": 3 << 20, "older": 4096 }, "oldest_dirty_s": 7200,
+            },
+        ]);
+        let expected = "data: flushes: 0.45 of the target is dirty
+  dirty: 10 MiB for less than 1m, 3 MiB for less than 1h, 4 KiB for longer; the oldest for 2h
+";
+        assert!(status(&pools).ends_with(expected), "{}", status(&pools));
+        assert!(!status(&pools).contains("not cached"));
+    }
 
     #[test]
     fn a_pool_that_leaves_its_tier_shows_how_far_it_is() {

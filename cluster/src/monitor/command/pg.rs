@@ -1,6 +1,7 @@
 //! `pg stat|dump|ls`: the placement groups.
 
 use super::osd::stamp;
+use super::tier::hit_ratio;
 use super::{Answer, Outcome, View};
 use crate::map::PgId;
 use crate::monitor::pg_state::{self, PgState, PgView};
@@ -21,6 +22,8 @@ pub(super) struct PgSummary {
     usage: Usage,
     rates: Rates,
     recovery: RecoveryRates,
+    /// Reads of about the last ten minutes of pools with a tier: hot, and not.
+    tiered_reads: (u64, u64),
 }
 
 /// Copies of objects, about: OSDs report pools and not groups.
@@ -78,6 +81,10 @@ impl PgSummary {
             "write_bytes_sec": self.rates.write_bytes.round() as u64,
             "read_op_per_sec": self.rates.read_operations.round() as u64,
             "write_op_per_sec": self.rates.write_operations.round() as u64,
+            "flush_bytes_sec": self.rates.flushed_bytes.round() as u64,
+            "evict_bytes_sec": self.rates.evicted_bytes.round() as u64,
+            "promote_bytes_sec": self.rates.promoted_bytes.round() as u64,
+            "cache_hit_ratio": hit_ratio(self.tiered_reads.0, self.tiered_reads.1),
         })
     }
 
@@ -136,12 +143,16 @@ impl View<'_> {
             usage: self.core.reports.usage(),
             rates: Rates::default(),
             recovery: self.core.reports.recovery(self.now.monotonic),
+            tiered_reads: (0, 0),
         };
         for pool in &self.map.pools {
             let stored = self.stored(pool);
             summary.objects = summary.objects.saturating_add(stored.objects);
             summary.data_bytes = summary.data_bytes.saturating_add(stored.data_bytes);
             summary.rates.add(&stored.figures.rates);
+            let (hits, misses) = &mut summary.tiered_reads;
+            *hits = hits.saturating_add(stored.figures.sum.recent_hit_reads);
+            *misses = misses.saturating_add(stored.figures.sum.recent_miss_reads);
         }
         summary
     }

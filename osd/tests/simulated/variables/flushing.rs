@@ -98,6 +98,44 @@ fn cache_max_dirty_age_is_how_old_dirty_data_gets() {
     });
 }
 
+#[test]
+fn cache_idle_flush_age_is_how_long_data_rests_before_an_idle_base_takes_it() {
+    on_a_tiered_pool(226, async |pool| {
+        pool.write_many("o", 4, 64 * KIB).await;
+        pool.sleep(Duration::from_secs(120)).await;
+        assert_eq!(pool.report().dirty_bytes, 4 * 64 * KIB, "it is switched off");
+        pool.set("cache_idle_flush_age", "150s").await;
+        pool.sleep(A_WHILE).await;
+        assert_eq!(pool.report().dirty_bytes, 4 * 64 * KIB, "not yet");
+        pool.wait_for("flushed", |report| report.dirty_bytes == 0).await;
+        // Whoever reads from base is not disturbed.
+        pool.set("cache_idle_flush_age", "1s").await;
+        pool.set("cache_mode", "readproxy").await;
+        pool.set("cache_bypass_new_bytes", "1M").await;
+        pool.write("cold", MIB).await;
+        pool.write("o 0", 64 * KIB).await;
+        for _ in 0..20 {
+            pool.read("cold").await;
+            pool.sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(pool.report().dirty_bytes, 64 * KIB, "base was in use");
+        pool.wait_for("flushed", |report| report.dirty_bytes == 0).await;
+    });
+}
+
+#[test]
+fn cache_bypass_new_bytes_sends_new_objects_to_base() {
+    on_a_tiered_pool(227, async |pool| {
+        assert_eq!(pool.dirtied_by(pool.write("a", 256 * KIB)).await, 256 * KIB);
+        pool.set("cache_bypass_new_bytes", "256k").await;
+        assert_eq!(pool.dirtied_by(pool.write("b", 256 * KIB)).await, 0);
+        assert_eq!(pool.dirtied_by(pool.write("c", 255 * KIB)).await, 256 * KIB, "whole blocks of a small one");
+        assert_eq!(pool.dirtied_by(pool.write("b", 256 * KIB)).await, 256 * KIB, "it is not new any more");
+        assert_eq!(pool.dirtied_by(pool.write_at("d", 0, 256 * KIB)).await, 256 * KIB, "more of it may follow");
+        assert_eq!(pool.report().written_through, 0, "nothing went there for want of room");
+    });
+}
+
 /// Dirty bytes of a new object of 6 MiB, written from its beginning to its end.
 async fn stream(pool: &TieredPool<'_>, name: &str) -> u64 {
     let writes = async {

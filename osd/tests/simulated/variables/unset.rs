@@ -27,7 +27,9 @@ fn unset_gives_every_variable_its_default_back() {
         ("cache_min_flush_age", "10"),
         ("cache_min_evict_age", "20"),
         ("cache_max_dirty_age", "30"),
+        ("cache_idle_flush_age", "25"),
         ("cache_bypass_sequential_bytes", "1M"),
+        ("cache_bypass_new_bytes", "64k"),
         ("hit_set_type", "explicit_hash"),
         ("hit_set_count", "7"),
         ("hit_set_period", "60"),
@@ -39,6 +41,7 @@ fn unset_gives_every_variable_its_default_back() {
     ];
     assert_eq!(others.map(|(variable, _)| variable), PoolSettings::VARIABLES);
     on_a_tiered_pool(250, async |pool| {
+        pool.set("cache_idle_flush_age", "unset").await;
         let defaults = shown(pool.cluster).await;
         for (variable, value) in others {
             pool.set(variable, value).await;

@@ -1,15 +1,17 @@
 //! From an empty hot slice to a full one, and on: throughput, the 99th percentile and the dirty ratio of each second under 4 KiB random writes,
 //! beside the same load on a pool without a slice. Prints what it comes to, and draws it.
 //!
-//! It runs `basaltd dev` with a base device as slow as a disk, `basalt bench` against it, and asks for `basalt osd tier status` every second.
+//! It runs `basaltd dev` with a base device as slow as a disk, or on one that the kernel holds to so many operations a second, `basalt bench` against it, and asks for `basalt osd tier status` every second.
+
+mod cluster;
+mod throttle;
 
 use clap::Parser;
+use cluster::Cluster;
 use plotters::prelude::*;
 use serde_json::Value;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -42,74 +44,14 @@ struct Arguments {
     /// How slow the base device is: `hdd` or `none`.
     #[arg(long, default_value = "hdd")]
     base_model: String,
+    /// Holds the base device to so many operations a second in each direction, by the blkio cgroup (as root); 0: as fast as it is.
+    #[arg(long, default_value_t = 0)]
+    base_iops: u32,
     #[arg(long, default_value = "data/tier-transition.png")]
     png: PathBuf,
     /// A TrueType font for the labels.
     #[arg(long, default_value = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")]
     font: PathBuf,
-}
-
-/// A cluster of one OSD, ended when dropped.
-struct Cluster {
-    daemon: Child,
-    dir: PathBuf,
-    basalt: PathBuf,
-}
-
-impl Cluster {
-    fn start(arguments: &Arguments, name: &str, hot: &str) -> Result<Cluster> {
-        let dir = arguments.dir.join(name);
-        std::fs::create_dir_all(&arguments.dir)?;
-        let mut daemon = Command::new(arguments.programs.join("basaltd"))
-            .args(["dev", "--osds", "1", "--size", "1", "--base-model", &arguments.base_model])
-            .args(["--base", &arguments.base, "--hot", hot, "--dir"])
-            .arg(&dir)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let lines = BufReader::new(daemon.stdout.take().ok_or("no output")?).lines();
-        let cluster = Cluster { daemon, dir, basalt: arguments.programs.join("basalt") };
-        for line in lines {
-            if line? == "ready" {
-                return Ok(cluster);
-            }
-        }
-        Err("basaltd ended before it was ready".into())
-    }
-
-    fn basalt(&self) -> Command {
-        let mut command = Command::new(&self.basalt);
-        command.arg("-c").arg(self.dir.join("basalt.toml"));
-        command
-    }
-
-    fn json(&self, words: &[&str]) -> Result<Value> {
-        let output = self.basalt().args(words).args(["--format", "json"]).output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    fn bench(&self, arguments: &Arguments, seconds: u64) -> Result<Child> {
-        let mut command = self.basalt();
-        command
-            .args(["bench", "--name=transition", "--pool=data", "--rw=randwrite", "--bs=4k", "--time_based"])
-            .args(["--norandommap", "--output-format=json", "--log_avg_msec=1000"])
-            .arg(format!("--random_distribution={}", arguments.distribution))
-            .arg(format!("--iodepth={}", arguments.iodepth))
-            .arg(format!("--size={}", arguments.size))
-            .arg(format!("--runtime={seconds}"));
-        Ok(command.stdout(Stdio::piped()).spawn()?)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let pid = self.daemon.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let _ = self.daemon.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
 }
 
 /// One second of a load.
