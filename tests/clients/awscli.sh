@@ -1,5 +1,5 @@
 # A real tree goes up and comes back with `aws s3 sync`; then what changed, and what was deleted.
-set -eu
+set -eux
 export AWS_ACCESS_KEY_ID="$S3_ACCESS" AWS_SECRET_ACCESS_KEY="$S3_SECRET" AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
 dir=$(mktemp -d)
 s3() { aws --endpoint-url "$S3_ENDPOINT" s3 "$@"; }

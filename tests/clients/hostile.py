@@ -124,6 +124,24 @@ def test_lengths_that_are_wrong():
     refused(404, "NoSuchKey", s3.get_object, Bucket=b, Key="k")
 
 
+def test_a_refused_body_is_not_waited_for():
+    """Who is refused before he has sent his body leaves it out, and what he sends next is a request."""
+    b = new_bucket(s3)
+    with socket.create_connection(ADDRESS, timeout=10) as connection:
+        connection.sendall(f"PUT /{b}/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n".encode())
+        answer = b""
+        while b"</Error>" not in answer:
+            piece = connection.recv(65536)
+            assert piece, answer
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 403") and b"connection: close" in answer.lower(), answer
+        try:
+            connection.sendall(b"DELETE /x/y HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert connection.recv(65536) == b""
+        except ConnectionError:
+            pass
+
+
 def test_those_who_dawdle_hold_nobody_up():
     sleepers = []
     for _ in range(200):

@@ -1,5 +1,5 @@
 # rclone copies a tree, checks it against the bucket by its hashes, and syncs what changed.
-set -eu
+set -eux
 unset AWS_CA_BUNDLE
 dir=$(mktemp -d)
 export RCLONE_CONFIG="$dir/none" RCLONE_CONFIG_S3_TYPE=s3 RCLONE_CONFIG_S3_PROVIDER=Ceph RCLONE_CONFIG_S3_ENDPOINT="$S3_ENDPOINT"

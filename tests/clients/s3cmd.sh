@@ -1,5 +1,5 @@
 # s3cmd with both versions of signatures: put, get, listings, signed URLs, ACLs, and a policy that lets everybody read.
-set -eu
+set -eux
 dir=$(mktemp -d)
 host=${S3_ENDPOINT#http://}
 plain() {

@@ -57,6 +57,8 @@ pub const GARBAGE_WAIT: Duration = Duration::from_secs(60);
 pub const INTENT_WAIT: Duration = Duration::from_secs(2 * 3600);
 /// A running upload says so this often.
 pub const INTENT_RENEWAL: Duration = Duration::from_secs(600);
+/// The longest that a request may take between reading a bucket's record and changing its index.
+pub const DEAD_BUCKET_WAIT: Duration = Duration::from_secs(600);
 /// From the end of one pass over all buckets' garbage to the next.
 pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(30);
 /// Objects that one pass removes at a time.

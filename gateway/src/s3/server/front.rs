@@ -7,7 +7,7 @@ use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -74,6 +74,7 @@ impl Front {
         let id = format!("tx{number:016x}-{:016x}", self.life);
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let cross_origin = CrossOrigin::of(&request);
+        let expects = request.headers().contains_key(EXPECT);
         let mut response = if method == Method::OPTIONS {
             self.preflight(&uri, request.headers()).await
         } else {
@@ -88,6 +89,10 @@ impl Front {
         }
         response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
         let status = response.status();
+        if expects && !status.is_success() {
+            // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if status.is_client_error() || status.is_server_error() {
             response = with_details(response, &id, &uri, method == Method::HEAD).await;
         }

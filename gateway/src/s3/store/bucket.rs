@@ -79,6 +79,7 @@ pub struct PublicAccessBlock {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 pub struct Dead {
     pub name: String,
+    pub since_ns: u64,
     pub shards: u32,
     pub generation: u32,
 }
@@ -202,7 +203,8 @@ impl Store {
                 }
             }
         }
-        let dead = Dead { name: name.into(), shards: bucket.shards, generation: bucket.generation };
+        let dead =
+            Dead { name: name.into(), since_ns: self.now_ns(), shards: bucket.shards, generation: bucket.generation };
         self.meta.set_omap(DEAD, vec![(bucket.id.clone().into_bytes(), encode(&dead))]).await?;
         let removal = ObjectOperations::new().assert_version(version).remove();
         if let Err(error) = self.meta.execute(&record_name(name), removal).await {

@@ -58,17 +58,19 @@ impl Drop for ReadGuard {
 pub struct Patience {
     pub garbage: Duration,
     pub intents: Duration,
+    /// The index of a removed bucket stays, closed, for requests that still take the bucket for there.
+    pub buckets: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { garbage: limits::GARBAGE_WAIT, intents: limits::INTENT_WAIT }
+        Patience { garbage: limits::GARBAGE_WAIT, intents: limits::INTENT_WAIT, buckets: limits::DEAD_BUCKET_WAIT }
     }
 }
 
 impl Patience {
     /// Takes everything, uploads that are under way too: they fail and are tried again by their clients.
-    pub const NONE: Patience = Patience { garbage: Duration::ZERO, intents: Duration::ZERO };
+    pub const NONE: Patience = Patience { garbage: Duration::ZERO, intents: Duration::ZERO, buckets: Duration::ZERO };
 }
 
 /// What a pass did.
@@ -97,6 +99,7 @@ impl Store {
     /// Passes for ever.
     pub async fn collect_garbage_again_and_again(self: &Rc<Self>) {
         loop {
+            let begun = self.ring.now();
             match self.collect_garbage(Patience::default()).await {
                 Ok(collected) if collected != Collected::default() => {
                     tracing::info!(?collected, "a garbage pass is done");
@@ -104,7 +107,9 @@ impl Store {
                 Ok(_) => {}
                 Err(fault) => tracing::warn!(%fault, "a garbage pass did not come to its end"),
             }
-            self.ring.sleep(limits::GARBAGE_INTERVAL).await;
+            // Where there are many buckets to look at, passes take a tenth of the time and not all of it.
+            let pause = self.ring.now().since(begun).saturating_mul(9);
+            self.ring.sleep(pause.max(limits::GARBAGE_INTERVAL)).await;
         }
     }
 
@@ -152,18 +157,19 @@ impl Store {
             self.meta.remove_omap(DEAD, &[id.as_bytes()]).await?;
             return Ok(collected);
         }
+        let is_old = self.age(dead.since_ns) >= patience.buckets;
         for shard in shards(id, dead.generation, dead.shards) {
             self.abort_all_uploads(&shard).await?;
             let of_shard = self.collect_shard(&shard, Patience { intents: Duration::ZERO, ..patience }).await?;
             collected += of_shard;
-            if of_shard.left == 0 {
+            if of_shard.left == 0 && is_old {
                 match self.index.remove(shard.name()).await {
                     Err(error) if error.errno() != ENOENT => return Err(error.into()),
                     _ => {}
                 }
             }
         }
-        if collected.left == 0 {
+        if collected.left == 0 && is_old {
             self.meta.remove_omap(DEAD, &[id.as_bytes()]).await?;
             collected.buckets += 1;
         }
