@@ -8,8 +8,8 @@ features='--features basalt-cluster/etcd,basalt-cli/etcd'
 
 # A command that the tests need, and the Debian package that brings it.
 needed='cc:gcc kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk
-        ip:iproute2 etcd:etcd-server protoc:protobuf-compiler
-        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio openssl:openssl'
+        ip:iproute2 rclone:rclone curl:curl openssl:openssl python3:python3-venv etcd:etcd-server protoc:protobuf-compiler
+        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio'
 
 missing=''
 for pair in $needed; do
@@ -32,6 +32,14 @@ if [ -n "$missing" ]; then
         echo "missing, and not installed because this needs root and apt-get:$missing" >&2
         exit 1
     fi
+fi
+
+# Clients of S3 that come from Python's index, in a place of their own.
+clients="${CARGO_TARGET_DIR:-target}/clients"
+if ! "$clients/bin/python" -c 'import boto3' 2>/dev/null || [ ! -x "$clients/bin/aws" ] || [ ! -x "$clients/bin/s3cmd" ]; then
+    echo 'installing boto3, awscli and s3cmd'
+    python3 -m venv "$clients"
+    "$clients/bin/pip" install --quiet boto3 awscli s3cmd
 fi
 
 if ! "$cargo" nextest --version >/dev/null 2>&1; then

@@ -80,6 +80,13 @@ impl Transaction {
         self.inner.index(|state| state.tree.get(&key)).await
     }
 
+    /// The value of an omap key before this transaction.
+    pub async fn get_omap(&mut self, object: &ObjectKey, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(record) = self.inner.record(object).await? else { return Ok(None) };
+        let key = key::omap(record.id, name);
+        self.inner.index(|state| state.tree.get(&key)).await
+    }
+
     /// The xattrs before this transaction, by name.
     pub async fn list_xattrs(&mut self, object: &ObjectKey) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let Some(record) = self.inner.record(object).await? else { return Ok(Vec::new()) };

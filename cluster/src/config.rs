@@ -3,8 +3,10 @@
 
 mod file;
 mod nbd;
+mod s3;
 
 pub use nbd::{NbdSection, NbdTls};
+pub use s3::{S3Section, S3Tls};
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ pub struct Config {
     pub monitor: Option<MonitorSection>,
     pub osd: Option<OsdSection>,
     pub nbd: Option<NbdSection>,
+    pub s3: Option<S3Section>,
 }
 
 /// For `basaltd mon`.

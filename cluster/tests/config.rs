@@ -3,7 +3,7 @@
 use basalt_cluster::Config;
 use basalt_cluster::config::{
     BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice, OsdSection,
-    ScrubSettings,
+    S3Section, S3Tls, ScrubSettings,
 };
 use std::path::{Path, PathBuf};
 
@@ -43,6 +43,12 @@ read_only = true
 tls_certificate = "server.pem"
 tls_key = "/keys/server.pem"
 tls_required = true
+
+[s3]
+listen = "192.0.2.1:443"
+domains = ["s3.example.net"]
+tls_certificate = "chain.pem"
+tls_key = "chain.key"
 "#;
 
 fn path() -> &'static Path {
@@ -100,11 +106,16 @@ fn whole() -> Config {
                 required: true,
             }),
         }),
+        s3: Some(S3Section {
+            listen: "192.0.2.1:443".parse().unwrap(),
+            domains: vec!["s3.example.net".into()],
+            tls: Some(S3Tls { certificate: "/etc/basalt/chain.pem".into(), key: "/etc/basalt/chain.key".into() }),
+        }),
     }
 }
 
 #[test]
-fn images_are_served_somewhere_and_by_tls_only_with_both_its_files() {
+fn gateways_listen_somewhere_and_serve_tls_only_with_both_its_files() {
     let head = &WHOLE[..WHOLE.find("[nbd]").unwrap()];
     for (section, complaint) in [
         ("[nbd]", "listens nowhere"),
@@ -112,6 +123,9 @@ fn images_are_served_somewhere_and_by_tls_only_with_both_its_files() {
         ("[nbd]\nsocket = [\"s\"]\ntls_key = \"k\"", "both tls_certificate and tls_key"),
         ("[nbd]\nsocket = [\"s\"]\ntls_required = true", "both tls_certificate and tls_key"),
         ("[nbd]\nsocket = [\"s\"]\nexports = 1", "unknown field"),
+        ("[s3]\ndomains = []", "missing field `listen`"),
+        ("[s3]\nlisten = \"somewhere\"", "is not an address"),
+        ("[s3]\nlisten = \"127.0.0.1:1\"\ntls_key = \"k\"", "both tls_certificate and tls_key"),
     ] {
         let refused = Config::parse(&format!("{head}{section}"), path()).unwrap_err().to_string();
         assert!(refused.contains(complaint), "{section}: {refused}");
@@ -137,6 +151,8 @@ fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
         let nbd = config.nbd.as_mut().unwrap();
         nbd.sockets = vec![folder.join("nbd.sock")];
         nbd.tls.as_mut().unwrap().certificate = folder.join("server.pem");
+        let tls = config.s3.as_mut().unwrap().tls.as_mut().unwrap();
+        (tls.certificate, tls.key) = (folder.join("chain.pem"), folder.join("chain.key"));
         config
     };
     let first = folder.path().join("first");

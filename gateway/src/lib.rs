@@ -1,5 +1,6 @@
-//! Other people's protocols on top of `client`: block images over [`nbd`]; S3 is to come.
+//! Other people's protocols on top of `client`: objects over [`s3`], block images over [`nbd`].
 
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod nbd;
+pub mod s3;

@@ -112,6 +112,7 @@ fn object_message_seeds() -> Vec<Vec<u8>> {
     let operations = vec![
         Operation::AssertVersion(4),
         Operation::AssertXattr { name: name(), value: Some(vec![1; 20]) },
+        Operation::AssertOmap { key: name(), value: Some(vec![3; 20]) },
         Operation::Read { offset: 1, length: 2 },
         Operation::GetOmap { keys: vec![name(), vec![2; 12]] },
         Operation::ListOmap { after: name(), prefix: Vec::new(), max: 9, values: true },

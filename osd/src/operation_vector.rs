@@ -15,7 +15,7 @@ pub enum Kind {
 pub fn kind(operation: &Operation) -> Kind {
     use Operation::*;
     match operation {
-        AssertExists | AssertAbsent | AssertVersion(_) | AssertXattr { .. } => Kind::Guard,
+        AssertExists | AssertAbsent | AssertVersion(_) | AssertXattr { .. } | AssertOmap { .. } => Kind::Guard,
         Read { .. } | Stat | GetXattr { .. } | ListXattrs | GetOmap { .. } | ListOmap { .. } => Kind::Read,
         Touch
         | Write { .. }

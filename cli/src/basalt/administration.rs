@@ -37,9 +37,15 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
             show(&client, &mut output, AdminCommand::ConfigDump, plain::config::dump).await
         }
         Command::Config(command) => say(&client, &mut output, config(command)?).await,
-        Command::Obj(_) | Command::Crush(_) | Command::Tier(_) | Command::Image(_) | Command::Bench { .. } => {
-            Err(Failure::invalid("this is no command for the monitor"))
-        }
+        Command::Obj(_)
+        | Command::User(_)
+        | Command::Bucket(_)
+        | Command::Gc(_)
+        | Command::Lc(_)
+        | Command::Image(_)
+        | Command::Crush(_)
+        | Command::Tier(_)
+        | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),
     })?;
     output.finish()?;
     Ok(ExitCode::SUCCESS)

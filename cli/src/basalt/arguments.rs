@@ -74,6 +74,18 @@ pub enum Command {
     /// How soon the cluster reacts, and how hard it recovers.
     #[command(subcommand)]
     Config(Config),
+    /// Users of the S3 gateway.
+    #[command(subcommand)]
+    User(crate::user::User),
+    /// Buckets of the S3 gateway.
+    #[command(subcommand)]
+    Bucket(crate::bucket::Bucket),
+    /// What S3 users have deleted and is still to be removed.
+    #[command(subcommand)]
+    Gc(crate::bucket::Gc),
+    /// What S3 users' rules let expire.
+    #[command(subcommand)]
+    Lc(crate::bucket::Lc),
     /// Crush maps in files, with no cluster: compile, decompile, try out.
     #[command(subcommand)]
     Crush(Crush),

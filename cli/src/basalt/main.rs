@@ -3,6 +3,7 @@
 mod administration;
 mod arguments;
 mod bench;
+mod bucket;
 mod connection;
 mod crush;
 mod deep_scrub;
@@ -14,6 +15,7 @@ mod osd_crush;
 mod pg;
 mod plain;
 mod tier_simulate;
+mod user;
 
 mod yardstick;
 
@@ -45,6 +47,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Bench { words } => bench::run(&global, words),
         Command::Crush(command) => crush::run(&global, command),
         Command::Tier(TierTool::Simulate(arguments)) => tier_simulate::run(&global, &arguments),
+        Command::User(command) => user::run(&global, command),
+        Command::Bucket(command) => bucket::run(&global, command),
+        Command::Gc(command) => bucket::collect(&global, command),
+        Command::Lc(command) => bucket::expire(&global, command),
         command => administration::run(&global, command),
     }
 }

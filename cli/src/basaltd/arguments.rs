@@ -4,6 +4,7 @@ use basalt_cli::output::Format;
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::quantity;
 use clap::{Args, Parser, Subcommand, value_parser};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Of one machine: addresses and threads are finite.
@@ -37,6 +38,8 @@ pub enum Command {
     },
     /// Block images as NBD exports.
     Nbd(Role),
+    /// A gateway that serves S3.
+    S3(Role),
     /// Makes an OSD's store on the devices that the configuration gives it.
     Mkfs {
         #[command(flatten)]
@@ -101,9 +104,9 @@ pub struct Dev {
     /// `hdd` delays base devices as a 7200 rpm disk would; unless given, as at the last start.
     #[arg(long, value_parser = base_model, value_name = "none|hdd")]
     pub base_model: Option<BaseModel>,
-    /// Not in this version.
-    #[arg(long, value_name = "ADDR", hide = true)]
-    pub s3: Option<String>,
+    /// Serves S3 there, such as 127.0.0.1:8000.
+    #[arg(long, value_name = "ADDR")]
+    pub s3: Option<SocketAddr>,
     /// Serves images by NBD on this Unix socket, as exports POOL/NAME.
     #[arg(long, value_name = "SOCKET")]
     pub nbd: Option<PathBuf>,

@@ -11,8 +11,8 @@ use crate::arguments::Dev;
 use crate::roles;
 use crate::service::Service;
 use crate::signals::{self, Stop};
+use basalt_cli::Result;
 use basalt_cli::output::Output;
-use basalt_cli::{Failure, Result};
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
 use folder::{Configurations, Folder};
 use gateways::Gateways;
@@ -21,7 +21,6 @@ use layout::Layout;
 use std::process::ExitCode;
 
 pub fn run(dev: &Dev) -> Result<ExitCode> {
-    refuse_what_is_not_here_yet(dev)?;
     if !dev.dir.join(folder::CONFIGURATION).exists() {
         // A folder is not made for what can't be.
         Layout::new(dev, None)?;
@@ -94,15 +93,4 @@ fn say_ready() {
     let mut output = Output::new(Default::default());
     // Somebody may have started the cluster without caring for its stdout.
     let _ = output.line("ready").and_then(|()| output.finish());
-}
-
-fn refuse_what_is_not_here_yet(dev: &Dev) -> Result<()> {
-    for (option, given) in [("--s3", dev.s3.is_some())] {
-        if given {
-            return Err(Failure::invalid(format!(
-                "{option} is not possible in this version: objects are served to `basalt` only"
-            )));
-        }
-    }
-    Ok(())
 }

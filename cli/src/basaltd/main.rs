@@ -8,6 +8,7 @@ mod mkfs;
 mod nbd;
 mod pid_file;
 mod roles;
+mod s3;
 mod service;
 mod signals;
 mod supervisor;
@@ -33,6 +34,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Mon(role) => roles::monitor(&config(&role.config)?),
         Command::Osd { role, supervised } => roles::osd(&config(&role.config)?, supervised),
         Command::Nbd(role) => nbd::run(&config(&role.config)?),
+        Command::S3(role) => s3::run(&config(&role.config)?),
         Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
         Command::Fsck { base, hot, deep, repair } => {
             fsck::run(&base, hot.as_deref(), FsckOptions { deep, repair }, arguments.format)

@@ -1,6 +1,7 @@
 //! The file's text: reading with lines in every complaint, and writing.
 
 use super::nbd::{self, Nbd};
+use super::s3::{self, S3};
 use super::*;
 use crate::limits;
 use crate::quantity;
@@ -18,6 +19,7 @@ struct File {
     monitor: Option<Monitor>,
     osd: Option<Osd>,
     nbd: Option<Spanned<Nbd>>,
+    s3: Option<S3>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +118,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     };
     let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
     let nbd = file.nbd.map(|section| Nbd::read(section, &reader)).transpose()?;
+    let s3 = file.s3.map(|section| section.read(&reader)).transpose()?;
     Ok(Config {
         path: path.to_owned(),
         fsid,
@@ -124,6 +127,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         monitor,
         osd,
         nbd,
+        s3,
     })
 }
 
@@ -391,6 +395,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     }
     if let Some(section) = &config.nbd {
         file.insert("nbd".into(), Value::Table(nbd::to_toml(section, path)));
+    }
+    if let Some(section) = &config.s3 {
+        file.insert("s3".into(), Value::Table(s3::to_toml(section, path)));
     }
     file.to_string()
 }

@@ -28,6 +28,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Operation::Stat),
         any::<u64>().prop_map(Operation::AssertVersion),
         (bytes(), proptest::option::of(bytes())).prop_map(|(name, value)| Operation::AssertXattr { name, value }),
+        (bytes(), proptest::option::of(bytes())).prop_map(|(key, value)| Operation::AssertOmap { key, value }),
         any::<(u64, u64)>().prop_map(|(offset, length)| Operation::Write { offset, length }),
         vec((bytes(), bytes()), 0..5).prop_map(|pairs| Operation::SetOmap { pairs }),
         vec(bytes(), 0..5).prop_map(|keys| Operation::RemoveOmap { keys }),

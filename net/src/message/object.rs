@@ -47,6 +47,11 @@ pub enum Operation {
         name: Vec<u8>,
         value: Option<Vec<u8>>,
     },
+    /// ECANCELED otherwise. `None`: the key must be missing.
+    AssertOmap {
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    },
 
     // Reads: see the object before this request's writes.
     /// Short at the object's end; unwritten ranges read as zeros.

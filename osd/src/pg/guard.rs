@@ -4,9 +4,9 @@ use crate::refusal::Refusal;
 use basalt_blockstore::ObjectInfo;
 use basalt_net::message::object::Operation;
 
-/// Judges one guard; `Ok` for operations that are none. `info`: the object, if it exists. `xattr`: the value of the xattr that the
-/// guard names, if it names one and it exists.
-pub fn check(guard: &Operation, object: &[u8], info: Option<&ObjectInfo>, xattr: Option<&[u8]>) -> Result<(), Refusal> {
+/// Judges one guard; `Ok` for operations that are none. `info`: the object, if it exists. `held`: the value of the xattr or the omap
+/// key that the guard names, if it names one and it exists.
+pub fn check(guard: &Operation, object: &[u8], info: Option<&ObjectInfo>, held: Option<&[u8]>) -> Result<(), Refusal> {
     match guard {
         Operation::AssertExists if info.is_none() => Err(Refusal::no_such_object(object)),
         Operation::AssertAbsent if info.is_some() => {
@@ -22,18 +22,22 @@ pub fn check(guard: &Operation, object: &[u8], info: Option<&ObjectInfo>, xattr:
                 format!("object '{}' has version {found}, not {expected}; read it again", object.escape_ascii()),
             ))
         }
-        Operation::AssertXattr { name, value } if xattr != value.as_deref() => {
-            let seen = match xattr {
-                None => "is missing",
-                Some(_) => "has another value",
-            };
-            Err(Refusal::new(
-                libc::ECANCELED,
-                format!("xattr '{}' of object '{}' {seen}; read it again", name.escape_ascii(), object.escape_ascii()),
-            ))
+        Operation::AssertXattr { name, value } if held != value.as_deref() => {
+            Err(another_value("xattr", name, object, held))
+        }
+        Operation::AssertOmap { key, value } if held != value.as_deref() => {
+            Err(another_value("omap key", key, object, held))
         }
         _ => Ok(()),
     }
+}
+
+fn another_value(what: &str, name: &[u8], object: &[u8], held: Option<&[u8]>) -> Refusal {
+    let seen = if held.is_none() { "is missing" } else { "has another value" };
+    Refusal::new(
+        libc::ECANCELED,
+        format!("{what} '{}' of object '{}' {seen}; read it again", name.escape_ascii(), object.escape_ascii()),
+    )
 }
 
 #[cfg(test)]
@@ -50,6 +54,8 @@ mod tests {
     fn each_guard_holds_exactly_where_it_says() {
         let xattr =
             |value: Option<&[u8]>| Operation::AssertXattr { name: b"x".to_vec(), value: value.map(<[u8]>::to_vec) };
+        let omap =
+            |value: Option<&[u8]>| Operation::AssertOmap { key: b"k".to_vec(), value: value.map(<[u8]>::to_vec) };
         for (guard, version, found, expected) in [
             (Operation::AssertExists, Some(1), None, 0),
             (Operation::AssertExists, None, None, libc::ENOENT),
@@ -65,6 +71,10 @@ mod tests {
             (xattr(None), Some(1), None, 0),
             (xattr(None), Some(1), Some(b""), libc::ECANCELED),
             (xattr(Some(b"v")), None, None, libc::ECANCELED),
+            (omap(Some(b"v")), Some(1), Some(b"v".as_slice()), 0),
+            (omap(Some(b"v")), Some(1), Some(b"w"), libc::ECANCELED),
+            (omap(None), Some(1), Some(b""), libc::ECANCELED),
+            (omap(None), None, None, 0),
         ] {
             assert_eq!(errno(guard.clone(), version, found), expected, "{guard:?} of {version:?} with {found:?}");
         }

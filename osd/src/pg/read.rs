@@ -114,6 +114,9 @@ async fn look(
         let judged = async {
             let value = match operation {
                 Operation::AssertXattr { name, .. } if info.is_some() => osd.store().get_xattr(key, name).await?,
+                Operation::AssertOmap { key: omap_key, .. } if info.is_some() => {
+                    osd.store().get_omap(key, std::slice::from_ref(omap_key)).await?.pop().map(|(_, value)| value)
+                }
                 _ => None,
             };
             guard::check(operation, &key.name, info.as_ref(), value.as_deref())?;

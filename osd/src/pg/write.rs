@@ -220,6 +220,9 @@ async fn judge_and_read(
     for (index, operation) in request.operations.iter().enumerate() {
         let value = match operation {
             Operation::AssertXattr { name, .. } if info.is_some() => transaction.get_xattr(key, name).await?,
+            Operation::AssertOmap { key: omap_key, .. } if info.is_some() => {
+                transaction.get_omap(key, omap_key).await?
+            }
             _ => None,
         };
         guard::check(operation, &key.name, info.as_ref(), value.as_deref()).map_err(|refusal| refusal.at(index))?;

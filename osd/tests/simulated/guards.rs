@@ -10,6 +10,10 @@ fn a_guard_that_does_not_hold_leaves_the_object_as_it_was() {
         let peer = cluster.peer().await;
         let version = peer.write_full(POOL, b"o", b"kept").await;
         peer.done(POOL, b"o", vec![Operation::SetXattr { name: b"x".to_vec(), value: b"1".to_vec() }], &[]).await;
+        let version = version + 1;
+        peer.done(POOL, b"o", vec![Operation::SetOmap { pairs: vec![(b"k".to_vec(), b"1".to_vec())] }], &[]).await;
+        let omap =
+            |value: Option<&[u8]>| Operation::AssertOmap { key: b"k".to_vec(), value: value.map(<[u8]>::to_vec) };
         let xattr =
             |value: Option<&[u8]>| Operation::AssertXattr { name: b"x".to_vec(), value: value.map(<[u8]>::to_vec) };
         for (guard, errno) in [
@@ -17,6 +21,8 @@ fn a_guard_that_does_not_hold_leaves_the_object_as_it_was() {
             (Operation::AssertVersion(version), libc::ERANGE),
             (xattr(Some(b"2")), libc::ECANCELED),
             (xattr(None), libc::ECANCELED),
+            (omap(Some(b"2")), libc::ECANCELED),
+            (omap(None), libc::ECANCELED),
         ] {
             let operations = vec![Operation::Touch, guard, Operation::WriteFull { length: 4 }];
             let (reply, _) = peer.ask(POOL, b"o", operations, b"lost").await;
@@ -26,8 +32,13 @@ fn a_guard_that_does_not_hold_leaves_the_object_as_it_was() {
         assert_eq!(reply.errno, libc::ENOENT);
         assert_eq!(peer.read_all(POOL, b"o").await, Ok(b"kept".to_vec()));
         assert_eq!(peer.read_all(POOL, b"none").await, Err(libc::ENOENT));
-        peer.done(POOL, b"o", vec![xattr(Some(b"1")), Operation::AssertVersion(version + 1), Operation::Touch], &[])
-            .await;
+        peer.done(
+            POOL,
+            b"o",
+            vec![xattr(Some(b"1")), omap(Some(b"1")), Operation::AssertVersion(version + 1), Operation::Touch],
+            &[],
+        )
+        .await;
     });
 }
 

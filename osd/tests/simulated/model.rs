@@ -60,6 +60,9 @@ fn judge(object: Option<&Object>, operation: &Operation, data: &mut Vec<u8>) -> 
         {
             Err(libc::ECANCELED)
         }
+        Operation::AssertOmap { key, value } if object.and_then(|object| object.omap.get(key)) != value.as_ref() => {
+            Err(libc::ECANCELED)
+        }
         Operation::Read { offset, length } => {
             let object = exists?;
             let from = (*offset).min(object.data.len() as u64) as usize;
@@ -189,6 +192,11 @@ impl Dice {
             2 => Operation::AssertVersion(objects.get(name).map_or(0, |object| object.version) + self.roll(5) / 4),
             3 => {
                 let name_of_xattr = self.key();
+                if self.roll(2) == 0 {
+                    let held = objects.get(name).and_then(|object| object.omap.get(&name_of_xattr).cloned());
+                    let value = if self.roll(5) == 0 { Some(self.value()) } else { held };
+                    return Operation::AssertOmap { key: name_of_xattr, value };
+                }
                 let held = objects.get(name).and_then(|object| object.xattrs.get(&name_of_xattr).cloned());
                 Operation::AssertXattr {
                     name: name_of_xattr,

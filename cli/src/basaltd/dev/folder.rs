@@ -143,6 +143,7 @@ impl Folder {
             monitor: None,
             osd: None,
             nbd: None,
+            s3: None,
         };
         let section = |host: u32| {
             let before = sections.get(host as usize);

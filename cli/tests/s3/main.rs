@@ -1,0 +1,54 @@
+//! S3 as real clients use it: each test has a cluster of its own, with a gateway on a free port, and runs a client's script against it.
+
+mod clients;
+#[path = "../commands/dev_cluster.rs"]
+#[allow(dead_code)]
+mod dev_cluster;
+mod users;
+
+use clients::Gateway;
+
+#[test]
+fn boto3_stores_lists_and_reads_objects() {
+    Gateway::start().run("python", &["objects.py"]);
+}
+
+#[test]
+fn boto3_uploads_in_parts_and_keeps_versions() {
+    Gateway::start().run("python", &["versions.py"]);
+}
+
+#[test]
+fn nobody_gets_what_no_acl_or_policy_gives() {
+    Gateway::start().run("python", &["access.py"]);
+}
+
+#[test]
+fn awscli_syncs_a_tree_both_ways() {
+    Gateway::start().run("sh", &["awscli.sh"]);
+}
+
+#[test]
+fn s3cmd_works_with_both_signatures() {
+    Gateway::start().run("sh", &["s3cmd.sh"]);
+}
+
+#[test]
+fn rclone_copies_and_checks_a_tree() {
+    Gateway::start().run("sh", &["rclone.sh"]);
+}
+
+#[test]
+fn a_killed_gateway_loses_nothing_acknowledged_and_leaves_nothing_half() {
+    Gateway::start().run("python", &["killed.py"]);
+}
+
+#[test]
+fn bad_requests_are_answered_and_harm_nobody() {
+    Gateway::start().run("python", &["hostile.py"]);
+}
+
+#[test]
+fn https_is_served_with_the_newest_certificate() {
+    Gateway::start().run("python", &["secure.py"]);
+}

@@ -1,0 +1,64 @@
+//! `[s3]`: buckets over HTTP.
+
+use super::ConfigError;
+use super::file::Reader;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use toml::{Spanned, Table, Value};
+
+/// For `basaltd s3`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Section {
+    pub listen: SocketAddr,
+    /// Buckets are served as `BUCKET.DOMAIN` too.
+    pub domains: Vec<String>,
+    /// HTTPS; `None`: HTTP.
+    pub tls: Option<S3Tls>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Tls {
+    /// The chain, in PEM.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct S3 {
+    listen: Spanned<String>,
+    domains: Option<Vec<String>>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+}
+
+impl S3 {
+    pub(super) fn read(self, reader: &Reader) -> Result<S3Section, ConfigError> {
+        let join = |path: PathBuf| reader.folder.join(path);
+        let tls = match (self.tls_certificate, self.tls_key) {
+            (Some(certificate), Some(key)) => Some(S3Tls { certificate: join(certificate), key: join(key) }),
+            (None, None) => None,
+            _ => return Err(reader.error(&self.listen, "[s3] needs both tls_certificate and tls_key for TLS")),
+        };
+        Ok(S3Section {
+            listen: reader.address("listen", &self.listen)?,
+            domains: self.domains.unwrap_or_default(),
+            tls,
+        })
+    }
+}
+
+pub(super) fn to_toml(section: &S3Section, path: impl Fn(&Path) -> Value) -> Table {
+    let mut table = Table::new();
+    table.insert("listen".into(), Value::String(section.listen.to_string()));
+    if !section.domains.is_empty() {
+        let domains = section.domains.iter().map(|domain| Value::String(domain.clone()));
+        table.insert("domains".into(), Value::Array(domains.collect()));
+    }
+    if let Some(tls) = &section.tls {
+        table.insert("tls_certificate".into(), path(&tls.certificate));
+        table.insert("tls_key".into(), path(&tls.key));
+    }
+    table
+}

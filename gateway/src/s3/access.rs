@@ -1,0 +1,250 @@
+//! Who asks, and whether they may.
+
+use super::acl::{Owner, Permission};
+use super::fault::{Fault, Result};
+use super::policy::{Effect, Policy, Question};
+use super::store::Store;
+use super::store::bucket::Bucket;
+use super::store::entry::Entry;
+use super::store::user::User;
+use hyper::HeaderMap;
+use s3s::{S3ErrorCode, S3Request};
+use std::net::IpAddr;
+
+/// Where a request came from; the server puts it beside each.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    pub address: IpAddr,
+    pub is_secure: bool,
+}
+
+/// What a request says of itself.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    access_key: Option<String>,
+    origin: Option<Origin>,
+    headers: HeaderMap,
+    query: Vec<(String, String)>,
+}
+
+impl Asked {
+    pub fn of<T>(request: &S3Request<T>) -> Asked {
+        let query = request.uri.query().unwrap_or_default();
+        Asked {
+            access_key: request.credentials.as_ref().map(|credentials| credentials.access_key.clone()),
+            origin: request.extensions.get::<Origin>().copied(),
+            headers: request.headers.clone(),
+            query: query_pairs(query),
+        }
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let values = self.headers.get_all(name).iter();
+        values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    }
+
+    fn parameter(&self, name: &str) -> Vec<String> {
+        self.query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The values of a policy's condition key.
+    fn values(&self, key: &str, user: Option<&str>) -> Vec<String> {
+        match key {
+            "aws:sourceip" => self.origin.iter().map(|origin| origin.address.to_string()).collect(),
+            "aws:securetransport" => self.origin.iter().map(|origin| origin.is_secure.to_string()).collect(),
+            "aws:useragent" => self.header("user-agent"),
+            "aws:referer" => self.header("referer"),
+            "aws:username" | "aws:userid" => user.iter().map(|user| (*user).to_owned()).collect(),
+            "aws:currenttime" | "aws:epochtime" => vec![time::OffsetDateTime::now_utc().unix_timestamp().to_string()],
+            "s3:prefix" => self.parameter("prefix"),
+            "s3:delimiter" => self.parameter("delimiter"),
+            "s3:max-keys" => self.parameter("max-keys"),
+            "s3:versionid" => self.parameter("versionId"),
+            _ => match key.strip_prefix("s3:") {
+                Some(header) if header.starts_with("x-amz-") => self.header(header),
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+/// Pairs of a query, decoded.
+pub fn query_pairs(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let text = text.replace('+', " ");
+        percent_decoded(&text)
+    };
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (decode(name), decode(value)))
+        .collect()
+}
+
+pub fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    loop {
+        match rest {
+            [b'%', high, low, after @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                let digit = |digit: u8| (digit as char).to_digit(16).unwrap_or_default() as u8;
+                bytes.push(digit(*high) << 4 | digit(*low));
+                rest = after;
+            }
+            [byte, after @ ..] => {
+                bytes.push(*byte);
+                rest = after;
+            }
+            [] => return String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+}
+
+/// Who asks: known, or anonymous.
+pub struct Requester {
+    user: Option<User>,
+    asked: Asked,
+}
+
+pub fn denied() -> Fault {
+    Fault::refuse(S3ErrorCode::AccessDenied, "this is not allowed")
+}
+
+impl Requester {
+    /// Refuses who is suspended.
+    pub async fn find(store: &Store, asked: Asked) -> Result<Requester> {
+        let user = match &asked.access_key {
+            None => None,
+            Some(key) => {
+                let unknown = || Fault::refuse(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
+                Some(store.user_by_access_key(key).await?.ok_or_else(unknown)?)
+            }
+        };
+        if user.as_ref().is_some_and(|user| user.suspended) {
+            return Err(Fault::custom("UserSuspended", "the user is suspended"));
+        }
+        Ok(Requester { user, asked })
+    }
+
+    /// `None`: anonymous.
+    pub fn id(&self) -> Option<&str> {
+        self.user.as_ref().map(|user| user.user_id.as_str())
+    }
+
+    pub fn user(&self) -> Result<&User> {
+        self.user.as_ref().ok_or_else(denied)
+    }
+
+    /// As owner of what it makes. What nobody in particular makes belongs to `anonymous`.
+    pub fn owner(&self) -> Owner {
+        match &self.user {
+            Some(user) => Owner { id: user.user_id.clone(), name: user.display_name.clone() },
+            None => Owner { id: "anonymous".into(), name: String::new() },
+        }
+    }
+
+    fn judge(&self, bucket: &Bucket, action: &str, resource: &str, tags: &[(String, String)]) -> Result<Effect> {
+        let Some(text) = &bucket.policy else { return Ok(Effect::Pass) };
+        let policy = Policy::parse(text, &bucket.name)?;
+        let restricts = bucket.public_access_block.is_some_and(|block| block.restrict_public_buckets);
+        if restricts && policy.is_public() && self.id() != Some(bucket.owner.as_str()) {
+            return Ok(Effect::Deny);
+        }
+        let values = |key: &str| match key.strip_prefix("s3:existingobjecttag/") {
+            Some(tag) => {
+                let found = tags.iter().filter(|(name, _)| name.eq_ignore_ascii_case(tag));
+                found.map(|(_, value)| value.clone()).collect()
+            }
+            None => match key.strip_prefix("s3:requestobjecttag/") {
+                Some(tag) => {
+                    let given = self.asked.header("x-amz-tagging");
+                    let pairs = given.iter().flat_map(|tags| query_pairs(tags));
+                    pairs.filter(|(name, _)| name.eq_ignore_ascii_case(tag)).map(|(_, value)| value).collect()
+                }
+                None => self.asked.values(key, self.id()),
+            },
+        };
+        Ok(policy.judge(&Question { action, resource, user: self.id(), values: &values }))
+    }
+
+    /// `permission`: the grant on the bucket that allows it, too; `None`: only its owner may, unless the policy says otherwise.
+    pub fn may_bucket(&self, bucket: &Bucket, action: &str, permission: Option<Permission>) -> Result<bool> {
+        self.may(bucket, action, &bucket.name, &[], |requester| requester.has_grant_on_bucket(bucket, permission))
+    }
+
+    pub fn check_bucket(&self, bucket: &Bucket, action: &str, permission: Option<Permission>) -> Result<()> {
+        if self.may_bucket(bucket, action, permission)? { Ok(()) } else { Err(denied()) }
+    }
+
+    fn has_grant_on_bucket(&self, bucket: &Bucket, permission: Option<Permission>) -> bool {
+        match permission {
+            None => self.id() == Some(bucket.owner.as_str()),
+            Some(permission) => {
+                let acl = self.visible(&bucket.acl, bucket);
+                acl.allows(&bucket.owner, self.id(), permission)
+            }
+        }
+    }
+
+    fn visible(&self, acl: &super::acl::Acl, bucket: &Bucket) -> super::acl::Acl {
+        let ignores = bucket.public_access_block.is_some_and(|block| block.ignore_public_acls);
+        if ignores && acl.is_public() && self.id() != Some(bucket.owner.as_str()) {
+            return super::acl::Acl { grants: Some(Vec::new()) };
+        }
+        acl.clone()
+    }
+
+    /// Something on a key that needs a grant on the bucket: storing and deleting.
+    pub fn check_key(&self, bucket: &Bucket, key: &str, action: &str) -> Result<()> {
+        let resource = format!("{}/{key}", bucket.name);
+        let granted = |requester: &Requester| requester.has_grant_on_bucket(bucket, Some(Permission::Write));
+        if self.may(bucket, action, &resource, &[], granted)? { Ok(()) } else { Err(denied()) }
+    }
+
+    /// Something on an object that needs a grant on the object. Where there is none, only who may list the bucket learns that.
+    pub fn check_object(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        entry: Option<&Entry>,
+        action: &str,
+        permission: Permission,
+    ) -> Result<()> {
+        let resource = format!("{}/{key}", bucket.name);
+        let Some(entry) = entry.filter(|entry| !entry.is_delete_marker) else {
+            return self.check_bucket(bucket, "s3:ListBucket", Some(Permission::Read));
+        };
+        let granted = |requester: &Requester| {
+            requester.visible(&entry.acl, bucket).allows(&entry.owner, requester.id(), permission)
+        };
+        if self.may(bucket, action, &resource, &entry.tags, granted)? { Ok(()) } else { Err(denied()) }
+    }
+
+    fn may(
+        &self,
+        bucket: &Bucket,
+        action: &str,
+        resource: &str,
+        tags: &[(String, String)],
+        granted: impl Fn(&Requester) -> bool,
+    ) -> Result<bool> {
+        Ok(match self.judge(bucket, action, resource, tags)? {
+            Effect::Deny => false,
+            Effect::Allow => true,
+            Effect::Pass => granted(self),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_decoded_once() {
+        assert_eq!(
+            query_pairs("a=b%2Fc&d&e=%zz+%2525"),
+            [("a".into(), "b/c".into()), ("d".into(), "".into()), ("e".into(), "%zz %25".to_owned())]
+        );
+    }
+}

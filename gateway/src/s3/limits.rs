@@ -1,0 +1,86 @@
+//! Every bound of the S3 gateway.
+
+use std::time::Duration;
+
+/// Requests that the cluster's side works on at a time; more wait.
+pub const JOBS_MAX: usize = 1024;
+/// Pieces of a body between the two threads.
+pub const BODY_PIECES_MAX: usize = 8;
+/// How many bytes of an object's data one piece of a body has when it is read.
+pub const READ_PIECE_BYTES: u64 = 1 << 20;
+/// Pieces asked for ahead of the client.
+pub const READ_AHEAD: usize = 4;
+
+/// Data is cut into objects of this size.
+pub const STRIPE_BYTES: u64 = 4 << 20;
+/// Stripes of one upload that are being written.
+pub const STRIPES_IN_FLIGHT: usize = 2;
+/// One PUT or one part.
+pub const UPLOAD_BYTES_MAX: u64 = 5 << 30;
+/// All parts but the last have at least so many bytes.
+pub const PART_BYTES_MIN: u64 = 5 << 20;
+pub const PARTS_MAX: u32 = 10_000;
+/// A multipart upload's parts in one index value.
+pub const ENTRY_BYTES_MAX: usize = 60 << 10;
+
+pub const KEY_BYTES_MAX: usize = 1024;
+pub const METADATA_BYTES_MAX: usize = 2048;
+pub const LIST_KEYS_MAX: u32 = 1000;
+pub const LIST_PAGE_MAX: u32 = 1000;
+pub const DELETE_KEYS_MAX: usize = 1000;
+pub const BUCKETS_PAGE_MAX: u32 = 1000;
+pub const POLICY_BYTES_MAX: usize = 20 << 10;
+pub const TAGS_MAX: usize = 10;
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+pub const GRANTS_MAX: usize = 100;
+pub const CORS_RULES_MAX: usize = 100;
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+
+/// A new bucket's index is cut into so many objects.
+pub const INDEX_SHARDS: u32 = 16;
+/// How often a change of the index that somebody else overtook is tried again.
+pub const OVERTAKEN_MAX: u32 = 64;
+
+/// What is known of a user is asked for again after this.
+pub const USER_KNOWN_FOR: Duration = Duration::from_secs(2);
+pub const USERS_KNOWN_MAX: usize = 4096;
+
+/// What a bucket holds is counted again after this, where a quota wants to know.
+pub const USAGE_KNOWN_FOR: Duration = Duration::from_secs(60);
+/// From the end of one pass over buckets' rules of expiration to the next.
+pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// The data of what was replaced or deleted stays for those who read it.
+pub const GARBAGE_WAIT: Duration = Duration::from_secs(60);
+/// An upload that says nothing for so long is given up.
+pub const INTENT_WAIT: Duration = Duration::from_secs(2 * 3600);
+/// A running upload says so this often.
+pub const INTENT_RENEWAL: Duration = Duration::from_secs(600);
+/// The longest that a request may take between reading a bucket's record and changing its index.
+pub const DEAD_BUCKET_WAIT: Duration = Duration::from_secs(600);
+/// From the end of one pass over all buckets' garbage to the next.
+pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(30);
+/// Objects that one pass removes at a time.
+pub const GARBAGE_JOBS: usize = 8;
+
+pub const CONNECTIONS_MAX: usize = 4096;
+pub const HEADER_BYTES_MAX: usize = 64 << 10;
+pub const HEADERS_MAX: usize = 128;
+pub const HEADER_WAIT: Duration = Duration::from_secs(10);
+/// A body of which nothing comes for so long is cut off.
+pub const BODY_WAIT: Duration = Duration::from_secs(60);
+/// A document in a request's body: a policy, a list of keys.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+/// A file in a form.
+pub const FORM_FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FORM_WAIT: Duration = Duration::from_secs(300);
+/// Forms are held in memory while they come in: so many at a time.
+pub const FORMS_MAX: usize = 8;
+pub const STOP_WAIT: Duration = Duration::from_secs(10);
+
+const _: () = {
+    assert!(STRIPE_BYTES <= basalt_client::limits::TRANSFER_BYTES_MAX);
+    assert!(READ_PIECE_BYTES <= STRIPE_BYTES);
+    assert!(INTENT_RENEWAL.as_secs() * 4 <= INTENT_WAIT.as_secs());
+};

@@ -1,0 +1,178 @@
+//! The gateway's threads: one with the cluster's client, some that speak HTTP.
+
+mod connection;
+mod form;
+mod front;
+mod signature_v2;
+mod signature_v4;
+mod tls;
+
+use super::bridge::{self, Bridge};
+use super::limits;
+use super::service::Service;
+use super::store::Store;
+use basalt_client::{Client, ClientConfig};
+use basalt_ring::uring::{self, UringConfig};
+pub use form::FormFields;
+pub use front::CrossOrigin;
+use front::Front;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use tokio::sync::watch;
+
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    pub client: ClientConfig,
+    pub listen: SocketAddr,
+    /// Buckets are also served as `BUCKET.DOMAIN` for each of these.
+    pub domains: Vec<String>,
+    /// HTTPS instead of HTTP: files with the certificate chain and its key, in PEM, read anew when they change.
+    pub tls: Option<TlsFiles>,
+}
+
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    #[error("the S3 gateway cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the S3 gateway cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("the S3 gateway cannot set io_uring up: {0}")]
+    Ring(io::Error),
+    #[error("the S3 gateway cannot use the cluster: {0}")]
+    Cluster(String),
+    #[error("the S3 gateway's certificate is no good: {0}")]
+    Tls(String),
+}
+
+/// Serves until it is stopped.
+pub struct Gateway {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+const HTTP_THREADS_MAX: usize = 4;
+
+impl Gateway {
+    /// Returns once requests are served.
+    pub fn start(config: GatewayConfig) -> Result<Gateway, GatewayError> {
+        let address = config.listen;
+        let listener =
+            std::net::TcpListener::bind(address).map_err(|source| GatewayError::Listen { address, source })?;
+        let unusable = |source| GatewayError::Listen { address, source };
+        listener.set_nonblocking(true).map_err(unusable)?;
+        let address = listener.local_addr().map_err(unusable)?;
+        let tls = config.tls.as_ref().map(tls::Certificate::load).transpose().map_err(GatewayError::Tls)?;
+        let (stop, stop_wanted) = watch::channel(false);
+        let (bridge, cluster) = start_cluster_thread(config.client)?;
+        let front = Front::new(Service::new(bridge), &config.domains);
+        let http = std::thread::Builder::new()
+            .name("s3-http".into())
+            .spawn(move || serve_http(listener, front, tls, stop_wanted))
+            .map_err(GatewayError::Thread)?;
+        tracing::info!(%address, "S3 is served");
+        Ok(Gateway { address, stop, threads: vec![http, cluster] })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether all its threads still run.
+    pub fn is_running(&self) -> bool {
+        self.threads.iter().all(|thread| !thread.is_finished())
+    }
+
+    /// Lets requests that are under way come to their end, for a while.
+    pub fn stop(mut self) {
+        self.stop_threads();
+    }
+
+    fn stop_threads(&mut self) {
+        let _ = self.stop.send(true);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the S3 gateway ended by a bug; see the lines above");
+            }
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}
+
+async fn wanted(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone has nobody left to serve for.
+    let _ = stop.wait_for(|wanted| *wanted).await;
+}
+
+fn start_cluster_thread(config: ClientConfig) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
+    let (bridge, jobs) = bridge::bridge();
+    let (ready, is_ready) = mpsc::channel();
+    let body = move || {
+        let started = ready.clone();
+        let uring = UringConfig { registered_bytes: 0, ..UringConfig::default() };
+        let run = uring::run(uring, |ring| async move {
+            let opened = async {
+                let client = Client::connect(&ring, config).await?;
+                Store::open(client).await
+            };
+            let store = match opened.await {
+                Ok(store) => store,
+                Err(fault) => {
+                    let _ = started.send(Err(GatewayError::Cluster(fault.to_string())));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            let collecting = store.clone();
+            let garbage = ring.spawn(async move { collecting.collect_garbage_again_and_again().await });
+            let expiring = store.clone();
+            let lifecycle = ring.spawn(async move { expiring.expire_again_and_again().await });
+            // The HTTP threads drop the bridge when they are done; until then requests under way need the cluster.
+            jobs.carry_out(store).await;
+            garbage.abort();
+            lifecycle.abort();
+        });
+        if let Err(error) = run {
+            let _ = ready.send(Err(GatewayError::Ring(error)));
+        }
+    };
+    let thread = std::thread::Builder::new().name("s3-cluster".into()).spawn(body).map_err(GatewayError::Thread)?;
+    match is_ready.recv() {
+        Ok(Ok(())) => Ok((bridge, thread)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(GatewayError::Cluster("its thread ended by a bug; see the lines above".into())),
+    }
+}
+
+fn serve_http(
+    listener: std::net::TcpListener,
+    front: Front,
+    tls: Option<tls::Certificate>,
+    stop: watch::Receiver<bool>,
+) {
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(HTTP_THREADS_MAX);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("s3-http").enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(connection::accept(listener, front, tls, wanted(stop)));
+            runtime.shutdown_timeout(limits::STOP_WAIT);
+        }
+        Err(error) => tracing::error!(%error, "the S3 gateway cannot start its threads"),
+    }
+}

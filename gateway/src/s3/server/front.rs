@@ -1,0 +1,290 @@
+//! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
+
+use super::{form, signature_v2, signature_v4};
+use crate::s3::access::{Origin, query_pairs};
+use crate::s3::service::Service;
+use crate::s3::{limits, service};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{Body, S3Error, S3ErrorCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+
+/// Headers that ask for what this gateway does not do. To go on without would be to lie.
+const NOT_IMPLEMENTED: [&str; 12] = [
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-algorithm",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-retain-until-date",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-website-redirect-location",
+    "x-amz-mfa",
+    "x-amz-write-offset-bytes",
+];
+
+/// A week.
+const PRESIGNED_SECONDS_MAX: u32 = 604_800;
+
+pub struct Front {
+    s3: S3Service,
+    service: Service,
+    forms: Semaphore,
+    requests: AtomicU64,
+    /// Tells this process's requests from others'.
+    life: u64,
+}
+
+impl Front {
+    pub fn new(service: Service, domains: &[String]) -> Front {
+        let mut builder = S3ServiceBuilder::new(service.clone());
+        builder.set_auth(service.clone());
+        builder.set_access(service::OpenAccess);
+        let mut config = S3Config::default();
+        config.xml_max_body_size = limits::DOCUMENT_BYTES_MAX;
+        config.post_object_max_file_size = limits::FORM_FILE_BYTES_MAX;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        if !domains.is_empty() {
+            builder.set_host(service::Hosts::new(domains));
+        }
+        let life =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        Front {
+            s3: builder.build(),
+            service,
+            forms: Semaphore::new(limits::FORMS_MAX),
+            requests: AtomicU64::new(0),
+            life,
+        }
+    }
+
+    pub async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
+        let begun = Instant::now();
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("tx{number:016x}-{:016x}", self.life);
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let cross_origin = CrossOrigin::of(&request);
+        let expects = request.headers().contains_key(EXPECT);
+        let mut response = if method == Method::OPTIONS {
+            self.preflight(&uri, request.headers()).await
+        } else {
+            let mut response = self.serve(request, origin).await;
+            if let Some(cross_origin) = cross_origin {
+                self.allow_cross_origin(&uri, &cross_origin, &mut response).await;
+            }
+            response
+        };
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert("x-amz-request-id", value);
+        }
+        response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
+        let status = response.status();
+        if expects && !status.is_success() {
+            // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status.is_client_error() || status.is_server_error() {
+            response = with_details(response, &id, &uri, method == Method::HEAD).await;
+        }
+        let micros = begun.elapsed().as_micros() as u64;
+        tracing::info!(
+            target: "s3_access",
+            id,
+            from = %origin.address,
+            %method,
+            path = uri.path(),
+            query = uri.query().map(without_secrets),
+            status = status.as_u16(),
+            micros,
+        );
+        response
+    }
+
+    async fn serve(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
+        if let Some(error) = refusal(&request) {
+            return told(error);
+        }
+        if let Some(error) = signature_v2::refuse_stale(request.headers()) {
+            return told(error);
+        }
+        let request = signature_v2::with_signed_slash(request, &self.service).await;
+        let request = signature_v4::with_known_region(request, &self.service).await;
+        let mut request = request.map(Body::from);
+        request.extensions_mut().insert(origin);
+        let is_form = form::is_form(&request);
+        let _form = if is_form { self.forms.acquire().await.ok() } else { None };
+        if is_form {
+            let bytes_max = limits::FORM_FILE_BYTES_MAX as usize + limits::DOCUMENT_BYTES_MAX;
+            let looking = form::look(request, bytes_max);
+            request = match tokio::time::timeout(limits::FORM_WAIT, looking).await {
+                Ok(Ok(request)) => request,
+                Ok(Err(error)) => return told(error),
+                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the form took too long")),
+            };
+        }
+        match self.s3.call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::error!(?error, "a request could not be answered");
+                told(S3Error::new(S3ErrorCode::InternalError))
+            }
+        }
+    }
+
+    async fn preflight(&self, uri: &hyper::Uri, headers: &HeaderMap) -> Response<Body> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let Some(origin) = text("origin") else {
+            return told(S3Error::with_message(S3ErrorCode::InvalidRequest, "a preflight request has an Origin"));
+        };
+        let Some(wanted) = text("access-control-request-method") else {
+            let message = "a preflight request has an Access-Control-Request-Method";
+            return told(S3Error::with_message(S3ErrorCode::InvalidRequest, message));
+        };
+        let asked = CrossOrigin { origin, method: wanted, headers: text("access-control-request-headers") };
+        let mut response = Response::new(Body::empty());
+        match self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+            Ok(Some(allowed)) => {
+                allowed.write(response.headers_mut(), true);
+                response
+            }
+            Ok(None) => told(S3Error::with_message(S3ErrorCode::AccessDenied, "no rule lets this origin do that")),
+            Err(error) => told(error),
+        }
+    }
+
+    async fn allow_cross_origin(&self, uri: &hyper::Uri, asked: &CrossOrigin, response: &mut Response<Body>) {
+        if let Ok(Some(allowed)) = self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+            allowed.write(response.headers_mut(), false);
+        }
+    }
+}
+
+/// What a browser asks on behalf of a page from elsewhere.
+#[derive(Clone, Debug)]
+pub struct CrossOrigin {
+    pub origin: String,
+    pub method: String,
+    pub headers: Option<String>,
+}
+
+impl CrossOrigin {
+    fn of(request: &Request<Incoming>) -> Option<CrossOrigin> {
+        let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let method = text("access-control-request-method").unwrap_or_else(|| request.method().to_string());
+        Some(CrossOrigin { origin: text("origin")?, method, headers: None })
+    }
+}
+
+fn bucket_of(uri: &hyper::Uri) -> String {
+    uri.path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned()
+}
+
+/// What must be refused before anything else looks at it.
+fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
+    let headers = request.headers();
+    if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
+        return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
+    }
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && carries_document(request) {
+        let message = format!("a document has at most {} bytes", limits::DOCUMENT_BYTES_MAX);
+        return Some(S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, message));
+    }
+    let query = query_pairs(request.uri().query().unwrap_or_default());
+    if let Some((_, expires)) = query.iter().find(|(name, _)| name == "X-Amz-Expires")
+        && !expires.parse::<u32>().is_ok_and(|seconds| (1..=PRESIGNED_SECONDS_MAX).contains(&seconds))
+    {
+        return Some(S3Error::with_message(
+            S3ErrorCode::AccessDenied,
+            "a presigned URL is good for 1 to 604800 seconds",
+        ));
+    }
+    if headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD") {
+        return Some(S3Error::with_message(S3ErrorCode::InvalidStorageClass, "the one storage class is STANDARD"));
+    }
+    None
+}
+
+/// Whether a request's body is a document, and no object's bytes.
+fn carries_document<B>(request: &Request<B>) -> bool {
+    const OF_OBJECTS: [&str; 6] = ["acl", "tagging", "retention", "legal-hold", "restore", "select"];
+    let is_of_bucket = !request.uri().path().trim_matches('/').contains('/');
+    let pairs = query_pairs(request.uri().query().unwrap_or_default());
+    let has = |wanted: &str| pairs.iter().any(|(name, _)| name == wanted);
+    match *request.method() {
+        Method::PUT => is_of_bucket || OF_OBJECTS.iter().any(|name| has(name)),
+        Method::POST => !form::is_form(request),
+        _ => false,
+    }
+}
+
+fn told(error: S3Error) -> Response<Body> {
+    error.to_http_response().unwrap_or_else(|_| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    })
+}
+
+/// Errors name the bucket and the request, for people who look for them in the log.
+async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_head: bool) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let bytes = match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(_) => Bytes::new(),
+    };
+    let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    // The library takes a form that its policy does not allow for a policy that is none.
+    if text.contains("<Code>InvalidPolicyDocument</Code><Message>Policy condition") {
+        text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
+        parts.status = StatusCode::FORBIDDEN;
+    }
+    if text.contains("<Code>InvalidRequest</Code><Message>invalid query") {
+        text = text.replace("<Code>InvalidRequest</Code>", "<Code>InvalidArgument</Code>");
+    }
+    let details = format!(
+        "<BucketName>{}</BucketName><RequestId>{id}</RequestId><HostId>basalt</HostId></Error>",
+        xml_escaped(&bucket_of(uri))
+    );
+    let body = match text.strip_suffix("</Error>") {
+        _ if is_head => Bytes::new(),
+        Some(front) => Bytes::from(format!("{front}{details}")),
+        None => bytes.clone(),
+    };
+    parts.headers.remove(hyper::header::CONTENT_LENGTH);
+    parts.headers.remove(HeaderName::from_static("transfer-encoding"));
+    Response::from_parts(parts, Body::from(body))
+}
+
+pub fn xml_escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A presigned URL is a key as long as it is valid.
+fn without_secrets(query: &str) -> String {
+    let shown = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if name.eq_ignore_ascii_case("x-amz-signature") || name == "Signature" => format!("{name}=…"),
+        _ => pair.to_owned(),
+    });
+    shown.collect::<Vec<_>>().join("&")
+}

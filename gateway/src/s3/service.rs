@@ -1,0 +1,195 @@
+//! S3's operations: what each needs to be allowed, and how its answer is made of what the store says.
+
+mod acl;
+mod body;
+mod bucket;
+mod combine;
+mod configuration;
+mod copy;
+mod cors;
+mod fields;
+mod lifecycle;
+mod list;
+mod multipart;
+mod object;
+mod tagging;
+
+use super::access::{Asked, Requester};
+use super::bridge::Bridge;
+use super::fault::{Fault, Result};
+use super::store::Store;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::dto::*;
+use s3s::host::{S3Host, VirtualHost};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
+use std::rc::Rc;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    bridge: Bridge,
+}
+
+impl Service {
+    pub fn new(bridge: Bridge) -> Service {
+        Service { bridge }
+    }
+
+    /// Runs `work` where the store is, for whoever asks.
+    async fn for_requester<T, F, W>(&self, asked: Asked, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce(Rc<Store>, Requester) -> F + Send + 'static,
+        F: Future<Output = Result<T>> + 'static,
+    {
+        self.bridge
+            .run(move |store| async move {
+                let requester = Requester::find(&store, asked).await?;
+                work(store, requester).await
+            })
+            .await
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Service {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let wanted = access_key.to_owned();
+        let found = self.bridge.run(move |store| async move { store.user_by_access_key(&wanted).await }).await?;
+        let keys = found.map(|user| user.keys).unwrap_or_default();
+        let key = keys.into_iter().find(|key| key.access_key == access_key);
+        let unknown = || Fault::refuse(S3ErrorCode::InvalidAccessKeyId, "there is no such access key");
+        Ok(SecretKey::from(key.ok_or_else(unknown)?.secret_key))
+    }
+}
+
+/// Lets every request through to its operation, which decides: it knows the bucket and the object, which the library's check does not.
+pub struct OpenAccess;
+
+#[async_trait::async_trait]
+impl S3Access for OpenAccess {
+    async fn check(&self, _context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        Ok(())
+    }
+}
+
+/// Buckets as names of hosts below some domains. Any other host is served by paths.
+pub struct Hosts(Vec<String>);
+
+impl Hosts {
+    pub fn new(domains: &[String]) -> Hosts {
+        Hosts(domains.iter().map(|domain| domain.to_ascii_lowercase()).collect())
+    }
+
+    /// The bucket that a host names.
+    pub fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let name = name.map_or(host, |(name, _)| name);
+        self.0
+            .iter()
+            .find_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'))
+            .filter(|name| !name.is_empty())
+    }
+}
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let found = VirtualHost::new(host);
+        Ok(match self.bucket(host) {
+            Some(bucket) => found.with_bucket(bucket),
+            None => found,
+        })
+    }
+}
+
+/// An operation each; what is not here answers `NotImplemented`.
+macro_rules! operations {
+    ($($name:ident: $input:ident -> $output:ident,)*) => {
+        #[async_trait::async_trait]
+        impl S3 for Service {
+            $(async fn $name(&self, request: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                Ok(Service::$name(self, request).await?)
+            })*
+        }
+    };
+}
+
+operations! {
+    list_buckets: ListBucketsInput -> ListBucketsOutput,
+    create_bucket: CreateBucketInput -> CreateBucketOutput,
+    head_bucket: HeadBucketInput -> HeadBucketOutput,
+    delete_bucket: DeleteBucketInput -> DeleteBucketOutput,
+    get_bucket_location: GetBucketLocationInput -> GetBucketLocationOutput,
+    list_objects: ListObjectsInput -> ListObjectsOutput,
+    list_objects_v2: ListObjectsV2Input -> ListObjectsV2Output,
+    list_object_versions: ListObjectVersionsInput -> ListObjectVersionsOutput,
+    put_object: PutObjectInput -> PutObjectOutput,
+    get_object: GetObjectInput -> GetObjectOutput,
+    head_object: HeadObjectInput -> HeadObjectOutput,
+    get_object_attributes: GetObjectAttributesInput -> GetObjectAttributesOutput,
+    delete_object: DeleteObjectInput -> DeleteObjectOutput,
+    delete_objects: DeleteObjectsInput -> DeleteObjectsOutput,
+    copy_object: CopyObjectInput -> CopyObjectOutput,
+    post_object: PostObjectInput -> PostObjectOutput,
+    create_multipart_upload: CreateMultipartUploadInput -> CreateMultipartUploadOutput,
+    upload_part: UploadPartInput -> UploadPartOutput,
+    upload_part_copy: UploadPartCopyInput -> UploadPartCopyOutput,
+    complete_multipart_upload: CompleteMultipartUploadInput -> CompleteMultipartUploadOutput,
+    abort_multipart_upload: AbortMultipartUploadInput -> AbortMultipartUploadOutput,
+    list_parts: ListPartsInput -> ListPartsOutput,
+    list_multipart_uploads: ListMultipartUploadsInput -> ListMultipartUploadsOutput,
+    get_bucket_acl: GetBucketAclInput -> GetBucketAclOutput,
+    put_bucket_acl: PutBucketAclInput -> PutBucketAclOutput,
+    get_object_acl: GetObjectAclInput -> GetObjectAclOutput,
+    put_object_acl: PutObjectAclInput -> PutObjectAclOutput,
+    get_bucket_policy: GetBucketPolicyInput -> GetBucketPolicyOutput,
+    put_bucket_policy: PutBucketPolicyInput -> PutBucketPolicyOutput,
+    delete_bucket_policy: DeleteBucketPolicyInput -> DeleteBucketPolicyOutput,
+    get_bucket_policy_status: GetBucketPolicyStatusInput -> GetBucketPolicyStatusOutput,
+    get_bucket_versioning: GetBucketVersioningInput -> GetBucketVersioningOutput,
+    put_bucket_versioning: PutBucketVersioningInput -> PutBucketVersioningOutput,
+    get_bucket_cors: GetBucketCorsInput -> GetBucketCorsOutput,
+    put_bucket_cors: PutBucketCorsInput -> PutBucketCorsOutput,
+    delete_bucket_cors: DeleteBucketCorsInput -> DeleteBucketCorsOutput,
+    get_bucket_tagging: GetBucketTaggingInput -> GetBucketTaggingOutput,
+    put_bucket_tagging: PutBucketTaggingInput -> PutBucketTaggingOutput,
+    delete_bucket_tagging: DeleteBucketTaggingInput -> DeleteBucketTaggingOutput,
+    get_object_tagging: GetObjectTaggingInput -> GetObjectTaggingOutput,
+    put_object_tagging: PutObjectTaggingInput -> PutObjectTaggingOutput,
+    delete_object_tagging: DeleteObjectTaggingInput -> DeleteObjectTaggingOutput,
+    get_bucket_lifecycle_configuration: GetBucketLifecycleConfigurationInput -> GetBucketLifecycleConfigurationOutput,
+    put_bucket_lifecycle_configuration: PutBucketLifecycleConfigurationInput -> PutBucketLifecycleConfigurationOutput,
+    delete_bucket_lifecycle: DeleteBucketLifecycleInput -> DeleteBucketLifecycleOutput,
+    get_public_access_block: GetPublicAccessBlockInput -> GetPublicAccessBlockOutput,
+    put_public_access_block: PutPublicAccessBlockInput -> PutPublicAccessBlockOutput,
+    delete_public_access_block: DeletePublicAccessBlockInput -> DeletePublicAccessBlockOutput,
+    get_bucket_ownership_controls: GetBucketOwnershipControlsInput -> GetBucketOwnershipControlsOutput,
+    put_bucket_ownership_controls: PutBucketOwnershipControlsInput -> PutBucketOwnershipControlsOutput,
+    delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput -> DeleteBucketOwnershipControlsOutput,
+    get_bucket_request_payment: GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,
+    get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
+    get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,
+    get_object_lock_configuration: GetObjectLockConfigurationInput -> GetObjectLockConfigurationOutput,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_below_a_domain_names_a_bucket() {
+        let hosts = Hosts::new(&["s3.example.net".into(), "localhost".into()]);
+        for (host, bucket) in [
+            ("s3.example.net", None),
+            ("s3.example.net:8000", None),
+            ("b.s3.example.net:8000", Some("b")),
+            ("a.b.localhost", Some("a.b")),
+            ("127.0.0.1:8000", None),
+            (".localhost", None),
+            ("xlocalhost", None),
+        ] {
+            assert_eq!(hosts.bucket(host), bucket, "{host}");
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Objects: put, got, looked at, deleted.
+
+use super::Service;
+use super::acl::of_new_object;
+use super::body::{Announced, outgoing};
+use super::fields::{self, ReadConditions};
+use crate::fill_checksum;
+use crate::s3::access::{Asked, Requester};
+use crate::s3::acl::Permission;
+use crate::s3::fault::{Fault, Result};
+use crate::s3::limits;
+use crate::s3::server::FormFields;
+use crate::s3::store::Store;
+use crate::s3::store::bucket::Bucket;
+use crate::s3::store::entry::Entry;
+use crate::s3::store::object::{Condition, Deleted, no_such_key};
+use bytes::Bytes;
+use hyper::StatusCode;
+use s3s::dto::*;
+use s3s::{S3ErrorCode, S3Request, S3Response};
+use std::rc::Rc;
+use tokio::sync::{mpsc, oneshot};
+
+/// The entry, if it is an object and no delete marker.
+pub fn present(entry: Option<Entry>, version: Option<&str>) -> Result<Entry> {
+    match entry {
+        Some(entry) if !entry.is_delete_marker => Ok(entry),
+        Some(_) if version.is_some() => {
+            Err(Fault::refuse(S3ErrorCode::MethodNotAllowed, "this version is a delete marker"))
+        }
+        _ if version.is_some() => Err(Fault::refuse(S3ErrorCode::NoSuchVersion, "there is no such version")),
+        _ => Err(no_such_key()),
+    }
+}
+
+/// As answers name it; where versions were never kept, they don't.
+pub fn version_id(bucket: &Bucket, entry: &Entry) -> Option<String> {
+    (bucket.versioning != crate::s3::store::bucket::Versioning::Never).then(|| entry.version.clone())
+}
+
+/// As answers to what makes an object name it: only where each has a name of its own.
+pub fn new_version_id(bucket: &Bucket, entry: &Entry) -> Option<String> {
+    (bucket.versioning == crate::s3::store::bucket::Versioning::Enabled).then(|| entry.version.clone())
+}
+
+pub fn check_key(key: &str) -> Result<()> {
+    if key.len() > limits::KEY_BYTES_MAX {
+        return Err(Fault::refuse(
+            S3ErrorCode::KeyTooLongError,
+            format!("a key has at most {} bytes", limits::KEY_BYTES_MAX),
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes of an object, and where they are.
+struct Wanted {
+    range: std::ops::Range<u64>,
+    /// It is asked for a part of the object only.
+    is_partial: bool,
+}
+
+fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wanted> {
+    if let Some(number) = part {
+        let mut begin = 0;
+        if entry.parts == 0 && number == 1 {
+            return Ok(Wanted { range: 0..entry.size, is_partial: true });
+        }
+        for (index, size) in entry.part_sizes().enumerate() {
+            if i32::try_from(index + 1) == Ok(number) {
+                return Ok(Wanted { range: begin..begin + size, is_partial: true });
+            }
+            begin += size;
+        }
+        return Err(Fault::refuse(S3ErrorCode::InvalidPart, "the object has no such part"));
+    }
+    match range {
+        None => Ok(Wanted { range: 0..entry.size, is_partial: false }),
+        Some(range) => match range.check(entry.size) {
+            Ok(range) => Ok(Wanted { range, is_partial: true }),
+            Err(_) => Err(Fault::refuse(S3ErrorCode::InvalidRange, "the range is outside the object")),
+        },
+    }
+}
+
+/// What GET and HEAD need to know.
+struct Looked {
+    bucket: Bucket,
+    entry: Entry,
+}
+
+async fn look(store: &Store, requester: &Requester, name: &str, key: &str, version: Option<&str>) -> Result<Looked> {
+    let bucket = store.bucket(name).await?;
+    let entry = store.find_entry(&bucket, key, version).await?;
+    let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
+    requester.check_object(&bucket, key, entry.as_ref(), action, Permission::Read)?;
+    let entry = present(entry, version)?;
+    Ok(Looked { bucket, entry })
+}
+
+fn wants_checksum(mode: Option<&ChecksumMode>, is_partial: bool) -> bool {
+    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !is_partial
+}
+
+impl Service {
+    pub(super) async fn put_object(
+        &self,
+        mut request: S3Request<PutObjectInput>,
+    ) -> Result<S3Response<PutObjectOutput>> {
+        let asked = Asked::of(&request);
+        let announced = Announced::of(&request, request.input.content_length, None)?;
+        let body = request.input.body.take();
+        let headers = request.headers;
+        let PutObjectInput { bucket: name, key, if_match, if_none_match, .. } = request.input;
+        check_key(&key)?;
+        let condition = Condition { if_match, if_none_match };
+        let expected = announced.length();
+        let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let (begin, begun) = oneshot::channel();
+        let storing = self.for_requester(asked, move |store, requester| async move {
+            let bucket = store.bucket(&name).await?;
+            requester.check_key(&bucket, &key, "s3:PutObject")?;
+            let owner = requester.owner();
+            let mut draft = fields::draft(&headers, &owner)?;
+            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            let _ = begin.send(());
+            let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
+            let version = new_version_id(&bucket, &entry);
+            Ok((entry, version))
+        });
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
+        let (entry, version_id) = stored?;
+        let mut output = PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
+        fill_checksum!(output, &entry.checksum);
+        output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn get_object(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
+        let asked = Asked::of(&request);
+        let input = request.input;
+        check_key(&input.key)?;
+        let checksum_mode = input.checksum_mode.clone();
+        let (looked, wanted, pieces) = self
+            .for_requester(asked, move |store, requester| async move {
+                let looked = look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+                let conditions = ReadConditions {
+                    if_match: input.if_match.as_ref(),
+                    if_none_match: input.if_none_match.as_ref(),
+                    if_modified_since: input.if_modified_since.as_ref(),
+                    if_unmodified_since: input.if_unmodified_since.as_ref(),
+                    unchanged: S3ErrorCode::NotModified,
+                };
+                conditions.check(&looked.entry)?;
+                let wanted = wanted(&looked.entry, input.range.as_ref(), input.part_number)?;
+                let pieces = begin_reading(&store, &looked.entry, wanted.range.clone());
+                Ok((looked, wanted, pieces))
+            })
+            .await?;
+        let Looked { bucket, entry } = looked;
+        let mut output = GetObjectOutput {
+            accept_ranges: Some("bytes".into()),
+            body: Some(outgoing(pieces)),
+            cache_control: fields::header(&entry.headers, "cache-control"),
+            content_disposition: fields::header(&entry.headers, "content-disposition"),
+            content_encoding: fields::header(&entry.headers, "content-encoding"),
+            content_language: fields::header(&entry.headers, "content-language"),
+            content_length: Some((wanted.range.end - wanted.range.start) as i64),
+            content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
+            content_type: Some(fields::content_type(&entry)),
+            e_tag: Some(fields::etag(&entry)),
+            expires: fields::expires(&entry),
+            last_modified: Some(fields::timestamp(entry.modified_ns)),
+            metadata: fields::metadata(&entry),
+            parts_count: input_parts(&entry),
+            tag_count: (!entry.tags.is_empty()).then_some(entry.tags.len() as i32),
+            version_id: version_id(&bucket, &entry),
+            ..Default::default()
+        };
+        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
+            fill_checksum!(output, &entry.checksum);
+            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> Result<S3Response<HeadObjectOutput>> {
+        let asked = Asked::of(&request);
+        let input = request.input;
+        check_key(&input.key)?;
+        let checksum_mode = input.checksum_mode.clone();
+        let (looked, wanted) = self
+            .for_requester(asked, move |store, requester| async move {
+                let looked = look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+                let conditions = ReadConditions {
+                    if_match: input.if_match.as_ref(),
+                    if_none_match: input.if_none_match.as_ref(),
+                    if_modified_since: input.if_modified_since.as_ref(),
+                    if_unmodified_since: input.if_unmodified_since.as_ref(),
+                    unchanged: S3ErrorCode::NotModified,
+                };
+                conditions.check(&looked.entry)?;
+                let wanted = wanted(&looked.entry, input.range.as_ref(), input.part_number)?;
+                Ok((looked, wanted))
+            })
+            .await?;
+        let Looked { bucket, entry } = looked;
+        let tags = entry.tags.len();
+        let mut output = HeadObjectOutput {
+            accept_ranges: Some("bytes".into()),
+            cache_control: fields::header(&entry.headers, "cache-control"),
+            content_disposition: fields::header(&entry.headers, "content-disposition"),
+            content_encoding: fields::header(&entry.headers, "content-encoding"),
+            content_language: fields::header(&entry.headers, "content-language"),
+            content_length: Some((wanted.range.end - wanted.range.start) as i64),
+            content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
+            content_type: Some(fields::content_type(&entry)),
+            e_tag: Some(fields::etag(&entry)),
+            expires: fields::expires(&entry),
+            last_modified: Some(fields::timestamp(entry.modified_ns)),
+            metadata: fields::metadata(&entry),
+            parts_count: input_parts(&entry),
+            version_id: version_id(&bucket, &entry),
+            ..Default::default()
+        };
+        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
+            fill_checksum!(output, &entry.checksum);
+            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
+        }
+        let mut response = S3Response::new(output);
+        if wanted.is_partial {
+            response.status = Some(StatusCode::PARTIAL_CONTENT);
+        }
+        if tags > 0 {
+            // The library has no field for it.
+            response.headers.insert("x-amz-tagging-count", tags.into());
+        }
+        Ok(response)
+    }
+
+    pub(super) async fn get_object_attributes(
+        &self,
+        request: S3Request<GetObjectAttributesInput>,
+    ) -> Result<S3Response<GetObjectAttributesOutput>> {
+        let asked = Asked::of(&request);
+        let input = request.input;
+        let wanted = input.object_attributes;
+        let looked = self
+            .for_requester(asked, move |store, requester| async move {
+                look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
+            })
+            .await?;
+        let Looked { bucket, entry } = looked;
+        let wants =
+            |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
+        let mut output = GetObjectAttributesOutput {
+            last_modified: Some(fields::timestamp(entry.modified_ns)),
+            version_id: version_id(&bucket, &entry),
+            ..Default::default()
+        };
+        if wants(ObjectAttributes::ETAG) {
+            output.e_tag = Some(fields::etag(&entry));
+        }
+        if wants(ObjectAttributes::OBJECT_SIZE) {
+            output.object_size = Some(entry.size as i64);
+        }
+        if wants(ObjectAttributes::STORAGE_CLASS) {
+            output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
+        }
+        if wants(ObjectAttributes::CHECKSUM) {
+            let mut checksum = Checksum::default();
+            fill_checksum!(checksum, &entry.checksum);
+            checksum.checksum_type =
+                entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
+            output.checksum = entry.checksum.is_some().then_some(checksum);
+        }
+        if wants(ObjectAttributes::OBJECT_PARTS) && entry.parts > 0 {
+            let parts = entry.part_sizes().enumerate().map(|(index, size)| ObjectPart {
+                part_number: Some(index as i32 + 1),
+                size: Some(size as i64),
+                ..Default::default()
+            });
+            output.object_parts = Some(GetObjectAttributesParts {
+                is_truncated: Some(false),
+                max_parts: Some(limits::LIST_KEYS_MAX as i32),
+                parts: Some(parts.collect()),
+                total_parts_count: Some(entry.parts as i32),
+                ..Default::default()
+            });
+        }
+        Ok(S3Response::new(output))
+    }
+
+    pub(super) async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> Result<S3Response<DeleteObjectOutput>> {
+        let asked = Asked::of(&request);
+        let input = request.input;
+        check_key(&input.key)?;
+        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
+            let message = "deletion by size or time is not supported; If-Match is";
+            return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
+        }
+        let condition = Condition { if_match: input.if_match, if_none_match: None };
+        let deleted = self
+            .for_requester(asked, move |store, requester| async move {
+                let bucket = store.bucket(&input.bucket).await?;
+                delete(&store, &requester, &bucket, &input.key, input.version_id.as_deref(), &condition).await
+            })
+            .await?;
+        let output = DeleteObjectOutput {
+            delete_marker: deleted.is_delete_marker.then_some(true),
+            version_id: deleted.version,
+            ..Default::default()
+        };
+        Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
+    }
+
+    pub(super) async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> Result<S3Response<DeleteObjectsOutput>> {
+        let asked = Asked::of(&request);
+        let DeleteObjectsInput { bucket: name, delete: wanted, .. } = request.input;
+        if wanted.objects.len() > limits::DELETE_KEYS_MAX {
+            let message = format!("at most {} objects are deleted at once", limits::DELETE_KEYS_MAX);
+            return Err(Fault::refuse(S3ErrorCode::MalformedXML, message));
+        }
+        let is_quiet = wanted.quiet.unwrap_or(false);
+        let outcomes = self
+            .for_requester(asked, move |store, requester| async move {
+                let bucket = store.bucket(&name).await?;
+                let mut outcomes = Vec::new();
+                for some in wanted.objects.chunks(DELETE_JOBS) {
+                    let jobs = some.iter().map(|object| {
+                        let (store, requester, bucket) = (&store, &requester, &bucket);
+                        async move {
+                            let condition = Condition {
+                                if_match: object.e_tag.clone().map(ETagCondition::ETag),
+                                if_none_match: None,
+                            };
+                            let version = object.version_id.as_deref().filter(|version| !version.is_empty());
+                            let outcome = match check_key(&object.key) {
+                                Ok(()) => delete(store, requester, bucket, &object.key, version, &condition).await,
+                                Err(fault) => Err(fault),
+                            };
+                            (object.clone(), outcome)
+                        }
+                    });
+                    outcomes.extend(basalt_ring::local::join_all(jobs.collect()).await);
+                }
+                Ok(outcomes)
+            })
+            .await?;
+        let mut deleted = Vec::new();
+        let mut errors = Vec::new();
+        for (object, outcome) in outcomes {
+            match outcome {
+                Ok(_) if is_quiet => {}
+                Ok(done) => deleted.push(DeletedObject {
+                    key: Some(object.key),
+                    version_id: object.version_id,
+                    delete_marker: done.is_delete_marker.then_some(true),
+                    delete_marker_version_id: done.version.filter(|_| done.is_delete_marker),
+                }),
+                Err(fault) => {
+                    let error = s3s::S3Error::from(fault);
+                    errors.push(s3s::dto::Error {
+                        code: Some(error.code().as_str().to_owned()),
+                        key: Some(object.key),
+                        message: error.message().map(str::to_owned),
+                        version_id: object.version_id,
+                    });
+                }
+            }
+        }
+        let output = DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() };
+        Ok(S3Response::new(output))
+    }
+
+    /// An upload by a browser's form. The library has checked what its policy says, and when that ends.
+    pub(super) async fn post_object(
+        &self,
+        mut request: S3Request<PostObjectInput>,
+    ) -> Result<S3Response<PostObjectOutput>> {
+        let asked = Asked::of(&request);
+        let announced = Announced::of(&request, None, None)?;
+        let body = request.input.body.take();
+        let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
+        let headers = fields::headers_of_form(&request.input, &form)?;
+        let PostObjectInput { bucket: name, key, .. } = request.input;
+        let key = key.replace("${filename}", form.file_name.as_deref().unwrap_or_default());
+        check_key(&key)?;
+        let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
+        let (begin, begun) = oneshot::channel();
+        let storing = self.for_requester(asked, move |store, requester| async move {
+            let bucket = store.bucket(&name).await?;
+            requester.check_key(&bucket, &key, "s3:PutObject")?;
+            let owner = requester.owner();
+            let mut draft = fields::draft(&headers, &owner)?;
+            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            let _ = begin.send(());
+            let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
+            let version = new_version_id(&bucket, &entry);
+            Ok((entry, version))
+        });
+        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
+        let (entry, version_id) = stored?;
+        Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
+    }
+}
+
+/// Of one request.
+const DELETE_JOBS: usize = 32;
+
+async fn delete(
+    store: &Store,
+    requester: &Requester,
+    bucket: &Bucket,
+    key: &str,
+    version: Option<&str>,
+    condition: &Condition,
+) -> Result<Deleted> {
+    let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
+    requester.check_key(bucket, key, action)?;
+    store.delete_object(bucket, key, version, &requester.owner(), condition).await
+}
+
+/// The bytes of a range, on their way.
+pub fn begin_reading(store: &Rc<Store>, entry: &Entry, range: std::ops::Range<u64>) -> mpsc::Receiver<Result<Bytes>> {
+    let (sender, pieces) = mpsc::channel(limits::READ_AHEAD);
+    let reading = store.reading.begin(&entry.runs);
+    let (reader, runs) = (store.clone(), entry.runs.clone());
+    drop(store.ring.spawn(async move {
+        reader.read_runs(&runs, range, sender).await;
+        drop(reading);
+    }));
+    pieces
+}
+
+fn content_range(wanted: &Wanted, entry: &Entry) -> String {
+    format!("bytes {}-{}/{}", wanted.range.start, wanted.range.end.saturating_sub(1), entry.size)
+}
+
+fn input_parts(entry: &Entry) -> Option<i32> {
+    (entry.parts > 0).then_some(entry.parts as i32)
+}

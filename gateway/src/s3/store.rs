@@ -1,0 +1,75 @@
+//! What the gateway keeps in the cluster: `docs/S3.md` has the layout. Everything here runs on the ring's thread.
+
+pub mod bucket;
+pub mod data;
+pub mod entry;
+pub mod garbage;
+pub mod index;
+pub mod lifecycle;
+pub mod listing;
+pub mod multipart;
+pub mod object;
+pub mod pools;
+pub mod quota;
+pub mod user;
+pub mod versions;
+
+use super::fault::{Fault, Result};
+use basalt_client::{Client, Pool};
+use basalt_ring::Ring;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::rc::Rc;
+use user::KnownUsers;
+
+/// The three pools, and what is remembered of them.
+pub struct Store {
+    pub ring: Ring,
+    pub client: Client,
+    /// Users and buckets.
+    pub meta: Pool,
+    /// Each bucket's keys.
+    pub index: Pool,
+    /// Objects' bytes.
+    pub data: Pool,
+    pub known_users: KnownUsers,
+    pub known_owners: quota::KnownOwners,
+    pub known_usage: quota::KnownUsage,
+    /// Uploads and reads of this process that garbage collection must not get in the way of.
+    pub reading: garbage::Reading,
+}
+
+impl Store {
+    /// Makes the pools that are missing.
+    pub async fn open(client: Client) -> Result<Rc<Store>> {
+        pools::make_missing(&client).await?;
+        Ok(Rc::new(Store {
+            ring: client.ring().clone(),
+            meta: client.pool(pools::META).await?,
+            index: client.pool(pools::INDEX).await?,
+            data: client.pool(pools::DATA).await?,
+            client,
+            known_users: KnownUsers::default(),
+            known_owners: quota::KnownOwners::default(),
+            known_usage: quota::KnownUsage::default(),
+            reading: garbage::Reading::default(),
+        }))
+    }
+
+    pub fn now_ns(&self) -> u64 {
+        self.ring.unix_time().0
+    }
+
+    /// 32 hexadecimal digits that nobody else has.
+    pub fn tag(&self) -> String {
+        format!("{:016x}{:016x}", self.ring.random_u64(), self.ring.random_u64())
+    }
+}
+
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|error| unreachable!("records have string keys only: {error}"))
+}
+
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], what: impl FnOnce() -> String) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| Fault::damaged(what(), error))
+}

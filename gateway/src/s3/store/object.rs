@@ -1,0 +1,413 @@
+//! Objects: stored, looked up, changed and deleted.
+
+use super::bucket::{Bucket, Versioning};
+use super::data::Piece;
+use super::entry::{Entry, NULL_VERSION, StoredChecksum, push_part};
+use super::index::{Change, Intent, Shard, decode_entry, entry_key, intent_key, version_key, version_prefix};
+use super::{Store, encode};
+use crate::s3::acl::Owner;
+use crate::s3::fault::{Fault, Result};
+use crate::s3::limits;
+use basalt_client::error::EAGAIN;
+use s3s::S3ErrorCode;
+use s3s::dto::ETagCondition;
+use std::rc::Rc;
+use tokio::sync::mpsc;
+
+/// What is known of a body once it has come in whole.
+#[derive(Clone, Debug, Default)]
+pub struct BodyFacts {
+    pub etag: String,
+    pub checksum: Option<StoredChecksum>,
+}
+
+/// What must hold of a key's newest version before it is replaced or deleted.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    pub if_match: Option<ETagCondition>,
+    pub if_none_match: Option<ETagCondition>,
+}
+
+impl Condition {
+    pub fn check(&self, current: Option<&Entry>) -> Result<()> {
+        let current = current.filter(|entry| !entry.is_delete_marker);
+        let is_met = |condition: &ETagCondition| match (condition, current) {
+            (_, None) => false,
+            (ETagCondition::Any, Some(_)) => true,
+            (ETagCondition::ETag(etag), Some(entry)) => etag.value() == entry.etag,
+        };
+        if let Some(condition) = &self.if_match
+            && !is_met(condition)
+        {
+            if current.is_none() {
+                return Err(no_such_key());
+            }
+            return Err(failed_precondition("If-Match"));
+        }
+        if self.if_none_match.as_ref().is_some_and(is_met) {
+            return Err(failed_precondition("If-None-Match"));
+        }
+        Ok(())
+    }
+}
+
+pub fn failed_precondition(header: &str) -> Fault {
+    Fault::refuse(S3ErrorCode::PreconditionFailed, format!("the object is not as {header} wants it"))
+}
+
+pub fn no_such_key() -> Fault {
+    Fault::refuse(S3ErrorCode::NoSuchKey, "there is no such object")
+}
+
+/// What a deletion did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Of what was deleted, or of the marker that was made.
+    pub version: Option<String>,
+    pub is_delete_marker: bool,
+}
+
+/// An intent that stands in the index.
+pub struct Registered {
+    pub intent: Intent,
+    pub value: Vec<u8>,
+}
+
+impl Registered {
+    pub fn new(tag: String, number: u32, now_ns: u64) -> Registered {
+        let intent = Intent { since_ns: now_ns, tag, number };
+        Registered { value: encode(&intent), intent }
+    }
+
+    /// In the index.
+    pub fn name(&self) -> Vec<u8> {
+        intent_key(&self.intent.tag, self.intent.number)
+    }
+}
+
+fn overtaken_too_often() -> Fault {
+    Fault::Cluster(basalt_client::Error::new(EAGAIN, "others change this key all the time"))
+}
+
+impl Store {
+    /// Stores a body under a key. `draft` is the entry but for what follows from the body; it is returned whole. Until this has
+    /// returned, readers see what was there before; if it fails, they go on seeing that.
+    pub async fn put_object(
+        self: &Rc<Self>,
+        bucket: &Bucket,
+        key: &str,
+        draft: Entry,
+        expected: Option<u64>,
+        condition: &Condition,
+        body: mpsc::Receiver<Piece>,
+    ) -> Result<Entry> {
+        let shard = bucket.shard(key);
+        self.check_quota(bucket, expected.unwrap_or(0)).await?;
+        let registered = self.register(&shard, self.tag(), 0).await?;
+        let (registered, written) = self.write_registered(&shard, registered, expected, body).await;
+        let outcome = match written {
+            Ok((size, facts)) => {
+                let mut entry = Entry { size, etag: facts.etag, checksum: facts.checksum, ..draft };
+                push_part(&mut entry.runs, &registered.intent.tag, 0, size);
+                self.publish_registered(bucket, key, entry, condition, &registered).await
+            }
+            Err(fault) => Err(fault),
+        };
+        match &outcome {
+            Ok(entry) => self.stored(bucket, entry.size),
+            Err(fault) => self.give_up_after(&shard, registered, expected, fault).await,
+        }
+        outcome
+    }
+
+    /// From here on, whoever dies leaves something to be found.
+    pub async fn register(&self, shard: &Shard, tag: String, number: u32) -> Result<Registered> {
+        let registered = Registered::new(tag, number, self.now_ns());
+        let change = Change::new().expect(registered.name(), None).set(registered.name(), registered.value.clone());
+        match self.change(shard, change).await {
+            Ok(()) => Ok(registered),
+            Err(fault) if fault.is_overtaken() => {
+                self.refuse_closed(shard).await?;
+                Err(overtaken_too_often())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Writes the data of an intent, and keeps the intent young meanwhile.
+    pub async fn write_registered(
+        self: &Rc<Self>,
+        shard: &Shard,
+        mut registered: Registered,
+        expected: Option<u64>,
+        body: mpsc::Receiver<Piece>,
+    ) -> (Registered, Result<(u64, BodyFacts)>) {
+        let tag = registered.intent.tag.clone();
+        let mut writing = std::pin::pin!(self.write_part(&tag, registered.intent.number, expected, body));
+        loop {
+            let turn = basalt_ring::local::select(writing.as_mut(), self.ring.sleep(limits::INTENT_RENEWAL)).await;
+            if let basalt_ring::local::Either::First(written) = turn {
+                return (registered, written);
+            }
+            let intent = Intent { since_ns: self.now_ns(), ..registered.intent.clone() };
+            let value = encode(&intent);
+            let change = Change::new()
+                .expect(registered.name(), Some(registered.value.clone()))
+                .set(registered.name(), value.clone());
+            match self.change(shard, change).await {
+                Ok(()) => registered = Registered { intent, value },
+                Err(fault) if fault.is_overtaken() => return (registered, Err(given_up())),
+                Err(fault) => tracing::warn!(%fault, "an upload's intent could not be renewed"),
+            }
+        }
+    }
+
+    /// The data of an upload that failed is garbage; unless it may have become visible all the same.
+    pub async fn give_up_after(&self, shard: &Shard, registered: Registered, expected: Option<u64>, fault: &Fault) {
+        if matches!(fault, Fault::Cluster(error) if error.errno() == basalt_client::error::ETIMEDOUT) {
+            // The intent decides: if it is still there when it is old, the data never became visible.
+            return;
+        }
+        let Registered { intent, value } = registered;
+        let change = Change::of_any().give_up(&intent, value, self.now_ns());
+        let given_up = match self.change(shard, change).await {
+            // A garbage pass was here before, and may have missed what was written since.
+            Err(fault) if fault.is_overtaken() => self.remove_part(&intent.tag, intent.number, expected).await,
+            done => done,
+        };
+        if let Err(fault) = given_up {
+            tracing::info!(%fault, tag = intent.tag, "what a failed upload wrote is left to a later garbage pass");
+        }
+    }
+
+    async fn publish_registered(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        entry: Entry,
+        condition: &Condition,
+        registered: &Registered,
+    ) -> Result<Entry> {
+        let name = registered.name();
+        let base = || Change::new().expect(name.clone(), Some(registered.value.clone())).remove(name.clone());
+        let is_whole = async |shard: &Shard| {
+            let found = self.shard_value(shard, &name).await?;
+            if found.as_ref() == Some(&registered.value) { Ok(()) } else { Err(given_up()) }
+        };
+        self.publish(bucket, key, entry, condition, base, is_whole).await
+    }
+
+    /// Makes `entry` the newest version of its key, and hands what it replaces to its place among the older ones, or to the garbage pass, in
+    /// one step. `base`: the change that this is part of; `check`: refuses if that can't be made any more.
+    pub async fn publish(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        mut entry: Entry,
+        condition: &Condition,
+        base: impl Fn() -> Change,
+        check: impl AsyncFn(&Shard) -> Result<()>,
+    ) -> Result<Entry> {
+        let shard = bucket.shard(key);
+        let name = entry_key(key);
+        for _ in 0..limits::OVERTAKEN_MAX {
+            let before = self.shard_value(&shard, &name).await?;
+            let current = before.as_deref().map(|bytes| decode_entry(key, bytes)).transpose()?;
+            condition.check(current.as_ref())?;
+            let newer = current.as_ref().map_or(0, |current| current.modified_ns + 1);
+            entry.modified_ns = self.now_ns().max(newer);
+            entry.version = match bucket.versioning {
+                Versioning::Enabled => format!("{:016x}{:016x}", entry.sort(), self.ring.random_u64()),
+                Versioning::Never | Versioning::Suspended => NULL_VERSION.into(),
+            };
+            let encoded = encode(&entry);
+            if encoded.len() > limits::ENTRY_BYTES_MAX {
+                let message = format!(
+                    "what is to be known of the object takes {} bytes, more than there is room for",
+                    encoded.len()
+                );
+                return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
+            }
+            let mut change = base().expect(name.clone(), before.clone()).set(name.clone(), encoded);
+            if let (Some(current), Some(before)) = (&current, before) {
+                change = self.retire(change, bucket, &shard, key, current, before).await?;
+            }
+            match self.change(&shard, change).await {
+                Ok(()) => return Ok(entry),
+                Err(fault) if fault.is_overtaken() => {
+                    self.refuse_closed(&shard).await?;
+                    check(&shard).await?;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(overtaken_too_often())
+    }
+
+    /// What becomes of the newest version when another takes its place.
+    async fn retire(
+        &self,
+        mut change: Change,
+        bucket: &Bucket,
+        shard: &Shard,
+        key: &str,
+        current: &Entry,
+        encoded: Vec<u8>,
+    ) -> Result<Change> {
+        if current.has_null_version() && bucket.versioning != Versioning::Enabled {
+            return Ok(change.discard(current, self.now_ns()));
+        }
+        if bucket.versioning == Versioning::Suspended
+            && let Some((name, value, old)) = self.find_older_null(shard, key).await?
+        {
+            change = change.expect(name.clone(), Some(value)).remove(name).discard(&old, self.now_ns());
+        }
+        Ok(change.set(version_key(key, current), encoded))
+    }
+
+    /// The version `null` among a key's older ones: its omap key, its bytes and what they say.
+    async fn find_older_null(&self, shard: &Shard, key: &str) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
+        let prefix = version_prefix(key);
+        let mut after = Vec::new();
+        loop {
+            let (pairs, more) = self.shard_page(shard, &after, &prefix, limits::LIST_PAGE_MAX).await?;
+            for (name, value) in pairs {
+                if name.ends_with(NULL_VERSION.as_bytes()) {
+                    let entry = decode_entry(key, &value)?;
+                    return Ok(Some((name, value, entry)));
+                }
+                after = name;
+            }
+            if !more {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// A version of a key, `None`: the newest, with its omap key and bytes.
+    async fn find_named(
+        &self,
+        shard: &Shard,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
+        let name = entry_key(key);
+        let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
+        let current = decode_entry(key, &value)?;
+        let Some(version) = version.filter(|version| *version != current.version) else {
+            return Ok(Some((name, value, current)));
+        };
+        if version == NULL_VERSION {
+            return self.find_older_null(shard, key).await;
+        }
+        let Some(sort) = version.get(..16) else { return Ok(None) };
+        let name = [version_prefix(key), format!("{sort}{version}").into_bytes()].concat();
+        let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
+        let entry = decode_entry(key, &value)?;
+        Ok(Some((name, value, entry)))
+    }
+
+    /// Delete markers too.
+    pub async fn find_entry(&self, bucket: &Bucket, key: &str, version: Option<&str>) -> Result<Option<Entry>> {
+        let found = self.find_named(&bucket.shard(key), key, version).await?;
+        Ok(found.map(|(_, _, entry)| entry))
+    }
+
+    /// Changes what is known of a version, but not its bytes.
+    pub async fn change_entry(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&str>,
+        change: impl Fn(&mut Entry) -> Result<()>,
+    ) -> Result<Entry> {
+        let shard = bucket.shard(key);
+        for _ in 0..limits::OVERTAKEN_MAX {
+            let found = self.find_named(&shard, key, version).await?;
+            let Some((name, value, mut entry)) = found.filter(|(_, _, entry)| !entry.is_delete_marker) else {
+                return Err(no_such_key());
+            };
+            change(&mut entry)?;
+            let operation = Change::new().expect(name.clone(), Some(value)).set(name, encode(&entry));
+            match self.change(&shard, operation).await {
+                Ok(()) => return Ok(entry),
+                Err(fault) if fault.is_overtaken() => self.refuse_closed(&shard).await?,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(overtaken_too_often())
+    }
+
+    /// Deletes a version, or the newest: where versions are kept, by a marker in front of it. What is not there is as good as deleted.
+    pub async fn delete_object(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: Option<&str>,
+        owner: &Owner,
+        condition: &Condition,
+    ) -> Result<Deleted> {
+        match version {
+            Some(version) => self.delete_version(bucket, key, version, condition).await,
+            None if bucket.versioning == Versioning::Never => {
+                self.delete_version(bucket, key, NULL_VERSION, condition).await?;
+                Ok(Deleted::default())
+            }
+            None => {
+                let marker = Entry {
+                    is_delete_marker: true,
+                    owner: owner.id.clone(),
+                    owner_name: owner.name.clone(),
+                    ..Entry::default()
+                };
+                let marker = self.publish(bucket, key, marker, condition, Change::new, async |_| Ok(())).await?;
+                Ok(Deleted { version: Some(marker.version), is_delete_marker: true })
+            }
+        }
+    }
+
+    async fn delete_version(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        version: &str,
+        condition: &Condition,
+    ) -> Result<Deleted> {
+        let shard = bucket.shard(key);
+        let newest = entry_key(key);
+        for _ in 0..limits::OVERTAKEN_MAX {
+            let Some((name, value, entry)) = self.find_named(&shard, key, Some(version)).await? else {
+                condition.check(None)?;
+                return Ok(Deleted { version: Some(version.into()), is_delete_marker: false });
+            };
+            condition.check(Some(&entry))?;
+            let mut change = Change::new().expect(name.clone(), Some(value)).discard(&entry, self.now_ns());
+            let (older, _) = if name == newest {
+                self.shard_page(&shard, b"", &version_prefix(key), 1).await?
+            } else {
+                (Vec::new(), false)
+            };
+            change = match older.into_iter().next() {
+                // The next older version is the newest now.
+                Some((older_name, older_value)) => change
+                    .expect(older_name.clone(), Some(older_value.clone()))
+                    .remove(older_name)
+                    .set(newest.clone(), older_value),
+                None => change.remove(name),
+            };
+            match self.change(&shard, change).await {
+                Ok(()) => {
+                    return Ok(Deleted { version: Some(entry.version), is_delete_marker: entry.is_delete_marker });
+                }
+                Err(fault) if fault.is_overtaken() => self.refuse_closed(&shard).await?,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(overtaken_too_often())
+    }
+}
+
+/// A garbage pass took the upload for dead.
+fn given_up() -> Fault {
+    Fault::refuse(S3ErrorCode::ServiceUnavailable, "the upload was given up meanwhile; try again")
+}

@@ -1,0 +1,184 @@
+"""ACLs, policies, anonymous requests and cross-origin rules."""
+
+import json
+import sys
+import urllib.error
+import urllib.request
+
+from gateway import ENDPOINT, client, new_bucket, refused, run
+
+s3 = client()
+other = client("other")
+anonymous = client(None)
+
+
+def fetch(path, method="GET", **headers):
+    request = urllib.request.Request(ENDPOINT + path, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read(), answer.headers
+    except urllib.error.HTTPError as error:
+        return error.code, error.read(), error.headers
+
+
+def allow(bucket, action, resource, principal="*", effect="Allow", **more):
+    return json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": effect, "Principal": principal, "Action": action, "Resource": resource, **more}]})
+
+
+def test_private_is_private():
+    b = new_bucket(s3)
+    s3.put_object(Bucket=b, Key="k", Body=b"x")
+    for who in (other, anonymous):
+        refused(403, "AccessDenied", who.get_object, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.get_object, Bucket=b, Key="none")
+        refused(403, "403", who.head_object, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.list_objects, Bucket=b)
+        refused(403, "AccessDenied", who.list_objects_v2, Bucket=b)
+        refused(403, "AccessDenied", who.list_object_versions, Bucket=b)
+        refused(403, "AccessDenied", who.put_object, Bucket=b, Key="k", Body=b"y")
+        refused(403, "AccessDenied", who.delete_object, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.get_bucket_acl, Bucket=b)
+        refused(403, "AccessDenied", who.put_bucket_acl, Bucket=b, ACL="public-read")
+        refused(403, "AccessDenied", who.get_object_acl, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.put_object_acl, Bucket=b, Key="k", ACL="public-read")
+        refused(403, "AccessDenied", who.get_bucket_policy, Bucket=b)
+        refused(403, "AccessDenied", who.put_bucket_policy, Bucket=b, Policy=allow(b, "s3:*", f"arn:aws:s3:::{b}"))
+        refused(403, "AccessDenied", who.delete_bucket_policy, Bucket=b)
+        refused(403, "AccessDenied", who.get_bucket_versioning, Bucket=b)
+        refused(403, "AccessDenied", who.put_bucket_versioning, Bucket=b, VersioningConfiguration={"Status": "Enabled"})
+        refused(403, "AccessDenied", who.create_multipart_upload, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.list_multipart_uploads, Bucket=b)
+        refused(403, "AccessDenied", who.get_object_tagging, Bucket=b, Key="k")
+        refused(403, "AccessDenied", who.put_bucket_tagging, Bucket=b, Tagging={"TagSet": []})
+        refused(403, "AccessDenied", who.get_bucket_cors, Bucket=b)
+        refused(403, "AccessDenied", who.delete_bucket, Bucket=b)
+    refused(403, "AccessDenied", anonymous.create_bucket, Bucket=b + "-2")
+    assert s3.get_object(Bucket=b, Key="k")["Body"].read() == b"x"
+
+
+def test_canned_acls():
+    b = new_bucket(s3, ACL="public-read")
+    s3.put_object(Bucket=b, Key="private", Body=b"x")
+    s3.put_object(Bucket=b, Key="public", Body=b"x", ACL="public-read")
+    s3.put_object(Bucket=b, Key="known", Body=b"x", ACL="authenticated-read")
+    assert len(anonymous.list_objects(Bucket=b)["Contents"]) == 3
+    assert anonymous.get_object(Bucket=b, Key="public")["Body"].read() == b"x"
+    refused(403, "AccessDenied", anonymous.get_object, Bucket=b, Key="private")
+    refused(403, "AccessDenied", anonymous.get_object, Bucket=b, Key="known")
+    refused(404, "NoSuchKey", anonymous.get_object, Bucket=b, Key="none")
+    assert other.get_object(Bucket=b, Key="known")["Body"].read() == b"x"
+    refused(403, "AccessDenied", other.put_object, Bucket=b, Key="k", Body=b"")
+    s3.put_bucket_acl(Bucket=b, ACL="public-read-write")
+    other.put_object(Bucket=b, Key="theirs", Body=b"")
+    anonymous.put_object(Bucket=b, Key="nobodys", Body=b"")
+    refused(403, "AccessDenied", s3.get_object, Bucket=b, Key="theirs")
+    other.put_object(Bucket=b, Key="theirs", Body=b"", ACL="bucket-owner-read")
+    s3.get_object(Bucket=b, Key="theirs")
+    s3.put_object_acl(Bucket=b, Key="public", ACL="private")
+    refused(403, "AccessDenied", anonymous.get_object, Bucket=b, Key="public")
+
+
+def test_acls_as_documents_and_grants():
+    b = new_bucket(s3)
+    acl = s3.get_bucket_acl(Bucket=b)
+    assert acl["Owner"]["ID"] == "main"
+    assert [(grant["Grantee"]["ID"], grant["Grantee"]["Type"], grant["Permission"]) for grant in acl["Grants"]] == [
+        ("main", "CanonicalUser", "FULL_CONTROL")]
+    for permission, listing, writing, acp in [("READ", True, False, False), ("WRITE", False, True, False),
+                                              ("READ_ACP", False, False, True), ("FULL_CONTROL", True, True, True)]:
+        grants = acl["Grants"] + [{"Grantee": {"Type": "CanonicalUser", "ID": "other"}, "Permission": permission}]
+        s3.put_bucket_acl(Bucket=b, AccessControlPolicy={"Owner": acl["Owner"], "Grants": grants})
+        for may, call, options in [(listing, other.list_objects, {}), (writing, other.put_object, {"Key": "k", "Body": b""}),
+                                   (acp, other.get_bucket_acl, {})]:
+            if may:
+                call(Bucket=b, **options)
+            else:
+                refused(403, "AccessDenied", call, Bucket=b, **options)
+    s3.put_object(Bucket=b, Key="g", Body=b"x", GrantRead='emailAddress="other@example.net"')
+    assert other.get_object(Bucket=b, Key="g")["Body"].read() == b"x"
+    refused(400, "UnresolvableGrantByEmailAddress", s3.put_object, Bucket=b, Key="g", Body=b"", GrantRead='emailAddress="no@one"')
+    refused(400, "InvalidArgument", s3.put_object, Bucket=b, Key="g", Body=b"", GrantRead="id=nobody")
+
+
+def test_a_policy_counts_from_the_next_request_on():
+    b = new_bucket(s3)
+    s3.put_object(Bucket=b, Key="dir/k", Body=b"x")
+    refused(404, "NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=b)
+    for resource in [f"arn:aws:s3:::{b}/*", f"arn:aws:s3::*:{b}/dir/*"]:
+        text = allow(b, "s3:GetObject", resource)
+        s3.put_bucket_policy(Bucket=b, Policy=text)
+        assert s3.get_bucket_policy(Bucket=b)["Policy"] == text
+        assert fetch(f"/{b}/dir/k")[:2] == (200, b"x")
+        assert fetch(f"/{b}")[0] == 403 and fetch(f"/{b}/dir/none")[0] == 403
+        assert fetch(f"/{b}/dir/k", method="DELETE")[0] == 403
+        s3.delete_bucket_policy(Bucket=b)
+        assert fetch(f"/{b}/dir/k")[0] == 403
+    s3.put_bucket_policy(Bucket=b, Policy=allow(b, "s3:ListBucket", f"arn:aws:s3:::{b}",
+                                                principal={"AWS": "arn:aws:iam:::user/other"}))
+    assert len(other.list_objects(Bucket=b)["Contents"]) == 1
+    assert len(other.list_objects_v2(Bucket=b)["Contents"]) == 1
+    refused(403, "AccessDenied", anonymous.list_objects, Bucket=b)
+    s3.put_bucket_policy(Bucket=b, Policy=allow(b, "s3:GetObject", f"arn:aws:s3:::{b}/*", effect="Deny"))
+    refused(403, "AccessDenied", s3.get_object, Bucket=b, Key="dir/k")
+    s3.put_bucket_policy(Bucket=b, Policy=allow(b, "s3:ListBucket", f"arn:aws:s3:::{b}",
+                                                Condition={"StringEquals": {"s3:prefix": "dir/"}}))
+    anonymous.list_objects(Bucket=b, Prefix="dir/")
+    refused(403, "AccessDenied", anonymous.list_objects, Bucket=b, Prefix="other/")
+    s3.put_bucket_policy(Bucket=b, Policy=allow(b, "s3:GetObject", f"arn:aws:s3:::{b}/*",
+                                                Condition={"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}))
+    assert fetch(f"/{b}/dir/k")[0] == 200
+    s3.put_bucket_policy(Bucket=b, Policy=allow(b, "s3:GetObject", f"arn:aws:s3:::{b}/*",
+                                                Condition={"Bool": {"aws:SecureTransport": "true"}}))
+    assert fetch(f"/{b}/dir/k")[0] == 403
+    refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy="{}")
+    refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy="no json")
+
+
+def test_public_access_is_blocked():
+    b = new_bucket(s3)
+    block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
+    refused(404, "NoSuchPublicAccessBlockConfiguration", s3.get_public_access_block, Bucket=b)
+    s3.put_public_access_block(Bucket=b, PublicAccessBlockConfiguration=block)
+    assert s3.get_public_access_block(Bucket=b)["PublicAccessBlockConfiguration"] == block
+    refused(403, "AccessDenied", s3.put_bucket_acl, Bucket=b, ACL="public-read")
+    refused(403, "AccessDenied", s3.put_object, Bucket=b, Key="k", Body=b"", ACL="public-read")
+    refused(403, "AccessDenied", s3.put_bucket_policy, Bucket=b, Policy=allow(b, "s3:GetObject", f"arn:aws:s3:::{b}/*"))
+    s3.delete_public_access_block(Bucket=b)
+    s3.put_bucket_acl(Bucket=b, ACL="public-read")
+    assert s3.get_bucket_policy_status(Bucket=b)["PolicyStatus"]["IsPublic"]
+    s3.put_public_access_block(Bucket=b, PublicAccessBlockConfiguration={"IgnorePublicAcls": True})
+    refused(403, "AccessDenied", anonymous.list_objects, Bucket=b)
+
+
+def test_cross_origin():
+    b = new_bucket(s3)
+    s3.put_object(Bucket=b, Key="k", Body=b"x", ACL="public-read")
+    refused(404, "NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=b)
+    rules = [{"AllowedMethods": ["GET", "PUT"], "AllowedOrigins": ["https://*.example.net"], "AllowedHeaders": ["x-amz-*"],
+              "ExposeHeaders": ["x-amz-meta-a"], "MaxAgeSeconds": 50}]
+    s3.put_bucket_cors(Bucket=b, CORSConfiguration={"CORSRules": rules})
+    assert s3.get_bucket_cors(Bucket=b)["CORSRules"] == rules
+    status, _, headers = fetch(f"/{b}/k", "OPTIONS", Origin="https://a.example.net",
+                               **{"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-amz-a"})
+    assert status == 200 and headers["Access-Control-Allow-Origin"] == "https://a.example.net"
+    assert headers["Access-Control-Allow-Headers"] == "x-amz-a" and headers["Access-Control-Max-Age"] == "50"
+    assert fetch(f"/{b}/k", "OPTIONS", Origin="https://evil", **{"Access-Control-Request-Method": "GET"})[0] == 403
+    assert fetch(f"/{b}/k", "OPTIONS", Origin="https://a.example.net", **{"Access-Control-Request-Method": "DELETE"})[0] == 403
+    assert fetch(f"/{b}/k", "OPTIONS")[0] == 400
+    _, _, headers = fetch(f"/{b}/k", Origin="https://a.example.net")
+    assert headers["Access-Control-Allow-Origin"] == "https://a.example.net"
+    assert headers["Access-Control-Expose-Headers"] == "x-amz-meta-a"
+    assert fetch(f"/{b}/k", Origin="https://evil")[2]["Access-Control-Allow-Origin"] is None
+    s3.delete_bucket_cors(Bucket=b)
+    refused(404, "NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=b)
+
+
+def test_errors_are_xml_with_the_request():
+    status, body, headers = fetch("/no-such-bucket-here")
+    assert status == 404 and b"<Code>NoSuchBucket</Code>" in body, body
+    assert headers["x-amz-request-id"].encode() in body
+
+
+if __name__ == "__main__":
+    run(sys.modules[__name__])

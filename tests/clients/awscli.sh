@@ -1,0 +1,32 @@
+# A real tree goes up and comes back with `aws s3 sync`; then what changed, and what was deleted.
+set -eux
+export AWS_ACCESS_KEY_ID="$S3_ACCESS" AWS_SECRET_ACCESS_KEY="$S3_SECRET" AWS_DEFAULT_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+dir=$(mktemp -d)
+s3() { aws --endpoint-url "$S3_ENDPOINT" s3 "$@"; }
+
+mkdir -p "$dir/up/a b/ü" "$dir/down"
+find /usr/share/doc -maxdepth 2 -type f -size -256k | sort | head -150 | while read -r file; do cp "$file" "$dir/up/a b/"; done
+head -c 20000000 /dev/urandom > "$dir/up/large"
+: > "$dir/up/empty"
+printf 'x' > "$dir/up/a b/ü/+&% #"
+
+s3 mb s3://tree
+s3 sync --quiet "$dir/up" s3://tree/sub
+s3 sync --quiet s3://tree/sub "$dir/down"
+diff -r "$dir/up" "$dir/down"
+test "$(s3 sync s3://tree/sub "$dir/down" | wc -l)" -eq 0
+
+rm "$dir/up/empty"
+printf 'changed and longer' > "$dir/up/a b/ü/+&% #"
+s3 sync --quiet --delete "$dir/up" s3://tree/sub
+s3 sync --quiet --delete s3://tree/sub "$dir/down"
+diff -r "$dir/up" "$dir/down"
+
+s3 ls --recursive s3://tree/ | grep -q 'sub/large'
+s3 mv --quiet s3://tree/sub/large s3://tree/moved
+s3 cp --quiet s3://tree/moved - | cmp - "$dir/up/large"
+s3 presign s3://tree/moved | xargs curl -sf | cmp - "$dir/up/large"
+if s3 rb s3://tree 2>/dev/null; then echo 'a bucket with objects was removed' >&2; exit 1; fi
+s3 rb --quiet --force s3://tree 2>/dev/null || s3 rb --force s3://tree > /dev/null
+if s3 ls s3://tree 2>/dev/null; then echo 'a removed bucket is listed' >&2; exit 1; fi
+rm -r "$dir"
