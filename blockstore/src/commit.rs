@@ -137,7 +137,7 @@ impl Log {
     pub fn gather(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>),
-        data: Vec<(Side, Task<io::Result<()>>)>,
+        data: impl Iterator<Item = (Side, Task<io::Result<()>>)>,
         objects: &[ObjectKey],
     ) -> Rc<Group> {
         assert!(!self.closing, "a transaction after closing");

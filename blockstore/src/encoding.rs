@@ -56,6 +56,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Most that an index entry's fields come to; an extent of a few blocks.
+const VALUE_INLINE_BYTES: usize = 48;
+
+/// The value of an index entry, on its way there.
+pub(crate) type Value = SmallVec<[u8; VALUE_INLINE_BYTES]>;
+
 /// Appends fields to a byte string.
 pub(crate) trait Put {
     fn put(&mut self, bytes: &[u8]);

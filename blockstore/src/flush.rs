@@ -19,7 +19,7 @@ use crate::limits::{
 };
 use crate::object::{HotChange, ObjectId};
 use crate::prepared::Applied;
-use crate::record::{Extent, ExtentState};
+use crate::record::{Checksums, Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::Change;
 use crate::wal::Side;
@@ -37,7 +37,7 @@ struct Part {
     /// First block, within the object.
     block: u32,
     hot_address: u64,
-    checksums: Vec<u32>,
+    checksums: Checksums,
     base_address: u64,
     /// Nothing was there before, or something that others refer to; these blocks are reserved.
     reserved: bool,
@@ -198,7 +198,7 @@ async fn place(inner: &Rc<Inner>, units: &mut [Unit], gathers: bool) -> Result<O
             unit: index,
             block,
             hot_address: unit.extent.address + u64::from(block - from),
-            checksums: unit.extent.checksums[(block - from) as usize..(end - from) as usize].to_vec(),
+            checksums: Checksums::from_slice(&unit.extent.checksums[(block - from) as usize..(end - from) as usize]),
             base_address,
             reserved,
         };
@@ -428,7 +428,7 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
             if same && unit.parts.iter().all(|part| is_in_place(change, unit.object, part, block, end)) {
                 still.push((block, end));
                 let clean = Extent { state: ExtentState::HotClean, ..extent };
-                change.put(key::extent(unit.object, Layer::Hot, block), clean.encode());
+                change.put(&key::extent(unit.object, Layer::Hot, block), &clean.encode());
             }
         }
     }
@@ -441,13 +441,14 @@ fn apply(change: &mut Change, pool: u32, unit: &Unit, started_ns: u64) -> u64 {
             if from >= to {
                 continue;
             }
-            let checksums = part.checksums[(from - part.block) as usize..(to - part.block) as usize].to_vec();
+            let checksums =
+                Checksums::from_slice(&part.checksums[(from - part.block) as usize..(to - part.block) as usize]);
             let address = part.base_address + u64::from(from - part.block);
             if part.reserved {
                 let run = Run { at: address, blocks: to - from };
                 used.push(run);
                 change.carve(pool, unit.object, Layer::Base, from, to);
-                change.allocated(Side::Base, run, checksums.clone());
+                change.allocated(Side::Base, run, &checksums);
                 let extent = Extent { address, state: ExtentState::Base, shared: false, checksums };
                 change.insert(pool, unit.object, from, &extent);
             } else {
@@ -498,6 +499,6 @@ fn rewrite_checksums(change: &mut Change, object: ObjectId, from: u32, checksums
                 *crc = if sabotaged(Sabotage::KeepOldChecksumsOnBase) { *crc } else { checksums[(at - from) as usize] };
             }
         }
-        change.put(key::extent(object, Layer::Base, block), extent.encode());
+        change.put(&key::extent(object, Layer::Base, block), &extent.encode());
     }
 }

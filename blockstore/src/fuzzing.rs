@@ -7,14 +7,14 @@
 use crate::allocation_page::{PAGE_BITS, PageSlot};
 use crate::allocator::{Allocator, Run};
 use crate::checksum::Seed;
-use crate::encoding::{Put, Reader};
+use crate::encoding::{Put, Reader, Value};
 use crate::features::Features;
 use crate::fsck::{self, FsckOptions};
 use crate::index::{Body, Content, Key, Layer, Node, NodePointer, Tree, key};
 use crate::layout::Layout;
 use crate::limits::{BLOCK_BYTES, NODE_BLOCKS_MAX, NODE_BYTES, NODE_ENTRY_HEADER_BYTES, NODE_HEADER_BYTES};
 use crate::object::{ObjectId, ObjectKey};
-use crate::record::{Extent, ExtentState, HotSummary, ObjectRecord, References, Usage};
+use crate::record::{Checksums, Extent, ExtentState, HotSummary, ObjectRecord, References, Usage};
 use crate::store::{Devices, FormatOptions, OpenOptions, Placement, Store};
 use crate::superblock::{self, Role, Superblock};
 use crate::wal::{self, Allocation, Entry, Header, Kind, Side};
@@ -173,17 +173,18 @@ pub fn wal_record(bytes: &[u8]) {
 
 fn entry(object: &ObjectKey) -> Entry {
     let id = ObjectId(90);
-    let extent = Extent { address: 700, state: ExtentState::Base, shared: false, checksums: vec![1, 2, 3] };
+    let extent =
+        Extent { address: 700, state: ExtentState::Base, shared: false, checksums: Checksums::from_slice(&[1, 2, 3]) };
     let record = ObjectRecord { id, size: 9000, version: 1, mtime_ns: 5 };
     Entry {
         next_object: 91,
         mutations: vec![
-            (key::object(object), Some(record.encode())),
-            (key::extent(id, Layer::Base, 0), Some(extent.encode())),
+            (key::object(object), Some(record.encode().to_vec())),
+            (key::extent(id, Layer::Base, 0), Some(extent.encode().to_vec())),
             (key::omap(id, b"key"), Some(b"value".to_vec())),
             (key::xattr(id, b"name"), None),
         ],
-        allocations: vec![Allocation { side: Side::Base, address: 700, checksums: vec![1, 2, 3] }],
+        allocations: vec![Allocation { side: Side::Base, address: 700, checksums: Checksums::from_slice(&[1, 2, 3]) }],
         frees: vec![(Side::Base, Run { at: 702, blocks: 1 })],
         usage: [(1, Usage { objects: 1, data_bytes: 9000, omap_bytes: 8, ..Usage::default() })].into(),
     }
@@ -324,7 +325,7 @@ fn index_key(bytes: &[u8]) {
 }
 
 fn index_value(bytes: &[u8]) {
-    let same = |value: Option<Vec<u8>>| assert!(value.is_none_or(|value| value == bytes), "a value is its fields");
+    let same = |value: Option<Value>| assert!(value.is_none_or(|value| *value == *bytes), "a value is its fields");
     same(ObjectRecord::decode(bytes).map(|record| record.encode()));
     same(Extent::decode(bytes).map(|extent| {
         let end = extent.blocks();
@@ -338,7 +339,7 @@ fn index_value(bytes: &[u8]) {
     same(usage.map(|usage| {
         let mut bytes = Vec::new();
         usage.encode(&mut bytes);
-        bytes
+        Value::from_vec(bytes)
     }));
 }
 
@@ -353,8 +354,9 @@ fn index_entry_seeds() -> Vec<Vec<u8>> {
         key::references(Side::Hot, 900),
         key::extent(id, Layer::Hot, 6),
     ];
-    let mut values = vec![HotSummary { dirty_blocks: 1, clean_blocks: 2, dirty_since_ns: 3 }.encode(), vec![0; 48]];
-    values.push(References { blocks: 3, count: 2 }.encode());
+    let mut values =
+        vec![HotSummary { dirty_blocks: 1, clean_blocks: 2, dirty_since_ns: 3 }.encode().to_vec(), vec![0; 48]];
+    values.push(References { blocks: 3, count: 2 }.encode().to_vec());
     for (key, value) in entry(&object("name")).mutations {
         keys.push(key);
         values.extend(value);
@@ -522,7 +524,7 @@ fn wal_replay_seeds() -> Vec<Vec<u8>> {
         Entry {
             next_object: 92,
             mutations: vec![
-                (key::object(&object("small")), Some(touched.encode())),
+                (key::object(&object("small")), Some(touched.encode().to_vec())),
                 (key::inline(ObjectId(91)), Some(b"bytes".to_vec())),
             ],
             usage: [(1, Usage { objects: 1, data_bytes: 5, ..Usage::default() })].into(),

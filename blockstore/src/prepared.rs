@@ -7,12 +7,12 @@ use crate::index::{Key, Missing, key};
 use crate::inner::{Inner, Loads};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
-use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::record::{Checksums, Extent, ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::staged::{Content, Staged};
 use crate::state::{Change, State};
 use crate::store::Placement;
-use crate::wal::{Entry, Side};
+use crate::wal::{EntryWriter, Side};
 use crate::written::Purpose;
 use basalt_ring::local::KeyGuard;
 use basalt_ring::{BLOCK, Slice};
@@ -50,7 +50,7 @@ impl From<Error> for Refusal {
 
 /// A transaction that the index has already; its data and its record are to follow.
 pub(crate) struct Applied {
-    pub entry: Entry,
+    pub entry: EntryWriter,
     pub hot_changes: Vec<HotChange>,
     /// Device, block and content of each write.
     pub data: Vec<(Side, u64, Slice)>,
@@ -117,7 +117,7 @@ impl Inner {
                 }
                 Err(Refusal::Error(error)) => return Err(error),
             };
-            for (side, run) in &applied.entry.frees {
+            for (side, run) in applied.entry.frees() {
                 self.data_cache.borrow_mut().invalidate(*side, *run);
             }
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
@@ -131,7 +131,8 @@ impl Inner {
                 };
                 (side, self.ring.spawn(write))
             });
-            let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes.collect(), names);
+            let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes, names);
+            self.state.borrow_mut().writer = applied.entry.cleared();
             for name in names {
                 self.pending.borrow_mut().insert(name.clone(), group.clone());
             }
@@ -240,10 +241,11 @@ impl Prepared {
                     while done < checksums.len() {
                         let run = runs.next().expect("as many blocks were allocated as there are");
                         let count = run.blocks as usize;
-                        let part = checksums[done..done + count].to_vec();
-                        change.allocated(side, run, part.clone());
+                        let part = &checksums[done..done + count];
+                        change.allocated(side, run, part);
                         let state = if side == Side::Hot { ExtentState::HotDirty } else { ExtentState::Base };
-                        let extent = Extent { address: run.at, state, shared: false, checksums: part };
+                        let extent =
+                            Extent { address: run.at, state, shared: false, checksums: Checksums::from_slice(part) };
                         change.insert(object.object.pool, id, block + done as u32, &extent);
                         data.push((side, run.at, blocks.slice(done * BLOCK..(done + count) * BLOCK)));
                         done += count;
@@ -256,15 +258,15 @@ impl Prepared {
         for (pool, pg, version) in &self.forgotten {
             let key = key::log(*pool, *pg, *version);
             if change.state.tree.get(&key).unwrap_or_else(|_| unreachable!("reached before")).is_some() {
-                change.delete(key);
+                change.delete(&key);
             }
         }
         for (pool, pg, version, entry) in &self.log {
-            change.put(key::log(*pool, *pg, *version), entry.clone());
+            change.put(&key::log(*pool, *pg, *version), entry);
         }
         for (pool, pg, below) in &self.trims {
             for key in trimmed(change.state, *pool, *pg, *below).unwrap_or_else(|_| unreachable!("reached before")) {
-                change.delete(key);
+                change.delete(&key);
             }
         }
         let (entry, hot_changes) = change.finish();
@@ -408,7 +410,7 @@ fn apply_object(
         usage.data_bytes -= if sabotaged(Sabotage::RemoveForgetsTheFigures) { 0 } else { record.size as i64 };
         crate::remove::remove_content(change, pool, record.id);
         if !object.exists {
-            change.delete(record_key);
+            change.delete(&record_key);
             return None;
         }
     }
@@ -420,7 +422,7 @@ fn apply_object(
     usage.objects += i64::from(old.is_none());
     usage.data_bytes += object.size as i64 - old.map_or(0, |record| record.size) as i64;
     let (version, mtime_ns) = version.unwrap_or((old.map_or(0, |record| record.version) + 1, now_ns));
-    change.put(record_key, ObjectRecord { id, size: object.size, version, mtime_ns }.encode());
+    change.put(&record_key, &ObjectRecord { id, size: object.size, version, mtime_ns }.encode());
     for (block, (blocks, content)) in &object.pieces {
         change.carve(pool, id, crate::index::Layer::Hot, *block, block + blocks);
         match content {
@@ -440,18 +442,18 @@ fn apply_object(
         change.insert(pool, id, block, &extent);
     }
     match &object.inline {
-        Some(Some(bytes)) => change.put(key::inline(id), bytes.clone()),
+        Some(Some(bytes)) => change.put(&key::inline(id), bytes),
         Some(None) if sabotaged(Sabotage::KeepInlineBytesOfALargeObject) => {}
         Some(None) => {
-            change.delete(key::inline(id));
+            change.delete(&key::inline(id));
         }
         None => {}
     }
     for (name, value) in &object.xattrs {
         match value {
-            Some(value) => change.put(key::xattr(id, name), value.clone()),
+            Some(value) => change.put(&key::xattr(id, name), value),
             None => {
-                change.delete(key::xattr(id, name));
+                change.delete(&key::xattr(id, name));
             }
         }
     }
@@ -464,11 +466,11 @@ fn apply_object(
         match value {
             Some(value) => {
                 change.usage(pool).omap_bytes += (name.len() + value.len()) as i64 - before as i64;
-                change.put(key, value.clone());
+                change.put(&key, value);
             }
             None => {
                 change.usage(pool).omap_bytes -= before as i64;
-                change.delete(key);
+                change.delete(&key);
             }
         }
     }

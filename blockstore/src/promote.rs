@@ -7,7 +7,7 @@ use crate::limits::{BLOCK_BYTES, EXTENT_BLOCKS_MAX, TRANSACTION_NODES};
 use crate::object::{HotChange, ObjectKey};
 use crate::prepared::Applied;
 use crate::read::{self, Copies, Piece, Source, Through};
-use crate::record::{Extent, ExtentState, ObjectRecord};
+use crate::record::{Checksums, Extent, ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
 use crate::wal::Side;
@@ -71,8 +71,8 @@ async fn copy(inner: &Rc<Inner>, object: &ObjectKey, record: ObjectRecord, offse
                     let runs = change.state.allocator(Side::Hot).allocate(piece.blocks.into(), EXTENT_BLOCKS_MAX);
                     let mut done = 0u32;
                     for run in runs.expect("there is room for all of it") {
-                        let part = checksums[done as usize..(done + run.blocks) as usize].to_vec();
-                        change.allocated(Side::Hot, run, part.clone());
+                        let part = Checksums::from_slice(&checksums[done as usize..(done + run.blocks) as usize]);
+                        change.allocated(Side::Hot, run, &part);
                         let extent =
                             Extent { address: run.at, state: ExtentState::HotClean, shared: false, checksums: part };
                         change.insert(pool, id, piece.block + done, &extent);

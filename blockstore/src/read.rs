@@ -11,7 +11,7 @@ use crate::index::{Layer, Missing, key};
 use crate::inner::Inner;
 use crate::limits::{BLOCK_BYTES, DATA_CACHE_RUN_BLOCKS_MAX, INLINE_BYTES_MAX, READ_RETRIES_MAX};
 use crate::object::{ObjectId, ObjectKey};
-use crate::record::{ExtentState, ObjectRecord};
+use crate::record::{Checksums, ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{State, blocks_of};
 use crate::store::ReadData;
@@ -37,7 +37,7 @@ pub(crate) enum Source {
     Device {
         side: Side,
         address: u64,
-        checksums: Vec<u32>,
+        checksums: Checksums,
     },
 }
 

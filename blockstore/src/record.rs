@@ -11,10 +11,11 @@
 //! ```
 
 use crate::allocator::Run;
-use crate::encoding::{Put, Reader};
+use crate::encoding::{Put, Reader, Value};
 use crate::index::Layer;
 use crate::limits::{ADDRESS_LIMIT, BLOCK_BYTES, EXTENT_BLOCKS_MAX, OBJECT_SIZE_LIMIT};
 use crate::object::{HotChange, ObjectId, ObjectInfo, PoolUsage};
+use smallvec::SmallVec;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ObjectRecord {
@@ -25,8 +26,8 @@ pub(crate) struct ObjectRecord {
 }
 
 impl ObjectRecord {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32);
+    pub fn encode(&self) -> Value {
+        let mut bytes = Value::new();
         for field in [self.id.0, self.size, self.version, self.mtime_ns] {
             bytes.put_u64(field);
         }
@@ -64,8 +65,11 @@ pub(crate) struct Extent {
     /// Other extents may refer to some of its blocks: before they are freed or written in place, the index is asked (see `sharing`).
     pub shared: bool,
     /// One a block.
-    pub checksums: Vec<u32>,
+    pub checksums: Checksums,
 }
+
+/// One for each of some blocks. Those of a small write are no allocation.
+pub(crate) type Checksums = SmallVec<[u32; 8]>;
 
 const SHARED: u8 = 0x80;
 
@@ -91,12 +95,14 @@ impl Extent {
             address: self.address + u64::from(from),
             state: self.state,
             shared: self.shared,
-            checksums: self.checksums.get(from as usize..to as usize).expect("a part lies within its extent").to_vec(),
+            checksums: Checksums::from_slice(
+                self.checksums.get(from as usize..to as usize).expect("a part lies within its extent"),
+            ),
         }
     }
 
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(9 + 4 * self.checksums.len());
+    pub fn encode(&self) -> Value {
+        let mut bytes = Value::with_capacity(9 + 4 * self.checksums.len());
         bytes.put_u64(self.address);
         let state = match self.state {
             ExtentState::Base => 0,
@@ -139,8 +145,8 @@ pub(crate) struct References {
 }
 
 impl References {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(8);
+    pub fn encode(&self) -> Value {
+        let mut bytes = Value::new();
         bytes.put_u32(self.blocks);
         bytes.put_u32(self.count);
         bytes
@@ -162,8 +168,8 @@ pub(crate) struct HotSummary {
 }
 
 impl HotSummary {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(24);
+    pub fn encode(&self) -> Value {
+        let mut bytes = Value::new();
         bytes.put_u64(self.dirty_blocks);
         bytes.put_u64(self.clean_blocks);
         bytes.put_u64(self.dirty_since_ns);
@@ -271,7 +277,12 @@ mod tests {
         let beyond = ObjectRecord { size: OBJECT_SIZE_LIMIT + 1, ..record };
         assert_eq!(ObjectRecord::decode(&beyond.encode()), None);
 
-        let extent = Extent { address: ADDRESS_LIMIT - 1, state: ExtentState::Base, shared: false, checksums: vec![1] };
+        let extent = Extent {
+            address: ADDRESS_LIMIT - 1,
+            state: ExtentState::Base,
+            shared: false,
+            checksums: Checksums::from_slice(&[1]),
+        };
         assert_eq!(Extent::decode(&extent.encode()), Some(extent.clone()));
         let beyond = Extent { address: ADDRESS_LIMIT, ..extent };
         assert_eq!(Extent::decode(&beyond.encode()), None);

@@ -55,10 +55,10 @@ pub(crate) fn remove_content(change: &mut Change, pool: u32, object: ObjectId) -
     });
     // A node that is not in memory begins behind what was removed: something is left there, or the reaper will see that nothing is.
     if left || scanned.is_err() {
-        change.put(key::removed(object), pool.to_le_bytes().to_vec());
+        change.put(&key::removed(object), &pool.to_le_bytes());
         return false;
     }
-    change.delete(key::removed(object));
+    change.delete(&key::removed(object));
     true
 }
 
@@ -90,7 +90,7 @@ fn remove_entry(change: &mut Change, pool: u32, key: Key) {
         Content::Omap(name) => change.usage(pool).omap_bytes -= (name.len() + value_len) as i64,
         Content::Inline | Content::Xattr(_) => {}
     }
-    change.delete(key);
+    change.delete(&key);
 }
 
 /// The reaper's task.

@@ -12,7 +12,7 @@ use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::State;
 use crate::store::Devices;
 use crate::superblock::{self, Role, Superblock};
-use crate::wal::{self, Entry, Header, Kind, Side};
+use crate::wal::{self, Entry, EntryWriter, Header, Kind, Side};
 use basalt_ring::{BLOCK, Device, Ring};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -179,6 +179,7 @@ impl Opener<'_> {
             usage: BTreeMap::new(),
             next_object: superblock.next_object,
             zone_is_mixed: false,
+            writer: EntryWriter::default(),
         };
         let prefix = key::pool_usages();
         loop {

@@ -13,8 +13,8 @@ use crate::limits::{EXTENT_BLOCKS_MAX, REWRITE_BLOCKS_MAX};
 use crate::object::{ObjectId, ObjectKey};
 use crate::prepared::Applied;
 use crate::read::{self, Copies, Piece, Source, Through};
-use crate::record::{Extent, ExtentState, ObjectRecord};
-use crate::state::{Change, State, blocks_of};
+use crate::record::{Checksums, Extent, ExtentState, ObjectRecord};
+use crate::state::{Change, Extents, State, blocks_of};
 use crate::store::Rewritten;
 use crate::wal::Side;
 use crate::written::Purpose;
@@ -71,7 +71,7 @@ fn stretches(
 ) -> Result<Vec<Stretch>, Missing> {
     let hot = match state.hot {
         Some(_) => state.extents(object, Layer::Hot, from, to)?,
-        None => Vec::new(),
+        None => Extents::new(),
     };
     let hidden = |block: u32, end: u32| {
         hot.iter()
@@ -215,7 +215,7 @@ async fn swap(
                 .extents(id, Layer::Hot, from, to)?
                 .iter()
                 .any(|(_, extent)| extent.state == ExtentState::HotDirty);
-            same = now == stretch.extents && shared.iter().all(Vec::is_empty) && !hidden;
+            same = now.as_slice() == stretch.extents && shared.iter().all(Vec::is_empty) && !hidden;
             let mut change = Change::new(state, now_ns);
             if same {
                 change.carve(object.pool, id, Layer::Base, from, to);
@@ -225,8 +225,8 @@ async fn swap(
                 let used = if same { vec![*run] } else { Vec::new() };
                 change.state.base.settle_reserved(*run, &used);
                 if same {
-                    let part = checksums[done..done + run.blocks as usize].to_vec();
-                    change.allocated(Side::Base, *run, part.clone());
+                    let part = Checksums::from_slice(&checksums[done..done + run.blocks as usize]);
+                    change.allocated(Side::Base, *run, &part);
                     let extent = Extent { address: run.at, state: ExtentState::Base, shared: false, checksums: part };
                     change.insert(object.pool, id, from + done as u32, &extent);
                 }

@@ -16,6 +16,7 @@ use crate::record::{Extent, ExtentState, References};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, REACHED, State};
 use crate::wal::Side;
+use smallvec::SmallVec;
 
 /// A run with the number of extents that refer to each of its blocks.
 type Counted = (Run, u32);
@@ -126,10 +127,10 @@ impl Change<'_> {
             }
         }
         for (run, _) in old.iter().filter(|(run, _)| merged.iter().all(|(kept, _)| kept.at != run.at)) {
-            self.delete(key::references(side, run.at));
+            self.delete(&key::references(side, run.at));
         }
         for (run, count) in merged.into_iter().filter(|entry| !old.contains(entry)) {
-            self.put(key::references(side, run.at), References { blocks: run.blocks, count }.encode());
+            self.put(&key::references(side, run.at), &References { blocks: run.blocks, count }.encode());
         }
     }
 
@@ -167,7 +168,7 @@ impl Change<'_> {
         let layer = extent.layer();
         if !extent.shared {
             let flagged = Extent { shared: true, ..extent.clone() };
-            self.put(key::extent(source, layer, block), flagged.encode());
+            self.put(&key::extent(source, layer, block), &flagged.encode());
         }
         let part = Extent { shared: true, ..extent.part(start - block, end - block) };
         self.share(layer.side(), part.run());
@@ -177,10 +178,10 @@ impl Change<'_> {
 
 /// Adds `change` to the references of `run`, given the entries that overlap it. Returns the entries that replace them, and the parts of
 /// the run that no entry stood for.
-fn recount(entries: &[Counted], run: Run, change: i32) -> (Vec<Counted>, Vec<Run>) {
+fn recount(entries: &[Counted], run: Run, change: i32) -> (Vec<Counted>, SmallVec<[Run; 2]>) {
     let between = |at: u64, end: u64| Run { at, blocks: (end - at) as u32 };
     let mut counted = Vec::new();
-    let mut alone = Vec::new();
+    let mut alone = SmallVec::new();
     let mut at = run.at;
     for (entry, count) in entries {
         let (start, end) = (entry.at.max(run.at), entry.end().min(run.end()));

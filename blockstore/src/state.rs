@@ -2,12 +2,13 @@
 //! writes down for the log, so that replay is the same.
 
 use crate::allocator::{Allocator, Run};
-use crate::index::{Key, Layer, Missing, Tree, key};
+use crate::index::{Layer, Missing, Tree, key};
 use crate::limits::{BLOCK_BYTES, DIRTY_NODES_WHEN_SHORT, EXTENT_BLOCKS_MAX, INDEX_ROOM, INDEX_ROOM_QUARTERS_MAX};
 use crate::object::{HotChange, ObjectId};
 use crate::record::{Extent, ExtentState, HotSummary, Usage};
 use crate::sabotage::{Sabotage, sabotaged};
-use crate::wal::{Allocation, Entry, Side};
+use crate::wal::{Entry, EntryWriter, Side};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 pub(crate) struct State {
@@ -18,7 +19,12 @@ pub(crate) struct State {
     pub next_object: u64,
     /// There may be data where the hot device's zone for the index has grown to.
     pub zone_is_mixed: bool,
+    /// For the next transaction.
+    pub writer: EntryWriter,
 }
+
+/// Extents with their first blocks. A small write meets one or two.
+pub(crate) type Extents = SmallVec<[(u32, Extent); 2]>;
 
 impl State {
     /// Which device holds the index.
@@ -74,10 +80,10 @@ impl State {
     }
 
     /// Extents of a layer that overlap `[from, to)`, by their first block.
-    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Result<Vec<(u32, Extent)>, Missing> {
+    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Result<Extents, Missing> {
         let first = key::extent(object, layer, from.saturating_sub(EXTENT_BLOCKS_MAX - 1));
         let end = key::extent(object, layer, to);
-        let mut extents = Vec::new();
+        let mut extents = Extents::new();
         self.tree.scan(&first, Some(&end), |key, value| {
             if let (Some((_, crate::index::Content::Extent(_, block))), Some(extent)) =
                 (key::parse_content(key), Extent::decode(value))
@@ -153,7 +159,7 @@ impl State {
 /// A transaction being applied. Everything it touches has been reached before, so nothing here waits or fails.
 pub(crate) struct Change<'a> {
     pub state: &'a mut State,
-    entry: Entry,
+    entry: EntryWriter,
     summaries: BTreeMap<(u32, ObjectId), (HotSummary, HotSummary)>,
     now_ns: u64,
 }
@@ -163,36 +169,37 @@ pub(crate) const REACHED: &str = "nodes were reached before the change";
 impl<'a> Change<'a> {
     /// `now_ns`: nanoseconds since 1970, for when dirty data became so.
     pub fn new(state: &'a mut State, now_ns: u64) -> Change<'a> {
-        Change { state, entry: Entry::default(), summaries: BTreeMap::new(), now_ns }
+        let entry = std::mem::take(&mut state.writer);
+        Change { state, entry, summaries: BTreeMap::new(), now_ns }
     }
 
-    pub fn put(&mut self, key: Key, value: Vec<u8>) {
-        assert!(self.state.tree.put(&key, &value).is_ok(), "{REACHED}");
-        self.entry.mutations.push((key, Some(value)));
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        assert!(self.state.tree.put(key, value).is_ok(), "{REACHED}");
+        self.entry.put(key, value);
     }
 
-    pub fn delete(&mut self, key: Key) -> bool {
-        let found = self.state.tree.delete(&key).unwrap_or_else(|_| panic!("{REACHED}"));
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let found = self.state.tree.delete(key).unwrap_or_else(|_| panic!("{REACHED}"));
         if found {
-            self.entry.mutations.push((key, None));
+            self.entry.delete(key);
         }
         found
     }
 
     pub fn usage(&mut self, pool: u32) -> &mut Usage {
-        self.entry.usage.entry(pool).or_default()
+        self.entry.usage(pool)
     }
 
     /// Notes blocks that the allocator already handed out, and what is written there.
-    pub fn allocated(&mut self, side: Side, run: Run, checksums: Vec<u32>) {
+    pub fn allocated(&mut self, side: Side, run: Run, checksums: &[u32]) {
         debug_assert_eq!(run.blocks as usize, checksums.len());
-        self.entry.allocations.push(Allocation { side, address: run.at, checksums });
+        self.entry.allocated(side, run.at, checksums);
     }
 
     /// Blocks that nothing refers to any more.
     pub fn free(&mut self, side: Side, run: Run) {
         self.state.allocator(side).free(run);
-        self.entry.frees.push((side, run));
+        self.entry.freed(side, run);
     }
 
     pub fn next_object(&mut self) -> ObjectId {
@@ -210,7 +217,7 @@ impl<'a> Change<'a> {
         &mut entry.1
     }
 
-    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Vec<(u32, Extent)> {
+    pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Extents {
         self.state.extents(object, layer, from, to).unwrap_or_else(|_| panic!("{REACHED}"))
     }
 
@@ -220,12 +227,12 @@ impl<'a> Change<'a> {
             let end = block + extent.blocks();
             let (cut_from, cut_to) = (from.max(block), to.min(end));
             if block < cut_from {
-                self.put(key::extent(object, layer, block), extent.part(0, cut_from - block).encode());
+                self.put(&key::extent(object, layer, block), &extent.part(0, cut_from - block).encode());
             } else {
-                self.delete(key::extent(object, layer, block));
+                self.delete(&key::extent(object, layer, block));
             }
             if cut_to < end && !sabotaged(Sabotage::CarveForgetsTheRightPart) {
-                self.put(key::extent(object, layer, cut_to), extent.part(cut_to - block, extent.blocks()).encode());
+                self.put(&key::extent(object, layer, cut_to), &extent.part(cut_to - block, extent.blocks()).encode());
             }
             let blocks = u64::from(cut_to - cut_from);
             match extent.state {
@@ -253,20 +260,20 @@ impl<'a> Change<'a> {
             }
             ExtentState::HotClean => self.summary(pool, object).clean_blocks += blocks,
         }
-        self.put(key::extent(object, extent.layer(), block), extent.encode());
+        self.put(&key::extent(object, extent.layer(), block), &extent.encode());
     }
 
     /// Ends the change: summaries and pool figures follow from it. Returns what goes to the log, and what the tier is told.
-    pub fn finish(mut self) -> (Entry, Vec<HotChange>) {
+    pub fn finish(mut self) -> (EntryWriter, Vec<HotChange>) {
         let mut changes = Vec::new();
         for ((pool, object), (before, after)) in std::mem::take(&mut self.summaries) {
             if before == after || sabotaged(Sabotage::ForgetTheHotSummary) {
                 continue;
             }
             if after.is_empty() {
-                self.delete(key::hot_summary(pool, object));
+                self.delete(&key::hot_summary(pool, object));
             } else {
-                self.put(key::hot_summary(pool, object), after.encode());
+                self.put(&key::hot_summary(pool, object), &after.encode());
             }
             let usage = self.usage(pool);
             usage.hot_dirty_blocks += after.dirty_blocks as i64 - before.dirty_blocks as i64;
@@ -274,8 +281,7 @@ impl<'a> Change<'a> {
             usage.dirty_objects += i64::from(after.dirty_blocks > 0) - i64::from(before.dirty_blocks > 0);
             changes.push(after.change(pool, object));
         }
-        self.entry.usage.retain(|_, usage| !usage.is_zero());
-        for (pool, usage) in &self.entry.usage {
+        for (pool, usage) in self.entry.settle_usage() {
             self.state.usage.entry(*pool).or_default().add(usage);
         }
         self.entry.next_object = self.state.next_object;

@@ -33,12 +33,16 @@
 //! What replay gives up is overwritten by the seal of that mount. Should this one write be lost, the record that was given up stands
 //! in its place, whole, and with the later ones calling it durable. So each record names the one before it.
 
+mod entry_writer;
+
+pub(crate) use entry_writer::EntryWriter;
+
 use crate::allocator::Run;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
 use crate::index::Key;
 use crate::limits::{ADDRESS_LIMIT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use crate::record::Usage;
+use crate::record::{Checksums, Usage};
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use std::collections::BTreeMap;
@@ -182,7 +186,7 @@ pub(crate) fn body_checksum(store_id: &[u8; 16], lsn: u64, body: &[u8]) -> u32 {
 pub(crate) struct Allocation {
     pub side: Side,
     pub address: u64,
-    pub checksums: Vec<u32>,
+    pub checksums: Checksums,
 }
 
 impl Allocation {
@@ -203,38 +207,9 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// For tests: what is logged is written by an [`EntryWriter`].
     pub fn encode(&self, bytes: &mut Vec<u8>) {
-        bytes.put_u64(self.next_object);
-        bytes.put_u32(self.mutations.len() as u32);
-        for (key, value) in &self.mutations {
-            bytes.put_u8(value.is_some().into());
-            bytes.put_u16(key.len() as u16);
-            bytes.put(key);
-            if let Some(value) = value {
-                bytes.put_u32(value.len() as u32);
-                bytes.put(value);
-            }
-        }
-        bytes.put_u32(self.allocations.len() as u32);
-        for allocation in &self.allocations {
-            bytes.put_u8(allocation.side.encode());
-            bytes.put_u64(allocation.address);
-            bytes.put_u32(allocation.checksums.len() as u32);
-            for crc in &allocation.checksums {
-                bytes.put_u32(*crc);
-            }
-        }
-        bytes.put_u32(self.frees.len() as u32);
-        for (side, run) in &self.frees {
-            bytes.put_u8(side.encode());
-            bytes.put_u64(run.at);
-            bytes.put_u32(run.blocks);
-        }
-        bytes.put_u32(self.usage.len() as u32);
-        for (pool, usage) in &self.usage {
-            bytes.put_u32(*pool);
-            usage.encode(bytes);
-        }
+        EntryWriter::from(self).encode(bytes);
     }
 
     pub fn decode(reader: &mut Reader) -> Option<Entry> {
@@ -337,7 +312,7 @@ mod tests {
         #[test]
         fn an_entry_survives_its_encoding(keys in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..20), proptest::option::of(proptest::collection::vec(any::<u8>(), 0..20))), 0..5), at in 0..ADDRESS_LIMIT, crcs in proptest::collection::vec(any::<u32>(), 0..4)) {
             let mut entry = Entry { next_object: at, mutations: keys.into_iter().map(|(key, value)| (key.into(), value)).collect(), ..Entry::default() };
-            entry.allocations.push(Allocation { side: Side::Hot, address: at, checksums: crcs });
+            entry.allocations.push(Allocation { side: Side::Hot, address: at, checksums: Checksums::from_vec(crcs) });
             entry.frees.push((Side::Base, Run { at, blocks: 9 }));
             entry.usage.insert(3, Usage { objects: -1, ..Usage::default() });
             let mut bytes = Vec::new();

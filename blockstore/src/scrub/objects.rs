@@ -11,7 +11,7 @@ use crate::limits::{
     BLOCK_BYTES, MOVE_RUN_BLOCKS_MAX, READ_RETRIES_MAX, SCRUB_STEP_OBJECTS_MAX, SCRUB_WINDOW_BLOCKS_MIN,
 };
 use crate::object::ObjectKey;
-use crate::record::{ExtentState, ObjectRecord};
+use crate::record::{Checksums, ExtentState, ObjectRecord};
 use crate::state::{State, blocks_of};
 use crate::wal::Side;
 use basalt_ring::BLOCK;
@@ -24,7 +24,7 @@ pub(super) struct Copy {
     /// First block, within the object.
     pub block: u32,
     pub address: u64,
-    pub checksums: Vec<u32>,
+    pub checksums: Checksums,
 }
 
 impl Copy {

@@ -38,7 +38,7 @@ pub(super) async fn dirty_again(inner: &Rc<Inner>, object: &ObjectKey, id: Objec
         }
         let Some((block, extent)) = clean_over(change, id, bad.block) else { return false };
         let at = bad.block - block;
-        change.delete(key::extent(id, Layer::Hot, block));
+        change.delete(&key::extent(id, Layer::Hot, block));
         change.summary(object.pool, id).clean_blocks -= u64::from(extent.blocks());
         for (from, to, state) in [
             (0, at, ExtentState::HotClean),

@@ -203,7 +203,7 @@ async fn rewrite_node(inner: &Rc<Inner>, low: &[u8]) -> Result<bool> {
             found = entry.is_some();
             let mut change = Change::new(state, now_ns);
             if let Some((key, value)) = entry {
-                change.put(key, value);
+                change.put(&key, &value);
             }
             let (entry, hot_changes) = change.finish();
             Ok(Applied { entry, hot_changes, data: Vec::new() })
