@@ -16,6 +16,7 @@ use crate::wal::{EntryWriter, Side};
 use crate::written::Purpose;
 use basalt_ring::local::KeyGuard;
 use basalt_ring::{BLOCK, Slice};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// A transaction that has read all it needs.
@@ -27,7 +28,7 @@ pub struct Prepared {
     log: Vec<(u32, u32, u64, Vec<u8>)>,
     trims: Vec<(u32, u32, u64)>,
     forgotten: Vec<(u32, u32, u64)>,
-    _locks: Vec<KeyGuard<ObjectKey>>,
+    _locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
 }
 
 /// Why a transaction was not applied: something must be loaded first, or it cannot be.
@@ -158,7 +159,7 @@ impl Prepared {
         inner: Rc<Inner>,
         placement: Placement,
         staged: Vec<Staged>,
-        locks: Vec<KeyGuard<ObjectKey>>,
+        locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
     ) -> Prepared {
         Prepared {
             inner,
@@ -196,7 +197,7 @@ impl Prepared {
     /// Orders the transaction among all others and starts its writes; the objects are unlocked. Transactions become durable in the order
     /// of the moments at which their `submit` resolved. Data goes on its way at once; the reply must wait for the [`Commit`].
     pub async fn submit(self) -> Result<Commit> {
-        let names: Vec<ObjectKey> = self.staged.iter().map(|object| object.object.clone()).collect();
+        let names: SmallVec<[ObjectKey; 1]> = self.staged.iter().map(|object| object.object.clone()).collect();
         let mut objects = Vec::new();
         let apply = |state: &mut State, now_ns| self.apply(state, now_ns, &mut objects);
         let mut commit = self.inner.transact(self.log_bytes(), &names, apply).await?;

@@ -12,25 +12,26 @@ use crate::staged::{Staged, Step, choose_home, stage};
 use crate::store::{Placement, pairs};
 use basalt_ring::Slice;
 use basalt_ring::local::{KeyGuard, join_all};
+use smallvec::{SmallVec, smallvec};
 use std::rc::Rc;
 
 /// Changes being gathered, with their objects locked. Reads through it see the state before it. Dropping it changes nothing.
 pub struct Transaction {
     inner: Rc<Inner>,
-    objects: Vec<ObjectKey>,
-    locks: Vec<KeyGuard<ObjectKey>>,
+    objects: SmallVec<[ObjectKey; 1]>,
+    locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
     steps: Vec<(usize, Step)>,
 }
 
 impl Transaction {
     pub(crate) async fn begin(inner: Rc<Inner>, objects: &[ObjectKey]) -> Transaction {
-        let mut objects = objects.to_vec();
+        let mut objects: SmallVec<[ObjectKey; 1]> = objects.into();
         objects.sort_unstable();
         objects.dedup();
         // All queued for in one step, so that of two transactions the later one always waits for the earlier, never both for each other.
         let locks = match objects.as_slice() {
-            [object] => vec![inner.locks.lock(object.clone()).await],
-            objects => join_all(objects.iter().map(|object| inner.locks.lock(object.clone())).collect()).await,
+            [object] => smallvec![inner.locks.lock(object.clone()).await],
+            objects => join_all(objects.iter().map(|object| inner.locks.lock(object.clone())).collect()).await.into(),
         };
         Transaction { inner, objects, locks, steps: Vec::new() }
     }

@@ -207,7 +207,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// For tests: what is logged is written by an [`EntryWriter`].
+    /// What is logged is written by an [`EntryWriter`].
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         EntryWriter::from(self).encode(bytes);
     }

@@ -1,6 +1,8 @@
 //! A transaction, written down in the log's encoding while it is applied.
 
-use super::{Allocation, Entry, Side};
+use super::Side;
+#[cfg(any(test, feature = "fuzzing"))]
+use super::{Allocation, Entry};
 use crate::allocator::Run;
 use crate::encoding::Put;
 use crate::record::Usage;
@@ -127,6 +129,7 @@ impl EntryWriter {
     }
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
 impl From<&Entry> for EntryWriter {
     fn from(entry: &Entry) -> EntryWriter {
         let mut writer = EntryWriter { next_object: entry.next_object, ..EntryWriter::default() };

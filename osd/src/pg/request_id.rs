@@ -55,7 +55,8 @@ struct ClientRequests {
 }
 
 enum State {
-    Running(Event),
+    /// With what its copies wait for, if there are any.
+    Running(Option<Event>),
     Applied(Rc<Applied>),
     Refused(Rc<Refusal>),
 }
@@ -67,13 +68,13 @@ impl RequestTable {
         let client = clients.entry(request.client).or_default();
         // What a client still asks for it cannot have completed, whatever it says.
         client.complete(completed_up_to.min(request.sequence.saturating_sub(1)));
-        match client.requests.get(&request.sequence) {
-            Some(State::Running(event)) => Claim::Running(event.clone()),
+        match client.requests.get_mut(&request.sequence) {
+            Some(State::Running(event)) => Claim::Running(event.get_or_insert_with(Event::new).clone()),
             Some(State::Applied(applied)) => Claim::Applied(applied.clone()),
             Some(State::Refused(refusal)) => Claim::Refused(refusal.clone()),
             None if request.sequence <= client.completed_up_to => Claim::Forgotten,
             None => {
-                client.requests.insert(request.sequence, State::Running(Event::new()));
+                client.requests.insert(request.sequence, State::Running(None));
                 Claim::New(Ticket { table: self.clone(), request, outcome: None })
             }
         }
@@ -138,7 +139,7 @@ impl RequestTable {
             clients.remove(&request.client);
         }
         drop(clients);
-        if let Some(State::Running(event)) = before {
+        if let Some(State::Running(Some(event))) = before {
             event.notify_all();
         }
     }

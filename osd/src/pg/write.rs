@@ -15,6 +15,7 @@ use basalt_blockstore::{ObjectKey, Transaction};
 use basalt_net::message::object::{ObjectRequest, Operation, OperationResult};
 use basalt_net::message::peer::ReplicaWrite;
 use basalt_ring::Slice;
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Applies a request once, whatever the number of its copies, and returns when it is durable.
@@ -74,7 +75,7 @@ async fn write_first(
     let keys = keys(key, summary);
     let mut mended = 0;
     let outcome = loop {
-        let again = payload.clone().filter(|_| leadership.has_members());
+        let again = payload.clone();
         let outcome = apply(osd, leadership, key, &keys, request, summary, payload).await;
         match &outcome {
             // Part of a block is kept, and the block is damaged here.
@@ -118,7 +119,8 @@ async fn apply(
     let appends = request.operations.iter().any(|operation| matches!(operation, Operation::Append { .. }));
     let size = if appends { transaction.stat(key).await?.map_or(0, |info| info.size) } else { 0 };
     let changes = Changes::of(&request.operations, size);
-    let replicated = if leadership.has_members() { payload.clone() } else { None };
+    // Also where there is nobody yet: who joins before it is ordered is sent it.
+    let replicated = payload.clone();
     let exists = stage(&mut transaction, key, &request.operations, payload).await?;
     let mut prepared = transaction.prepare(placed.placement).await?;
 
@@ -189,7 +191,7 @@ async fn first_of_its_copies(
 }
 
 /// All objects that the request touches.
-pub fn keys(key: &ObjectKey, summary: &Summary) -> Vec<ObjectKey> {
+pub fn keys(key: &ObjectKey, summary: &Summary) -> SmallVec<[ObjectKey; 1]> {
     let sources = summary.sources.iter().filter(|name| **name != key.name);
     std::iter::once(key.clone())
         .chain(sources.map(|name| ObjectKey { pool: key.pool, pg: key.pg, name: name.clone() }))
