@@ -31,6 +31,8 @@ start_cluster() {
     trap 'exit 143' TERM
     said="$dir.stdout"
     log="$dir.log"
+    # Emptied here: the daemon opens it a moment later, and until then it says what the last one said.
+    : >"$said"
     target/release/basaltd dev --dir "$dir" "$@" >"$said" 2>"$log" &
     DAEMON_PID=$!
     tries=0
