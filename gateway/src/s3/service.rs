@@ -128,6 +128,7 @@ operations! {
     get_object: GetObjectInput -> GetObjectOutput,
     head_object: HeadObjectInput -> HeadObjectOutput,
     get_object_attributes: GetObjectAttributesInput -> GetObjectAttributesOutput,
+    get_object_torrent: GetObjectTorrentInput -> GetObjectTorrentOutput,
     delete_object: DeleteObjectInput -> DeleteObjectOutput,
     delete_objects: DeleteObjectsInput -> DeleteObjectsOutput,
     copy_object: CopyObjectInput -> CopyObjectOutput,

@@ -119,7 +119,10 @@ async fn of_document(store: &Store, document: AccessControlPolicy, owner: &Owner
 }
 
 fn shown(acl: &Acl, owner: &Owner) -> Vec<dto::Grant> {
-    let grants = acl.grants(owner).into_iter();
+    let mut grants = acl.grants(owner);
+    // Groups first, then people by their ids, as Ceph's gateway has them.
+    grants.sort_by(|one, other| one.grantee.user_id().cmp(&other.grantee.user_id()));
+    let grants = grants.into_iter();
     grants
         .map(|grant| {
             let kind = |kind| dto::Type::from_static(kind);

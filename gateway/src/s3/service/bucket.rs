@@ -3,7 +3,7 @@
 use super::Service;
 use super::acl::requested;
 use super::fields;
-use crate::s3::access::Asked;
+use crate::s3::access::{Asked, query_pairs};
 use crate::s3::acl::Acl;
 use crate::s3::acl::Permission;
 use crate::s3::fault::{Fault, Result};
@@ -83,6 +83,7 @@ impl Service {
             super::configuration::check_ownership(ownership)?;
         }
         let name = input.bucket;
+        check_name(&name)?;
         let location = format!("/{name}");
         self.for_requester(asked, move |store, requester| async move {
             let user = requester.user()?;
@@ -130,12 +131,22 @@ impl Service {
     ) -> Result<S3Response<HeadBucketOutput>> {
         let asked = Asked::of(&request);
         let name = request.input.bucket;
-        self.for_requester(asked, move |store, requester| async move {
-            let bucket = store.bucket(&name).await?;
-            requester.check_bucket(&bucket, "s3:ListBucket", Some(Permission::Read))
-        })
-        .await?;
-        Ok(S3Response::new(HeadBucketOutput::default()))
+        let pairs = query_pairs(request.uri.query().unwrap_or_default());
+        let counts = pairs.iter().any(|(name, value)| name == "read-stats" && value == "true");
+        let counted = self
+            .for_requester(asked, move |store, requester| async move {
+                let bucket = store.bucket(&name).await?;
+                requester.check_bucket(&bucket, "s3:ListBucket", Some(Permission::Read))?;
+                if counts { store.count_objects(&bucket).await.map(Some) } else { Ok(None) }
+            })
+            .await?;
+        let mut response = S3Response::new(HeadBucketOutput::default());
+        if let Some((objects, bytes)) = counted {
+            // As Ceph's gateway names them.
+            response.headers.insert("x-rgw-object-count", objects.into());
+            response.headers.insert("x-rgw-bytes-used", bytes.into());
+        }
+        Ok(response)
     }
 
     pub(super) async fn delete_bucket(
@@ -163,6 +174,15 @@ impl Service {
         let location_constraint = bucket.location.map(BucketLocationConstraint::from);
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
+}
+
+/// The library knows the other rules.
+fn check_name(name: &str) -> Result<()> {
+    if name.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+        let message = "between dots, a bucket's name has words that begin and end with a letter or a digit";
+        return Err(Fault::refuse(S3ErrorCode::InvalidBucketName, message));
+    }
+    Ok(())
 }
 
 /// Making a bucket again that one has changes nothing, and says so if it should have.

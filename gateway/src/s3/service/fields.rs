@@ -38,7 +38,7 @@ pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
                 // How it was sent is no property of the object.
                 let rest: Vec<&str> = value.split(',').map(str::trim).filter(|word| *word != "aws-chunked").collect();
                 if !rest.iter().all(|word| word.is_empty()) {
-                    entry.headers.insert(name.as_str().to_owned(), rest.join(","));
+                    entry.headers.insert(name.as_str().to_owned(), rest.join(", "));
                 }
             } else if !value.is_empty() {
                 entry.headers.insert(name.as_str().to_owned(), value);
@@ -152,6 +152,12 @@ impl ReadConditions<'_> {
             (None, Some(since)) => modified <= seconds(since),
             (None, None) => false,
         };
+        if unchanged && self.unchanged == S3ErrorCode::NotModified {
+            let mut modified = Vec::new();
+            let _ = timestamp(entry.modified_ns).format(dto::TimestampFormat::HttpDate, &mut modified);
+            let modified = String::from_utf8_lossy(&modified).into_owned();
+            return Err(Fault::Unchanged { etag: entry.etag.clone(), modified });
+        }
         if unchanged {
             return Err(Fault::refuse(self.unchanged.clone(), "the object has not changed"));
         }

@@ -57,7 +57,14 @@ impl Service {
                 let owner = requester.owner();
                 let mut draft = fields::draft(&headers, &owner)?;
                 draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
-                let upload = Upload { initiator: owner.id, draft, checksum: plan, ..Upload::default() };
+                let initiator = requester.owner();
+                let upload = Upload {
+                    initiator: initiator.id,
+                    initiator_name: initiator.name,
+                    draft,
+                    checksum: plan,
+                    ..Upload::default()
+                };
                 store.begin_upload(&bucket, &key, upload).await
             })
             .await?;
@@ -201,8 +208,10 @@ impl Service {
             .await?;
         output.is_truncated = Some(more);
         output.next_part_number_marker = parts.last().map(|part| part.number as i32);
-        output.initiator =
-            Some(Initiator { id: Some(upload.initiator.clone()), display_name: Some(upload.initiator.clone()) });
+        output.initiator = Some(Initiator {
+            id: Some(upload.initiator.clone()),
+            display_name: Some(upload.initiator_name().to_owned()),
+        });
         output.owner = Some(fields::owner_of(&upload.draft));
         output.checksum_algorithm = algorithm_of_plan(&upload).map(|name| ChecksumAlgorithm::from(name.to_owned()));
         output.checksum_type = upload.checksum.as_ref().map(|plan| fields::checksum_type(plan.is_of_whole));

@@ -13,7 +13,7 @@ use crate::s3::server::FormFields;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use crate::s3::store::entry::Entry;
-use crate::s3::store::object::{Condition, Deleted, no_such_key};
+use crate::s3::store::object::{Condition, Deleted, Deletion};
 use bytes::Bytes;
 use hyper::StatusCode;
 use s3s::dto::*;
@@ -29,7 +29,7 @@ pub fn present(entry: Option<Entry>, version: Option<&str>) -> Result<Entry> {
             Err(Fault::refuse(S3ErrorCode::MethodNotAllowed, "this version is a delete marker"))
         }
         _ if version.is_some() => Err(Fault::refuse(S3ErrorCode::NoSuchVersion, "there is no such version")),
-        _ => Err(no_such_key()),
+        found => Err(Fault::NoObject { is_delete_marker: found.is_some() }),
     }
 }
 
@@ -241,6 +241,20 @@ impl Service {
         Ok(response)
     }
 
+    /// There are none, which is said in the words that a gateway has whose torrents are switched off.
+    pub(super) async fn get_object_torrent(
+        &self,
+        request: S3Request<GetObjectTorrentInput>,
+    ) -> Result<S3Response<GetObjectTorrentOutput>> {
+        let asked = Asked::of(&request);
+        let input = request.input;
+        self.for_requester(asked, move |store, requester| async move {
+            look(&store, &requester, &input.bucket, &input.key, None).await
+        })
+        .await?;
+        Err(Fault::refuse(S3ErrorCode::NoSuchKey, "the object has no torrent"))
+    }
+
     pub(super) async fn get_object_attributes(
         &self,
         request: S3Request<GetObjectAttributesInput>,
@@ -301,15 +315,18 @@ impl Service {
         let asked = Asked::of(&request);
         let input = request.input;
         check_key(&input.key)?;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            let message = "deletion by size or time is not supported; If-Match is";
-            return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
-        }
-        let condition = Condition { if_match: input.if_match, if_none_match: None };
+        let deletion = Deletion {
+            if_match: input.if_match,
+            if_size: input.if_match_size.map(expected_size).transpose()?,
+            if_modified: input.if_match_last_modified_time.as_ref().map(fields::seconds),
+            may_bypass_governance: false,
+        };
+        let bypasses = input.bypass_governance_retention.unwrap_or(false);
         let deleted = self
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&input.bucket).await?;
-                delete(&store, &requester, &bucket, &input.key, input.version_id.as_deref(), &condition).await
+                let deletion = Deletion { may_bypass_governance: bypasses, ..deletion };
+                delete(&store, &requester, &bucket, &input.key, input.version_id.as_deref(), deletion).await
             })
             .await?;
         let output = DeleteObjectOutput {
@@ -325,7 +342,8 @@ impl Service {
         request: S3Request<DeleteObjectsInput>,
     ) -> Result<S3Response<DeleteObjectsOutput>> {
         let asked = Asked::of(&request);
-        let DeleteObjectsInput { bucket: name, delete: wanted, .. } = request.input;
+        let DeleteObjectsInput { bucket: name, delete: wanted, bypass_governance_retention, .. } = request.input;
+        let bypasses = bypass_governance_retention.unwrap_or(false);
         if wanted.objects.len() > limits::DELETE_KEYS_MAX {
             let message = format!("at most {} objects are deleted at once", limits::DELETE_KEYS_MAX);
             return Err(Fault::refuse(S3ErrorCode::MalformedXML, message));
@@ -339,16 +357,18 @@ impl Service {
                     let jobs = some.iter().map(|object| {
                         let (store, requester, bucket) = (&store, &requester, &bucket);
                         async move {
-                            let condition = Condition {
-                                if_match: object.e_tag.clone().map(ETagCondition::ETag),
-                                if_none_match: None,
-                            };
                             let version = object.version_id.as_deref().filter(|version| !version.is_empty());
-                            let outcome = match check_key(&object.key) {
-                                Ok(()) => delete(store, requester, bucket, &object.key, version, &condition).await,
-                                Err(fault) => Err(fault),
+                            let outcome = async {
+                                check_key(&object.key)?;
+                                let deletion = Deletion {
+                                    if_match: object.e_tag.clone().map(ETagCondition::ETag),
+                                    if_size: object.size.map(expected_size).transpose()?,
+                                    if_modified: object.last_modified_time.as_ref().map(fields::seconds),
+                                    may_bypass_governance: bypasses,
+                                };
+                                delete(store, requester, bucket, &object.key, version, deletion).await
                             };
-                            (object.clone(), outcome)
+                            (object.clone(), outcome.await)
                         }
                     });
                     outcomes.extend(basalt_ring::local::join_all(jobs.collect()).await);
@@ -414,6 +434,10 @@ impl Service {
     }
 }
 
+fn expected_size(size: i64) -> Result<u64> {
+    u64::try_from(size).map_err(|_| Fault::refuse(S3ErrorCode::InvalidArgument, format!("{size} is no size")))
+}
+
 /// Of one request.
 const DELETE_JOBS: usize = 32;
 
@@ -423,11 +447,12 @@ async fn delete(
     bucket: &Bucket,
     key: &str,
     version: Option<&str>,
-    condition: &Condition,
+    mut deletion: Deletion,
 ) -> Result<Deleted> {
     let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
     requester.check_key(bucket, key, action)?;
-    store.delete_object(bucket, key, version, &requester.owner(), condition).await
+    deletion.may_bypass_governance = deletion.may_bypass_governance && requester.may_bypass_governance(bucket, key)?;
+    store.delete_object(bucket, key, version, &requester.owner(), &deletion).await
 }
 
 /// The bytes of a range, on their way.

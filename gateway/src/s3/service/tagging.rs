@@ -17,7 +17,8 @@ pub fn parse(text: &str) -> Result<Tags> {
     checked(query_pairs(text), limits::TAGS_MAX)
 }
 
-fn checked(tags: Tags, max: usize) -> Result<Tags> {
+/// In the order of their keys.
+fn checked(mut tags: Tags, max: usize) -> Result<Tags> {
     if tags.len() > max {
         return Err(Fault::refuse(
             S3ErrorCode::InvalidTag,
@@ -37,6 +38,7 @@ fn checked(tags: Tags, max: usize) -> Result<Tags> {
             return Err(Fault::refuse(S3ErrorCode::InvalidTag, format!("there are two tags {key}")));
         }
     }
+    tags.sort();
     Ok(tags)
 }
 

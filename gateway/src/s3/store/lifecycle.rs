@@ -4,7 +4,7 @@ use super::Store;
 use super::bucket::{Bucket, Versioning};
 use super::entry::Entry;
 use super::multipart::UploadQuery;
-use super::object::Condition;
+use super::object::Deletion;
 use super::versions::VersionQuery;
 use crate::s3::fault::Result;
 use crate::s3::limits;
@@ -71,9 +71,9 @@ impl Store {
                 } else {
                     older += 1;
                     if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, now)) {
-                        let any = Condition::default();
-                        self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
-                        expired.versions += 1;
+                        if self.expire_version(bucket, key, entry).await? {
+                            expired.versions += 1;
+                        }
                     }
                 }
                 replaced_ns = entry.modified_ns;
@@ -81,6 +81,17 @@ impl Store {
             let Some((key, version)) = page.next else { return Ok(()) };
             query.key_marker = key;
             query.version_marker = version;
+        }
+    }
+
+    /// Whether it went: what is locked stays.
+    async fn expire_version(&self, bucket: &Bucket, key: &str, entry: &Entry) -> Result<bool> {
+        let deleted =
+            self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &Deletion::default()).await;
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(crate::s3::Fault::Refused { .. }) => Ok(false),
+            Err(fault) => Err(fault),
         }
     }
 
@@ -104,9 +115,9 @@ impl Store {
                         .is_some_and(|expiration| expiration.expired_object_delete_marker == Some(true))
             };
             if !has_older && rules.iter().any(is_due) {
-                let any = Condition::default();
-                self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
-                expired.delete_markers += 1;
+                if self.expire_version(bucket, key, entry).await? {
+                    expired.delete_markers += 1;
+                }
             }
             return Ok(());
         }
@@ -115,7 +126,7 @@ impl Store {
         }
         // Only what was looked at goes; what has replaced it is young.
         let still =
-            Condition { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), if_none_match: None };
+            Deletion { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), ..Deletion::default() };
         let version = (bucket.versioning == Versioning::Never).then_some(entry.version.as_str());
         match self.delete_object(bucket, key, version, &bucket.owner(), &still).await {
             Ok(_) => expired.objects += 1,

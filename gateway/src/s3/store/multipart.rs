@@ -21,6 +21,9 @@ pub struct Upload {
     pub since_ns: u64,
     /// Who began it.
     pub initiator: String,
+    /// As it was then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub initiator_name: String,
     /// The object to be, but for what its parts will say.
     pub draft: Entry,
     /// The algorithm of the checksums that its parts must have.
@@ -78,6 +81,12 @@ pub struct UploadPage {
 
 pub fn no_such_upload() -> Fault {
     Fault::refuse(S3ErrorCode::NoSuchUpload, "there is no such upload; it may have been completed or aborted")
+}
+
+impl Upload {
+    pub fn initiator_name(&self) -> &str {
+        if self.initiator_name.is_empty() { &self.initiator } else { &self.initiator_name }
+    }
 }
 
 impl Store {
@@ -283,7 +292,7 @@ impl Store {
         if all.len() > COMPLETE_AT_ONCE_MAX {
             return self.complete_large(bucket, key, id, &upload_bytes, entry, &all, &unused, condition).await;
         }
-        self.publish(bucket, key, entry, condition, base, still_there).await
+        self.publish(bucket, key, entry, |current| condition.check(current), base, still_there).await
     }
 
     /// As many parts as fit into no one request: the object becomes visible first, and with it the upload goes; the records of its parts,
@@ -313,7 +322,7 @@ impl Store {
             let (_, now) = self.upload_with_bytes(shard, key, id).await?;
             if now == upload_bytes { Ok(()) } else { Err(no_such_upload()) }
         };
-        let entry = self.publish(bucket, key, entry, condition, base, still_there).await?;
+        let entry = self.publish(bucket, key, entry, |current| condition.check(current), base, still_there).await?;
         for some in all.chunks(COMPLETE_AT_ONCE_MAX) {
             let change = some.iter().fold(Change::of_any(), |change, part| change.remove(part_key(id, part.number)));
             self.change(&shard, change).await?;

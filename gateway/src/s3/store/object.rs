@@ -28,6 +28,36 @@ pub struct Condition {
     pub if_none_match: Option<ETagCondition>,
 }
 
+/// What a deletion is bound to, and what it may do.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion {
+    pub if_match: Option<ETagCondition>,
+    pub if_size: Option<u64>,
+    /// Seconds since 1970.
+    pub if_modified: Option<i64>,
+    pub may_bypass_governance: bool,
+}
+
+impl Deletion {
+    /// What is not there is as good as deleted, whatever was expected of it; a delete marker is there.
+    fn check(&self, current: Option<&Entry>) -> Result<()> {
+        let Some(entry) = current else { return Ok(()) };
+        match &self.if_match {
+            Some(ETagCondition::ETag(etag)) if etag.value() != entry.etag => {
+                return Err(failed_precondition("If-Match"));
+            }
+            _ => {}
+        }
+        if self.if_size.is_some_and(|size| size != entry.size) {
+            return Err(failed_precondition("x-amz-if-match-size"));
+        }
+        if self.if_modified.is_some_and(|time| time != (entry.modified_ns / 1_000_000_000) as i64) {
+            return Err(failed_precondition("x-amz-if-match-last-modified-time"));
+        }
+        Ok(())
+    }
+}
+
 impl Condition {
     pub fn check(&self, current: Option<&Entry>) -> Result<()> {
         let current = current.filter(|entry| !entry.is_delete_marker);
@@ -194,17 +224,17 @@ impl Store {
             let found = self.shard_value(shard, &name).await?;
             if found.as_ref() == Some(&registered.value) { Ok(()) } else { Err(given_up()) }
         };
-        self.publish(bucket, key, entry, condition, base, is_whole).await
+        self.publish(bucket, key, entry, |current| condition.check(current), base, is_whole).await
     }
 
     /// Makes `entry` the newest version of its key, and hands what it replaces to its place among the older ones, or to the garbage pass, in
-    /// one step. `base`: the change that this is part of; `check`: refuses if that can't be made any more.
+    /// one step. `may_replace`: refuses by what was there before; `base`: the change that this is part of; `check`: refuses if that can't be made any more.
     pub async fn publish(
         &self,
         bucket: &Bucket,
         key: &str,
         mut entry: Entry,
-        condition: &Condition,
+        may_replace: impl Fn(Option<&Entry>) -> Result<()>,
         base: impl Fn() -> Change,
         check: impl AsyncFn(&Shard) -> Result<()>,
     ) -> Result<Entry> {
@@ -213,7 +243,7 @@ impl Store {
         for _ in 0..limits::OVERTAKEN_MAX {
             let before = self.shard_value(&shard, &name).await?;
             let current = before.as_deref().map(|bytes| decode_entry(key, bytes)).transpose()?;
-            condition.check(current.as_ref())?;
+            may_replace(current.as_ref())?;
             let newer = current.as_ref().map_or(0, |current| current.modified_ns + 1);
             entry.modified_ns = self.now_ns().max(newer);
             entry.version = match bucket.versioning {
@@ -345,12 +375,12 @@ impl Store {
         key: &str,
         version: Option<&str>,
         owner: &Owner,
-        condition: &Condition,
+        deletion: &Deletion,
     ) -> Result<Deleted> {
         match version {
-            Some(version) => self.delete_version(bucket, key, version, condition).await,
+            Some(version) => self.delete_version(bucket, key, version, deletion).await,
             None if bucket.versioning == Versioning::Never => {
-                self.delete_version(bucket, key, NULL_VERSION, condition).await?;
+                self.delete_version(bucket, key, NULL_VERSION, deletion).await?;
                 Ok(Deleted::default())
             }
             None => {
@@ -360,27 +390,21 @@ impl Store {
                     owner_name: owner.name.clone(),
                     ..Entry::default()
                 };
-                let marker = self.publish(bucket, key, marker, condition, Change::new, async |_| Ok(())).await?;
+                let check = |current: Option<&Entry>| deletion.check(current);
+                let marker = self.publish(bucket, key, marker, check, Change::new, async |_| Ok(())).await?;
                 Ok(Deleted { version: Some(marker.version), is_delete_marker: true })
             }
         }
     }
 
-    async fn delete_version(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: &str,
-        condition: &Condition,
-    ) -> Result<Deleted> {
+    async fn delete_version(&self, bucket: &Bucket, key: &str, version: &str, deletion: &Deletion) -> Result<Deleted> {
         let shard = bucket.shard(key);
         let newest = entry_key(key);
         for _ in 0..limits::OVERTAKEN_MAX {
             let Some((name, value, entry)) = self.find_named(&shard, key, Some(version)).await? else {
-                condition.check(None)?;
                 return Ok(Deleted { version: Some(version.into()), is_delete_marker: false });
             };
-            condition.check(Some(&entry))?;
+            deletion.check(Some(&entry))?;
             let mut change = Change::new().expect(name.clone(), Some(value)).discard(&entry, self.now_ns());
             let (older, _) = if name == newest {
                 self.shard_page(&shard, b"", &version_prefix(key), 1).await?

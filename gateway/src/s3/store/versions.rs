@@ -124,7 +124,7 @@ impl Store {
             }
             // Older ones first, so that none becomes the newest only to be deleted next.
             for (key, entry, _) in page.versions.iter().rev() {
-                let any = super::object::Condition::default();
+                let any = super::object::Deletion::default();
                 self.delete_object(&bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
             }
         }
