@@ -200,12 +200,17 @@ impl Requester {
 
     fn has_grant_on_bucket(&self, bucket: &Bucket, permission: Option<Permission>) -> bool {
         match permission {
-            None => self.id() == Some(bucket.owner.as_str()),
+            None => self.is_owner(bucket),
+            Some(_) if bucket.has_no_acls() => self.is_owner(bucket),
             Some(permission) => {
                 let acl = self.visible(&bucket.acl, bucket);
                 acl.allows(&bucket.owner, self.id(), permission)
             }
         }
+    }
+
+    fn is_owner(&self, bucket: &Bucket) -> bool {
+        self.id() == Some(bucket.owner.as_str())
     }
 
     fn visible(&self, acl: &super::acl::Acl, bucket: &Bucket) -> super::acl::Acl {
@@ -228,7 +233,7 @@ impl Requester {
     pub fn may_bypass_governance(&self, bucket: &Bucket, key: &str) -> Result<bool> {
         let resource = format!("{}/{key}", bucket.name);
         let wanted = Wanted { action: "s3:BypassGovernanceRetention", resource: &resource, tags: &[], key: None };
-        self.may(bucket, &wanted, |requester| requester.id() == Some(bucket.owner.as_str()))
+        self.may(bucket, &wanted, |requester| requester.is_owner(bucket))
     }
 
     /// Something on an object that needs a grant on the object. Where there is none, only who may list the bucket learns that.
@@ -247,6 +252,9 @@ impl Requester {
             return if self.may(bucket, &wanted, granted)? { Ok(()) } else { Err(denied()) };
         };
         let granted = |requester: &Requester| {
+            if bucket.has_no_acls() {
+                return requester.is_owner(bucket);
+            }
             requester.visible(&entry.acl, bucket).allows(&entry.owner, requester.id(), permission)
         };
         let wanted = Wanted { action, resource: &resource, tags: &entry.tags, key: None };

@@ -23,6 +23,9 @@ pub const PARTS_MAX: u32 = 10_000;
 /// A multipart upload's parts in one index value.
 pub const ENTRY_BYTES_MAX: usize = 60 << 10;
 
+/// Checksums of an object's parts beyond this are not kept; the object's own is.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 24 << 10;
+
 pub const KEY_BYTES_MAX: usize = 1024;
 pub const METADATA_BYTES_MAX: usize = 2048;
 pub const LIST_KEYS_MAX: u32 = 1000;

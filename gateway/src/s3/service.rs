@@ -10,6 +10,7 @@ mod cors;
 mod fields;
 mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod object;
 mod tagging;
@@ -172,6 +173,11 @@ operations! {
     get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
     get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,
     get_object_lock_configuration: GetObjectLockConfigurationInput -> GetObjectLockConfigurationOutput,
+    put_object_lock_configuration: PutObjectLockConfigurationInput -> PutObjectLockConfigurationOutput,
+    get_object_retention: GetObjectRetentionInput -> GetObjectRetentionOutput,
+    put_object_retention: PutObjectRetentionInput -> PutObjectRetentionOutput,
+    get_object_legal_hold: GetObjectLegalHoldInput -> GetObjectLegalHoldOutput,
+    put_object_legal_hold: PutObjectLegalHoldInput -> PutObjectLegalHoldOutput,
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod garbage;
 pub mod index;
 pub mod lifecycle;
 pub mod listing;
+pub mod lock;
 pub mod multipart;
 pub mod object;
 pub mod pools;

@@ -18,16 +18,12 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 12] = [
+const NOT_IMPLEMENTED: [&str; 8] = [
     "x-amz-server-side-encryption",
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-server-side-encryption-customer-key",
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-bucket-object-lock-enabled",
     "x-amz-website-redirect-location",
     "x-amz-mfa",
     "x-amz-write-offset-bytes",

@@ -1,7 +1,7 @@
 //! Buckets: made, listed, removed.
 
 use super::Service;
-use super::acl::requested;
+use super::acl::{check_without_acl, requested};
 use super::fields;
 use crate::s3::access::{Asked, query_pairs};
 use crate::s3::acl::Acl;
@@ -9,6 +9,7 @@ use crate::s3::acl::Permission;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::store::bucket::{Bucket, Versioning};
+use crate::s3::store::lock::BucketLock;
 use crate::s3::store::user::Quota;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
@@ -84,11 +85,15 @@ impl Service {
         }
         let name = input.bucket;
         check_name(&name)?;
+        let locks = input.object_lock_enabled_for_bucket.unwrap_or(false);
         let location = format!("/{name}");
         self.for_requester(asked, move |store, requester| async move {
             let user = requester.user()?;
             let owner = requester.owner();
             let acl = requested(&store, &headers, &owner, &owner).await?.unwrap_or_default();
+            if ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_ENFORCED) {
+                check_without_acl(&acl, &owner.id)?;
+            }
             if let Some(found) = store.find_bucket(&name).await? {
                 return existing(&found, &owner.id, &acl);
             }
@@ -107,7 +112,7 @@ impl Service {
                 generation: 0,
                 acl: acl.clone(),
                 policy: None,
-                versioning: Versioning::Never,
+                versioning: if locks { Versioning::Enabled } else { Versioning::Never },
                 cors: None,
                 lifecycle: None,
                 website: None,
@@ -115,6 +120,7 @@ impl Service {
                 quota: Quota::default(),
                 public_access_block: None,
                 object_ownership: ownership,
+                lock: locks.then(BucketLock::default),
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),

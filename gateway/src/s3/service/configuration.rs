@@ -13,16 +13,9 @@ use s3s::{S3ErrorCode, S3Request, S3Response};
 const OWNERSHIPS: [&str; 3] =
     [ObjectOwnership::BUCKET_OWNER_PREFERRED, ObjectOwnership::OBJECT_WRITER, ObjectOwnership::BUCKET_OWNER_ENFORCED];
 
-/// Objects belong to whoever writes them: the other ways are not here.
 pub fn check_ownership(ownership: &str) -> Result<()> {
-    if ownership == ObjectOwnership::OBJECT_WRITER {
-        return Ok(());
-    }
     if OWNERSHIPS.contains(&ownership) {
-        return Err(Fault::refuse(
-            S3ErrorCode::NotImplemented,
-            format!("{ownership} is not supported; ObjectWriter is how it is"),
-        ));
+        return Ok(());
     }
     Err(Fault::refuse(S3ErrorCode::InvalidArgument, format!("there is no object ownership {ownership}")))
 }
@@ -143,6 +136,12 @@ impl Service {
             }
         };
         self.change_owned(asked, bucket, "s3:PutBucketVersioning", move |bucket| {
+            if bucket.lock.is_some() && versioning != Versioning::Enabled {
+                return Err(Fault::custom(
+                    "InvalidBucketState",
+                    "a bucket that locks objects goes on keeping versions",
+                ));
+            }
             bucket.versioning = versioning;
             Ok(())
         })
@@ -278,6 +277,9 @@ impl Service {
         let ownership = rule.object_ownership.as_str().to_owned();
         check_ownership(&ownership)?;
         self.change_owned(asked, bucket, "s3:PutBucketOwnershipControls", move |bucket| {
+            if ownership == ObjectOwnership::BUCKET_OWNER_ENFORCED {
+                super::acl::check_without_acl(&bucket.acl, &bucket.owner)?;
+            }
             bucket.object_ownership = Some(ownership.clone());
             Ok(())
         })
@@ -321,13 +323,5 @@ impl Service {
         self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketEncryption").await?;
         let message = "the bucket's objects are not encrypted by the gateway";
         Err(Fault::custom("ServerSideEncryptionConfigurationNotFoundError", message))
-    }
-
-    pub(super) async fn get_object_lock_configuration(
-        &self,
-        request: S3Request<GetObjectLockConfigurationInput>,
-    ) -> Result<S3Response<GetObjectLockConfigurationOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketObjectLockConfiguration").await?;
-        Err(Fault::custom("ObjectLockConfigurationNotFoundError", "the bucket locks no objects"))
     }
 }

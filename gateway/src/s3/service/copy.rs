@@ -4,6 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{ALGORITHMS, relay, text};
 use super::fields::{self, ReadConditions};
+use super::lock;
 use super::object::{begin_reading, check_key, new_version_id, present, version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
@@ -78,7 +79,7 @@ impl Service {
                         "a copy of an object onto itself must change something: say x-amz-metadata-directive: REPLACE";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
                 }
-                let owner = requester.owner();
+                let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let given = fields::draft(&headers, &owner)?;
                 let mut draft = Entry { owner: owner.id.clone(), owner_name: owner.name.clone(), ..Entry::default() };
                 let (described, tagged) =
@@ -86,7 +87,8 @@ impl Service {
                 draft.headers.clone_from(&described.headers);
                 draft.metadata.clone_from(&described.metadata);
                 draft.tags.clone_from(&tagged.tags);
-                draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+                draft.acl = acl;
+                draft.lock = lock::requested(&headers, &requester, &bucket, &input.key, store.now_ns())?;
                 let source_version = version_id(&source_bucket, &source);
                 if is_itself
                     && named_version.is_none()

@@ -4,6 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{Announced, hasher, hex, text};
 use super::fields;
+use super::lock;
 use super::object::{check_key, new_version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, denied};
@@ -54,9 +55,10 @@ impl Service {
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
-                let owner = requester.owner();
+                let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let mut draft = fields::draft(&headers, &owner)?;
-                draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+                draft.acl = acl;
+                draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
                 let initiator = requester.owner();
                 let upload = Upload {
                     initiator: initiator.id,

@@ -4,6 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{Announced, outgoing};
 use super::fields::{self, ReadConditions};
+use super::lock;
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
@@ -12,7 +13,7 @@ use crate::s3::limits;
 use crate::s3::server::FormFields;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
-use crate::s3::store::entry::Entry;
+use crate::s3::store::entry::{Entry, StoredChecksum};
 use crate::s3::store::object::{Condition, Deleted, Deletion};
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -58,26 +59,28 @@ struct Wanted {
     range: std::ops::Range<u64>,
     /// It is asked for a part of the object only.
     is_partial: bool,
+    /// Of those that it was uploaded in, from 0.
+    part: Option<usize>,
 }
 
 fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wanted> {
     if let Some(number) = part {
         let mut begin = 0;
         if entry.parts == 0 && number == 1 {
-            return Ok(Wanted { range: 0..entry.size, is_partial: true });
+            return Ok(Wanted { range: 0..entry.size, is_partial: true, part: None });
         }
         for (index, size) in entry.part_sizes().enumerate() {
             if i32::try_from(index + 1) == Ok(number) {
-                return Ok(Wanted { range: begin..begin + size, is_partial: true });
+                return Ok(Wanted { range: begin..begin + size, is_partial: true, part: Some(index) });
             }
             begin += size;
         }
         return Err(Fault::refuse(S3ErrorCode::InvalidPart, "the object has no such part"));
     }
     match range {
-        None => Ok(Wanted { range: 0..entry.size, is_partial: false }),
+        None => Ok(Wanted { range: 0..entry.size, is_partial: false, part: None }),
         Some(range) => match range.check(entry.size) {
-            Ok(range) => Ok(Wanted { range, is_partial: true }),
+            Ok(range) => Ok(Wanted { range, is_partial: true, part: None }),
             Err(_) => Err(Fault::refuse(S3ErrorCode::InvalidRange, "the range is outside the object")),
         },
     }
@@ -98,8 +101,13 @@ async fn look(store: &Store, requester: &Requester, name: &str, key: &str, versi
     Ok(Looked { bucket, entry })
 }
 
-fn wants_checksum(mode: Option<&ChecksumMode>, is_partial: bool) -> bool {
-    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !is_partial
+/// Of what is wanted, if it is known and asked for.
+fn checksum_of(mode: Option<&ChecksumMode>, wanted: &Wanted, entry: &Entry) -> Option<StoredChecksum> {
+    let whole = entry.checksum.as_ref().filter(|_| mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED))?;
+    match wanted.part {
+        Some(index) => Some(StoredChecksum { value: entry.part_checksums.get(index)?.clone(), ..whole.clone() }),
+        None => (!wanted.is_partial).then(|| whole.clone()),
+    }
 }
 
 impl Service {
@@ -120,9 +128,10 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            let owner = requester.owner();
+            let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
-            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            draft.acl = acl;
+            draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
             let version = new_version_id(&bucket, &entry);
@@ -172,15 +181,17 @@ impl Service {
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
+            object_lock_mode: lock::mode_of(&entry),
+            object_lock_retain_until_date: lock::until_of(&entry),
+            object_lock_legal_hold_status: lock::hold_of(&entry),
             parts_count: input_parts(&entry),
             tag_count: (!entry.tags.is_empty()).then_some(entry.tags.len() as i32),
             version_id: version_id(&bucket, &entry),
             ..Default::default()
         };
-        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
-            fill_checksum!(output, &entry.checksum);
-            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        }
+        let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
+        fill_checksum!(output, &checksum);
+        output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         Ok(S3Response::new(output))
     }
 
@@ -222,14 +233,16 @@ impl Service {
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
+            object_lock_mode: lock::mode_of(&entry),
+            object_lock_retain_until_date: lock::until_of(&entry),
+            object_lock_legal_hold_status: lock::hold_of(&entry),
             parts_count: input_parts(&entry),
             version_id: version_id(&bucket, &entry),
             ..Default::default()
         };
-        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
-            fill_checksum!(output, &entry.checksum);
-            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        }
+        let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
+        fill_checksum!(output, &checksum);
+        output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         let mut response = S3Response::new(output);
         if wanted.is_partial {
             response.status = Some(StatusCode::PARTIAL_CONTENT);
@@ -262,6 +275,9 @@ impl Service {
         let asked = Asked::of(&request);
         let input = request.input;
         let wanted = input.object_attributes;
+        let bounded = |number: Option<i32>| number.map(|number| usize::try_from(number).unwrap_or(0));
+        let max_parts = bounded(input.max_parts).unwrap_or(usize::MAX).min(limits::LIST_KEYS_MAX as usize);
+        let part_marker = bounded(input.part_number_marker);
         let looked = self
             .for_requester(asked, move |store, requester| async move {
                 look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
@@ -292,18 +308,7 @@ impl Service {
             output.checksum = entry.checksum.is_some().then_some(checksum);
         }
         if wants(ObjectAttributes::OBJECT_PARTS) && entry.parts > 0 {
-            let parts = entry.part_sizes().enumerate().map(|(index, size)| ObjectPart {
-                part_number: Some(index as i32 + 1),
-                size: Some(size as i64),
-                ..Default::default()
-            });
-            output.object_parts = Some(GetObjectAttributesParts {
-                is_truncated: Some(false),
-                max_parts: Some(limits::LIST_KEYS_MAX as i32),
-                parts: Some(parts.collect()),
-                total_parts_count: Some(entry.parts as i32),
-                ..Default::default()
-            });
+            output.object_parts = Some(parts_page(&entry, max_parts, part_marker));
         }
         Ok(S3Response::new(output))
     }
@@ -420,9 +425,10 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            let owner = requester.owner();
+            let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
-            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            draft.acl = acl;
+            draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
             let version = new_version_id(&bucket, &entry);
@@ -431,6 +437,32 @@ impl Service {
         let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
         let (entry, version_id) = stored?;
         Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
+    }
+}
+
+/// The parts behind number `marker`.
+fn parts_page(entry: &Entry, max: usize, marker: Option<usize>) -> GetObjectAttributesParts {
+    let after = marker.unwrap_or(0);
+    let all = entry.part_sizes().enumerate().skip(after).take(max);
+    let parts: Vec<ObjectPart> = all
+        .map(|(index, size)| {
+            let mut part =
+                ObjectPart { part_number: Some(index as i32 + 1), size: Some(size as i64), ..ObjectPart::default() };
+            let checksum = entry.checksum.as_ref().zip(entry.part_checksums.get(index));
+            let checksum = checksum.map(|(whole, value)| StoredChecksum { value: value.clone(), ..whole.clone() });
+            fill_checksum!(part, &checksum);
+            part
+        })
+        .collect();
+    let last = after + parts.len();
+    let is_truncated = last < entry.parts as usize;
+    GetObjectAttributesParts {
+        is_truncated: Some(is_truncated),
+        max_parts: Some(max as i32),
+        next_part_number_marker: is_truncated.then_some(last as i32),
+        part_number_marker: Some(after as i32),
+        parts: Some(parts),
+        total_parts_count: Some(entry.parts as i32),
     }
 }
 

@@ -70,10 +70,10 @@ impl Store {
                     self.expire_newest(bucket, rules, key, entry, has_older, now, expired).await?;
                 } else {
                     older += 1;
-                    if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, now)) {
-                        if self.expire_version(bucket, key, entry).await? {
-                            expired.versions += 1;
-                        }
+                    if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, now))
+                        && self.expire_version(bucket, key, entry).await?
+                    {
+                        expired.versions += 1;
                     }
                 }
                 replaced_ns = entry.modified_ns;
@@ -114,10 +114,8 @@ impl Store {
                         .as_ref()
                         .is_some_and(|expiration| expiration.expired_object_delete_marker == Some(true))
             };
-            if !has_older && rules.iter().any(is_due) {
-                if self.expire_version(bucket, key, entry).await? {
-                    expired.delete_markers += 1;
-                }
+            if !has_older && rules.iter().any(is_due) && self.expire_version(bucket, key, entry).await? {
+                expired.delete_markers += 1;
             }
             return Ok(());
         }

@@ -265,6 +265,7 @@ impl Store {
             parts: chosen.len() as u32,
             ..upload.draft.clone()
         };
+        entry.part_checksums = checksums_of(&chosen, entry.checksum.as_ref());
         for part in &chosen {
             push_part(&mut entry.runs, &part.tag, part.number, part.size);
         }
@@ -426,6 +427,18 @@ impl Store {
 
 /// Guards, removals and records of so many parts fit one request.
 const COMPLETE_AT_ONCE_MAX: usize = 400;
+
+/// The parts' checksums, if each has one and they don't take too much room.
+fn checksums_of(parts: &[Part], whole: Option<&StoredChecksum>) -> Vec<String> {
+    let Some(whole) = whole else { return Vec::new() };
+    let of_part = |part: &Part| {
+        let kept = part.checksum.as_ref().filter(|checksum| checksum.algorithm == whole.algorithm)?;
+        Some(kept.value.clone())
+    };
+    let values: Vec<String> = parts.iter().map_while(of_part).collect();
+    let bytes: usize = values.iter().map(String::len).sum();
+    if values.len() == parts.len() && bytes <= limits::PART_CHECKSUMS_BYTES_MAX { values } else { Vec::new() }
+}
 
 fn runs_of(part: &Part) -> Vec<Run> {
     let mut runs = Vec::new();

@@ -39,6 +39,10 @@ pub struct Deletion {
 }
 
 impl Deletion {
+    fn is_bound(&self) -> bool {
+        self.if_match.is_some() || self.if_size.is_some() || self.if_modified.is_some()
+    }
+
     /// What is not there is as good as deleted, whatever was expected of it; a delete marker is there.
     fn check(&self, current: Option<&Entry>) -> Result<()> {
         let Some(entry) = current else { return Ok(()) };
@@ -250,6 +254,12 @@ impl Store {
                 Versioning::Enabled => format!("{:016x}{:016x}", entry.sort(), self.ring.random_u64()),
                 Versioning::Never | Versioning::Suspended => NULL_VERSION.into(),
             };
+            if let Some(retention) = bucket.lock.as_ref().and_then(|lock| lock.retention)
+                && entry.lock.retention.is_none()
+                && !entry.is_delete_marker
+            {
+                entry.lock.retention = Some(retention.from(entry.modified_ns));
+            }
             let encoded = encode(&entry);
             if encoded.len() > limits::ENTRY_BYTES_MAX {
                 let message = format!(
@@ -390,9 +400,15 @@ impl Store {
                     owner_name: owner.name.clone(),
                     ..Entry::default()
                 };
-                let check = |current: Option<&Entry>| deletion.check(current);
-                let marker = self.publish(bucket, key, marker, check, Change::new, async |_| Ok(())).await?;
-                Ok(Deleted { version: Some(marker.version), is_delete_marker: true })
+                let check = |current: Option<&Entry>| match current {
+                    None if deletion.is_bound() => Err(Fault::NoObject { is_delete_marker: false }),
+                    current => deletion.check(current),
+                };
+                match self.publish(bucket, key, marker, check, Change::new, async |_| Ok(())).await {
+                    Ok(marker) => Ok(Deleted { version: Some(marker.version), is_delete_marker: true }),
+                    Err(Fault::NoObject { .. }) => Ok(Deleted::default()),
+                    Err(fault) => Err(fault),
+                }
             }
         }
     }
@@ -405,6 +421,7 @@ impl Store {
                 return Ok(Deleted { version: Some(version.into()), is_delete_marker: false });
             };
             deletion.check(Some(&entry))?;
+            entry.lock.check_deletion(self.now_ns(), deletion.may_bypass_governance)?;
             let mut change = Change::new().expect(name.clone(), Some(value)).discard(&entry, self.now_ns());
             let (older, _) = if name == newest {
                 self.shard_page(&shard, b"", &version_prefix(key), 1).await?
