@@ -164,6 +164,9 @@ impl Statement {
             _ => return Err(malformed("Effect is Allow or Deny")),
         };
         let (value, is_negated) = one_of(fields, "Principal", "NotPrincipal")?;
+        if is_negated && effect == Effect::Allow {
+            return Err(malformed("to allow all but some would be to allow everybody; NotPrincipal goes with Deny"));
+        }
         let principal = Names { names: principals(value)?, is_negated };
         let (value, is_negated) = one_of(fields, "Action", "NotAction")?;
         let action = Names { names: strings(value)?, is_negated };

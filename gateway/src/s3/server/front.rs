@@ -5,9 +5,9 @@ use crate::s3::access::{Origin, query_pairs};
 use crate::s3::service::Service;
 use crate::s3::{limits, service};
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -118,7 +118,15 @@ impl Front {
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(origin);
         let is_form = form::is_form(&request);
-        let _form = if is_form { self.forms.acquire().await.ok() } else { None };
+        let is_of_unknown_length = is_of_unknown_length(&request);
+        let _form = if is_form || is_of_unknown_length { self.forms.acquire().await.ok() } else { None };
+        if is_of_unknown_length {
+            request = match tokio::time::timeout(limits::FORM_WAIT, with_known_length(request)).await {
+                Ok(Ok(request)) => request,
+                Ok(Err(error)) => return told(error),
+                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the body took too long")),
+            };
+        }
         if is_form {
             let bytes_max = limits::FORM_FILE_BYTES_MAX as usize + limits::DOCUMENT_BYTES_MAX;
             let looking = form::look(request, bytes_max);
@@ -128,7 +136,10 @@ impl Front {
                 Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the form took too long")),
             };
         }
+        let is_of_attributes = is_of_attributes(&request);
         match self.s3.call(request).await {
+            Ok(response) if is_form => with_quoted_etag(response),
+            Ok(response) if is_of_attributes && response.status().is_success() => with_bare_etag(response).await,
             Ok(response) => response,
             Err(error) => {
                 tracing::error!(?error, "a request could not be answered");
@@ -224,12 +235,61 @@ fn carries_document<B>(request: &Request<B>) -> bool {
     }
 }
 
+/// Whether the library would refuse the body because nobody knows how long it will be.
+fn is_of_unknown_length<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let is_chunked = headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH);
+    is_chunked && request.method() == Method::PUT && !headers.contains_key("x-amz-decoded-content-length")
+}
+
+/// Takes the body in.
+async fn with_known_length(request: Request<Body>) -> Result<Request<Body>, S3Error> {
+    let (mut parts, body) = request.into_parts();
+    let bytes_max = limits::FORM_FILE_BYTES_MAX as usize;
+    let too_large = |_| {
+        let message = format!("a body whose length is not announced has at most {bytes_max} bytes, and comes whole");
+        S3Error::with_message(S3ErrorCode::EntityTooLarge, message)
+    };
+    let bytes = Limited::new(body, bytes_max).collect().await.map_err(too_large)?.to_bytes();
+    parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
 fn told(error: S3Error) -> Response<Body> {
     error.to_http_response().unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     })
+}
+
+fn is_of_attributes<B>(request: &Request<B>) -> bool {
+    let pairs = query_pairs(request.uri().query().unwrap_or_default());
+    request.method() == Method::GET && pairs.iter().any(|(name, _)| name == "attributes")
+}
+
+/// The one document in which an ETag has no quotes.
+async fn with_bare_etag(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>");
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(Bytes::from(text)))
+}
+
+/// Where a form leads to is told the ETag as it is, quotes and all.
+fn with_quoted_etag(mut response: Response<Body>) -> Response<Body> {
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let quoted = location.and_then(|location| {
+        let (front, etag) = location.rsplit_once("&etag=")?;
+        let etag = etag.trim_start_matches("%22").trim_end_matches("%22");
+        HeaderValue::from_str(&format!("{front}&etag=%22{etag}%22")).ok()
+    });
+    if let Some(location) = quoted {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
 }
 
 /// Errors name the bucket and the request, for people who look for them in the log.
@@ -240,6 +300,10 @@ async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_h
         Err(_) => Bytes::new(),
     };
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if text.contains("<Code>InvalidPolicyDocument</Code><Message>Bucket in form field") {
+        text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
+        parts.status = StatusCode::FORBIDDEN;
+    }
     // The library takes a form that its policy does not allow for a policy that is none.
     if text.contains("<Code>InvalidPolicyDocument</Code><Message>Policy condition") {
         text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");

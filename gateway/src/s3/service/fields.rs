@@ -66,7 +66,6 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         ("content-encoding", form.content_encoding.as_deref()),
         ("content-language", form.content_language.as_deref()),
         ("content-type", form.content_type.as_deref()),
-        ("x-amz-tagging", form.tagging.as_deref()),
         ("x-amz-grant-read", form.grant_read.as_deref()),
         ("x-amz-grant-full-control", form.grant_full_control.as_deref()),
     ];

@@ -413,12 +413,11 @@ impl Service {
         mut request: S3Request<PostObjectInput>,
     ) -> Result<S3Response<PostObjectOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, None, None)?;
-        let body = request.input.body.take();
         let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
+        let announced = Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref());
+        let body = request.input.body.take();
         let headers = fields::headers_of_form(&request.input, &form)?;
         let PostObjectInput { bucket: name, key, .. } = request.input;
-        let key = key.replace("${filename}", form.file_name.as_deref().unwrap_or_default());
         check_key(&key)?;
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
         let (begin, begun) = oneshot::channel();
@@ -429,6 +428,9 @@ impl Service {
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
             draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
+            if let Some(tagging) = &form.tagging {
+                draft.tags = super::tagging::of_form(tagging)?;
+            }
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
             let version = new_version_id(&bucket, &entry);
