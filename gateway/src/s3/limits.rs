@@ -51,6 +51,7 @@ pub const USERS_KNOWN_MAX: usize = 4096;
 
 /// What a bucket holds is counted again after this, where a quota wants to know.
 pub const USAGE_KNOWN_FOR: Duration = Duration::from_secs(60);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// From the end of one pass over buckets' rules of expiration to the next.
 pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
 

@@ -1,6 +1,6 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
-use super::{form, signature_v2, signature_v4};
+use super::{encryption, form, signature_v2, signature_v4};
 use crate::s3::access::{Origin, query_pairs};
 use crate::s3::service::Service;
 use crate::s3::{limits, service};
@@ -18,11 +18,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 8] = [
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
+const NOT_IMPLEMENTED: [&str; 4] = [
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
     "x-amz-website-redirect-location",
     "x-amz-mfa",
@@ -201,6 +197,9 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     let headers = request.headers();
     if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
         return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
+    }
+    if let Some(error) = encryption::refuse_nonsense(request.method(), headers) {
+        return Some(error);
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && carries_document(request) {

@@ -5,6 +5,7 @@ use crate::s3::acl::Owner;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::server::FormFields;
+use crate::s3::store::bucket::Bucket;
 use crate::s3::store::entry::Entry;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -68,6 +69,8 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         ("content-type", form.content_type.as_deref()),
         ("x-amz-grant-read", form.grant_read.as_deref()),
         ("x-amz-grant-full-control", form.grant_full_control.as_deref()),
+        ("x-amz-server-side-encryption", form.server_side_encryption.as_ref().map(dto::ServerSideEncryption::as_str)),
+        ("x-amz-server-side-encryption-customer-algorithm", form.sse_customer_algorithm.as_deref()),
     ];
     let invalid = |name: &str| Fault::refuse(S3ErrorCode::InvalidArgument, format!("the field {name} can't be kept"));
     for (name, value) in plain {
@@ -80,6 +83,20 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         headers.insert(header, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid(name))?);
     }
     Ok(headers)
+}
+
+/// When the object goes by a rule, as its header says it.
+pub fn expiration(bucket: &Bucket, key: &str, entry: &Entry) -> Option<String> {
+    let (end_ns, rule) = crate::s3::store::lifecycle::expiration(bucket, key, entry)?;
+    let mut date = Vec::new();
+    timestamp(end_ns).format(dto::TimestampFormat::HttpDate, &mut date).ok()?;
+    Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8_lossy(&date)))
+}
+
+/// To go on without would be to lie. The front has made sure that what is asked for makes sense.
+pub fn refuse_encryption(headers: &HeaderMap) -> Result<()> {
+    let asked = headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+    asked.map_or(Ok(()), |name| Err(Fault::refuse(S3ErrorCode::NotImplemented, format!("{name} is not supported"))))
 }
 
 pub fn metadata(entry: &Entry) -> Option<dto::Metadata> {

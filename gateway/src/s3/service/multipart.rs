@@ -55,6 +55,7 @@ impl Service {
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
+                fields::refuse_encryption(&headers)?;
                 let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let mut draft = fields::draft(&headers, &owner)?;
                 draft.acl = acl;
@@ -80,6 +81,7 @@ impl Service {
         let asked = Asked::of(&request);
         let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
+        fields::refuse_encryption(&request.headers)?;
         let UploadPartInput { bucket: name, key, part_number: number, upload_id: id, .. } = request.input;
         check_key(&key)?;
         let number = part_number(number)?;

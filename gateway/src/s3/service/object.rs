@@ -90,6 +90,8 @@ fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wan
 struct Looked {
     bucket: Bucket,
     entry: Entry,
+    /// By a rule, if it is the newest.
+    expiration: Option<String>,
 }
 
 async fn look(store: &Store, requester: &Requester, name: &str, key: &str, version: Option<&str>) -> Result<Looked> {
@@ -98,7 +100,8 @@ async fn look(store: &Store, requester: &Requester, name: &str, key: &str, versi
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     requester.check_object(&bucket, key, entry.as_ref(), action, Permission::Read)?;
     let entry = present(entry, version)?;
-    Ok(Looked { bucket, entry })
+    let expiration = if version.is_none() { fields::expiration(&bucket, key, &entry) } else { None };
+    Ok(Looked { bucket, entry, expiration })
 }
 
 /// Of what is wanted, if it is known and asked for.
@@ -128,6 +131,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
+            fields::refuse_encryption(&headers)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
@@ -135,11 +139,13 @@ impl Service {
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
             let version = new_version_id(&bucket, &entry);
-            Ok((entry, version))
+            let expiration = fields::expiration(&bucket, &key, &entry);
+            Ok((entry, version, expiration))
         });
         let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
-        let (entry, version_id) = stored?;
-        let mut output = PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
+        let (entry, version_id, expiration) = stored?;
+        let mut output =
+            PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, expiration, ..Default::default() };
         fill_checksum!(output, &entry.checksum);
         output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         Ok(S3Response::new(output))
@@ -166,7 +172,7 @@ impl Service {
                 Ok((looked, wanted, pieces))
             })
             .await?;
-        let Looked { bucket, entry } = looked;
+        let Looked { bucket, entry, expiration } = looked;
         let mut output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
             body: Some(outgoing(pieces)),
@@ -178,6 +184,7 @@ impl Service {
             content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
             content_type: Some(fields::content_type(&entry)),
             e_tag: Some(fields::etag(&entry)),
+            expiration,
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
@@ -218,7 +225,7 @@ impl Service {
                 Ok((looked, wanted))
             })
             .await?;
-        let Looked { bucket, entry } = looked;
+        let Looked { bucket, entry, expiration } = looked;
         let tags = entry.tags.len();
         let mut output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -230,6 +237,7 @@ impl Service {
             content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
             content_type: Some(fields::content_type(&entry)),
             e_tag: Some(fields::etag(&entry)),
+            expiration,
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
@@ -283,7 +291,7 @@ impl Service {
                 look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
             })
             .await?;
-        let Looked { bucket, entry } = looked;
+        let Looked { bucket, entry, .. } = looked;
         let wants =
             |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
         let mut output = GetObjectAttributesOutput {
@@ -424,6 +432,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
+            fields::refuse_encryption(&headers)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
