@@ -172,6 +172,8 @@ operations! {
     get_bucket_request_payment: GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,
     get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
     get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,
+    put_bucket_encryption: PutBucketEncryptionInput -> PutBucketEncryptionOutput,
+    delete_bucket_encryption: DeleteBucketEncryptionInput -> DeleteBucketEncryptionOutput,
     get_object_lock_configuration: GetObjectLockConfigurationInput -> GetObjectLockConfigurationOutput,
     put_object_lock_configuration: PutObjectLockConfigurationInput -> PutObjectLockConfigurationOutput,
     get_object_retention: GetObjectRetentionInput -> GetObjectRetentionOutput,

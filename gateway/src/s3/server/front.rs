@@ -272,7 +272,7 @@ async fn with_bare_etag(response: Response<Body>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let text = text.replace("<ETag>&quot;", "<ETag>").replace("&quot;</ETag>", "</ETag>");
+    let text = text.replace("&quot;", "\"").replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
     parts.headers.remove(CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(Bytes::from(text)))
 }

@@ -121,6 +121,7 @@ impl Service {
                 public_access_block: None,
                 object_ownership: ownership,
                 lock: locks.then(BucketLock::default),
+                encryption: None,
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),

@@ -320,8 +320,43 @@ impl Service {
         &self,
         request: S3Request<GetBucketEncryptionInput>,
     ) -> Result<S3Response<GetBucketEncryptionOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketEncryption").await?;
+        let bucket = self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketEncryption").await?;
         let message = "the bucket's objects are not encrypted by the gateway";
-        Err(Fault::custom("ServerSideEncryptionConfigurationNotFoundError", message))
+        let none = || Fault::custom("ServerSideEncryptionConfigurationNotFoundError", message);
+        let wanted = bucket.encryption.ok_or_else(none)?;
+        Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(wanted) }))
+    }
+
+    /// Kept as what the owner wants. There is no encryption here, so that from then on nothing is stored in the bucket: not in clear text.
+    pub(super) async fn put_bucket_encryption(
+        &self,
+        request: S3Request<PutBucketEncryptionInput>,
+    ) -> Result<S3Response<PutBucketEncryptionOutput>> {
+        let asked = Asked::of(&request);
+        let PutBucketEncryptionInput { bucket, server_side_encryption_configuration: wanted, .. } = request.input;
+        let malformed = |problem: &'static str| Fault::refuse(S3ErrorCode::MalformedXML, problem);
+        let [rule] = wanted.rules.as_slice() else { return Err(malformed("there is one rule of encryption")) };
+        let algorithm = rule.apply_server_side_encryption_by_default.as_ref().map(|rule| rule.sse_algorithm.as_str());
+        if !matches!(algorithm, Some(ServerSideEncryption::AES256 | ServerSideEncryption::AWS_KMS)) {
+            return Err(malformed("SSEAlgorithm is AES256 or aws:kms"));
+        }
+        self.change_owned(asked, bucket, "s3:PutBucketEncryption", move |bucket| {
+            bucket.encryption = Some(wanted.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutBucketEncryptionOutput::default()))
+    }
+
+    pub(super) async fn delete_bucket_encryption(
+        &self,
+        request: S3Request<DeleteBucketEncryptionInput>,
+    ) -> Result<S3Response<DeleteBucketEncryptionOutput>> {
+        self.change_owned(Asked::of(&request), request.input.bucket, "s3:PutBucketEncryption", |bucket| {
+            bucket.encryption = None;
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::with_status(DeleteBucketEncryptionOutput::default(), StatusCode::NO_CONTENT))
     }
 }

@@ -68,7 +68,7 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
-                fields::refuse_encryption(&headers)?;
+                fields::refuse_encryption(&headers, &bucket)?;
                 if source.size > limits::UPLOAD_BYTES_MAX {
                     let message = "an object this large is copied in parts";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
@@ -143,7 +143,7 @@ impl Service {
         request: S3Request<UploadPartCopyInput>,
     ) -> Result<S3Response<UploadPartCopyOutput>> {
         let asked = Asked::of(&request);
-        fields::refuse_encryption(&request.headers)?;
+        let headers = request.headers;
         let input = request.input;
         let number = super::multipart::part_number(input.part_number)?;
         let (part, source_version) = self
@@ -159,6 +159,7 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
+                fields::refuse_encryption(&headers, &bucket)?;
                 let range = match input.copy_source_range.as_deref() {
                     None => 0..source.size,
                     Some(text) => source_range(text, source.size)?,

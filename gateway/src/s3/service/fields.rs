@@ -94,7 +94,11 @@ pub fn expiration(bucket: &Bucket, key: &str, entry: &Entry) -> Option<String> {
 }
 
 /// To go on without would be to lie. The front has made sure that what is asked for makes sense.
-pub fn refuse_encryption(headers: &HeaderMap) -> Result<()> {
+pub fn refuse_encryption(headers: &HeaderMap, bucket: &Bucket) -> Result<()> {
+    if bucket.encryption.is_some() {
+        let message = "the bucket's objects are to be encrypted, which is not supported; DELETE ?encryption ends that";
+        return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
+    }
     let asked = headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
     asked.map_or(Ok(()), |name| Err(Fault::refuse(S3ErrorCode::NotImplemented, format!("{name} is not supported"))))
 }

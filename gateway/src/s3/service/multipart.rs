@@ -55,7 +55,7 @@ impl Service {
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
-                fields::refuse_encryption(&headers)?;
+                fields::refuse_encryption(&headers, &bucket)?;
                 let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let mut draft = fields::draft(&headers, &owner)?;
                 draft.acl = acl;
@@ -81,7 +81,7 @@ impl Service {
         let asked = Asked::of(&request);
         let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
-        fields::refuse_encryption(&request.headers)?;
+        let headers = request.headers;
         let UploadPartInput { bucket: name, key, part_number: number, upload_id: id, .. } = request.input;
         check_key(&key)?;
         let number = part_number(number)?;
@@ -91,6 +91,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
+            fields::refuse_encryption(&headers, &bucket)?;
             let _ = begin.send(());
             store.put_part(&bucket, &key, &id, number, expected, incoming).await
         });

@@ -131,7 +131,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            fields::refuse_encryption(&headers)?;
+            fields::refuse_encryption(&headers, &bucket)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
@@ -432,7 +432,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            fields::refuse_encryption(&headers)?;
+            fields::refuse_encryption(&headers, &bucket)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;

@@ -19,7 +19,10 @@ use crate::s3::limits;
 use basalt_client::ObjectOperations;
 use basalt_client::error::{EEXIST, ENOENT, ERANGE};
 use s3s::S3ErrorCode;
-use s3s::dto::{BucketLifecycleConfiguration, CORSConfiguration, ObjectOwnership, WebsiteConfiguration};
+use s3s::dto::{
+    BucketLifecycleConfiguration, CORSConfiguration, ObjectOwnership, ServerSideEncryptionConfiguration,
+    WebsiteConfiguration,
+};
 use serde::{Deserialize, Serialize};
 
 pub const DEAD: &[u8] = b"dead";
@@ -68,6 +71,9 @@ pub struct Bucket {
     pub object_ownership: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lock: Option<BucketLock>,
+    /// What its objects are to be encrypted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ServerSideEncryptionConfiguration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
