@@ -7,6 +7,7 @@ mod front;
 mod signature_v2;
 mod signature_v4;
 mod tls;
+mod website;
 
 use super::bridge::{self, Bridge};
 use super::limits;
@@ -24,6 +25,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
+pub use website::Site;
 
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {

@@ -7,7 +7,7 @@ use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -31,6 +31,7 @@ const PRESIGNED_SECONDS_MAX: u32 = 604_800;
 pub struct Front {
     s3: S3Service,
     service: Service,
+    hosts: service::Hosts,
     forms: Semaphore,
     requests: AtomicU64,
     /// Tells this process's requests from others'.
@@ -54,6 +55,7 @@ impl Front {
         Front {
             s3: builder.build(),
             service,
+            hosts: service::Hosts::new(domains),
             forms: Semaphore::new(limits::FORMS_MAX),
             requests: AtomicU64::new(0),
             life,
@@ -65,14 +67,15 @@ impl Front {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("tx{number:016x}-{:016x}", self.life);
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let bucket = self.bucket_of(&request);
         let cross_origin = CrossOrigin::of(&request);
         let expects = request.headers().contains_key(EXPECT);
         let mut response = if method == Method::OPTIONS {
-            self.preflight(&uri, request.headers()).await
+            self.preflight(bucket.clone(), request.headers()).await
         } else {
             let mut response = self.serve(request, origin).await;
             if let Some(cross_origin) = cross_origin {
-                self.allow_cross_origin(&uri, &cross_origin, &mut response).await;
+                self.allow_cross_origin(bucket.clone(), &cross_origin, &mut response).await;
             }
             response
         };
@@ -86,7 +89,7 @@ impl Front {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status.is_client_error() || status.is_server_error() {
-            response = with_details(response, &id, &uri, method == Method::HEAD).await;
+            response = with_details(response, &id, &bucket, method == Method::HEAD).await;
         }
         let micros = begun.elapsed().as_micros() as u64;
         tracing::info!(
@@ -102,7 +105,21 @@ impl Front {
         response
     }
 
+    pub(super) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// By its host, or by its path.
+    fn bucket_of<B>(&self, request: &Request<B>) -> String {
+        let by_host = host_of(request).and_then(|host| self.hosts.bucket(host));
+        let by_path = || request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+        by_host.unwrap_or_else(by_path).to_owned()
+    }
+
     async fn serve(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
+        if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
+            return self.visit(&site, &request, origin).await;
+        }
         if let Some(error) = refusal(&request) {
             return told(error);
         }
@@ -133,9 +150,19 @@ impl Front {
             };
         }
         let is_of_attributes = is_of_attributes(&request);
+        let response = self.call(request).await;
+        if is_form {
+            return with_quoted_etag(response);
+        }
+        if is_of_attributes && response.status().is_success() {
+            return with_bare_etag(response).await;
+        }
+        response
+    }
+
+    /// What the library, and behind it the service, makes of a request.
+    pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         match self.s3.call(request).await {
-            Ok(response) if is_form => with_quoted_etag(response),
-            Ok(response) if is_of_attributes && response.status().is_success() => with_bare_etag(response).await,
             Ok(response) => response,
             Err(error) => {
                 tracing::error!(?error, "a request could not be answered");
@@ -144,7 +171,7 @@ impl Front {
         }
     }
 
-    async fn preflight(&self, uri: &hyper::Uri, headers: &HeaderMap) -> Response<Body> {
+    async fn preflight(&self, bucket: String, headers: &HeaderMap) -> Response<Body> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let Some(origin) = text("origin") else {
             return told(S3Error::with_message(S3ErrorCode::InvalidRequest, "a preflight request has an Origin"));
@@ -155,7 +182,7 @@ impl Front {
         };
         let asked = CrossOrigin { origin, method: wanted, headers: text("access-control-request-headers") };
         let mut response = Response::new(Body::empty());
-        match self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+        match self.service.cross_origin(bucket, asked.clone()).await {
             Ok(Some(allowed)) => {
                 allowed.write(response.headers_mut(), true);
                 response
@@ -165,8 +192,8 @@ impl Front {
         }
     }
 
-    async fn allow_cross_origin(&self, uri: &hyper::Uri, asked: &CrossOrigin, response: &mut Response<Body>) {
-        if let Ok(Some(allowed)) = self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+    async fn allow_cross_origin(&self, bucket: String, asked: &CrossOrigin, response: &mut Response<Body>) {
+        if let Ok(Some(allowed)) = self.service.cross_origin(bucket, asked.clone()).await {
             allowed.write(response.headers_mut(), false);
         }
     }
@@ -188,8 +215,8 @@ impl CrossOrigin {
     }
 }
 
-fn bucket_of(uri: &hyper::Uri) -> String {
-    uri.path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned()
+fn host_of<B>(request: &Request<B>) -> Option<&str> {
+    request.headers().get(HOST)?.to_str().ok()
 }
 
 /// What must be refused before anything else looks at it.
@@ -254,7 +281,7 @@ async fn with_known_length(request: Request<Body>) -> Result<Request<Body>, S3Er
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-fn told(error: S3Error) -> Response<Body> {
+pub(super) fn told(error: S3Error) -> Response<Body> {
     error.to_http_response().unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -292,7 +319,7 @@ fn with_quoted_etag(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// Errors name the bucket and the request, for people who look for them in the log.
-async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_head: bool) -> Response<Body> {
+async fn with_details(response: Response<Body>, id: &str, bucket: &str, is_head: bool) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let bytes = match body.collect().await {
         Ok(collected) => collected.to_bytes(),
@@ -313,7 +340,7 @@ async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_h
     }
     let details = format!(
         "<BucketName>{}</BucketName><RequestId>{id}</RequestId><HostId>basalt</HostId></Error>",
-        xml_escaped(&bucket_of(uri))
+        xml_escaped(bucket)
     );
     let body = match text.strip_suffix("</Error>") {
         _ if is_head => Bytes::new(),

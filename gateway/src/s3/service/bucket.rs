@@ -144,14 +144,21 @@ impl Service {
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_bucket(&bucket, "s3:ListBucket", Some(Permission::Read))?;
-                if counts { store.count_objects(&bucket).await.map(Some) } else { Ok(None) }
+                if !counts {
+                    return Ok(None);
+                }
+                let max_buckets = requester.user().ok().map(|user| user.max_buckets);
+                Ok(Some((store.count_objects(&bucket).await?, max_buckets)))
             })
             .await?;
         let mut response = S3Response::new(HeadBucketOutput::default());
-        if let Some((objects, bytes)) = counted {
+        if let Some(((objects, bytes), max_buckets)) = counted {
             // As Ceph's gateway names them.
             response.headers.insert("x-rgw-object-count", objects.into());
             response.headers.insert("x-rgw-bytes-used", bytes.into());
+            if let Some(max_buckets) = max_buckets {
+                response.headers.insert("x-rgw-quota-max-buckets", max_buckets.into());
+            }
         }
         Ok(response)
     }
