@@ -1,6 +1,7 @@
 //! The index: a copy-on-write B+-tree from byte keys to byte values, its nodes cached in memory and written by checkpoints.
 
 mod cache;
+mod heads;
 pub(crate) mod key;
 mod leaf;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]

@@ -33,7 +33,7 @@ def main():
     port = free_port()
     path = configuration(port)
     with open(path, "a") as file:
-        file.write(f'certificate = "{folder}/chain.pem"\ncertificate_key = "{folder}/key.pem"\n')
+        file.write(f'tls_certificate = "{folder}/chain.pem"\ntls_key = "{folder}/key.pem"\n')
     process = start(path, port)
     try:
         s3 = boto3.client("s3", endpoint_url=f"https://127.0.0.1:{port}", aws_access_key_id=os.environ["S3_ACCESS"],

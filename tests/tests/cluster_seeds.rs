@@ -85,7 +85,10 @@ fn a_seed_replays_exactly() {
 /// They once showed a bug, of the clusters or of what judges them; docs/RELIABILITY.md tells which.
 #[test]
 fn seeds_that_found_something_find_it_no_more() {
-    for seed in [1268, 6149, 7205, 9160, 10077, 12847, 28729, 43504, 52923, 53867, 61173, 61506, 62505, 76289] {
+    for seed in [
+        1268, 6149, 7205, 8083, 9160, 10077, 12303, 12847, 15866, 24652, 28729, 43504, 52923, 53867, 61173, 61506,
+        62505, 76289,
+    ] {
         run(seed).unwrap_or_else(|problem| panic!("seed {seed}: {problem}"));
     }
 }

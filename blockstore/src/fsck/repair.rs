@@ -77,7 +77,7 @@ async fn reach(
                 }
             }
             Body::Inner(inner) => {
-                waiting.extend(inner.children.iter().map(|(_, child): &(_, Rc<Child>)| child.clone()))
+                waiting.extend(inner.children().iter().map(|(_, child): &(_, Rc<Child>)| child.clone()))
             }
         }
     }

@@ -165,7 +165,7 @@ impl<'a> Walk<'a> {
                     }
                 }
                 Body::Inner(inner) => {
-                    let children = inner.children.iter().rev();
+                    let children = inner.children().iter().rev();
                     waiting.extend(children.map(|(_, child): &(_, Rc<Child>)| child.clone()));
                 }
             }

@@ -1,6 +1,7 @@
 //! A leaf's entries in memory: sorted offsets into a heap of encoded entries. Encoded, an entry is `key length u16, value length u32,
 //! key, value`; the same bytes go to disk, in key order.
 
+use super::heads::Heads;
 use crate::encoding::{Put, Reader};
 use crate::limits::{KEY_BYTES_MAX, NODE_ENTRY_HEADER_BYTES, VALUE_BYTES_MAX};
 
@@ -8,6 +9,7 @@ use crate::limits::{KEY_BYTES_MAX, NODE_ENTRY_HEADER_BYTES, VALUE_BYTES_MAX};
 pub(crate) struct Leaf {
     /// Where each entry begins in the heap, in key order.
     slots: Vec<u32>,
+    heads: Heads,
     heap: Vec<u8>,
     /// Bytes of the heap that no slot refers to.
     garbage: usize,
@@ -29,25 +31,22 @@ impl Leaf {
 
     /// What it takes in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.heap.capacity() + self.slots.capacity() * size_of::<u32>()
+        self.heap.capacity() + self.slots.capacity() * size_of::<u32>() + self.heads.memory_bytes()
     }
 
     /// Gives back what it does not need until it grows again.
     pub fn shrink_to_fit(&mut self) {
         self.heap.shrink_to_fit();
         self.slots.shrink_to_fit();
-    }
-
-    fn entry_at(&self, offset: u32) -> (&[u8], &[u8]) {
-        let entry = &self.heap[offset as usize..];
-        let key_len = usize::from(u16::from_le_bytes([entry[0], entry[1]]));
-        let value_len = u32::from_le_bytes([entry[2], entry[3], entry[4], entry[5]]) as usize;
-        let value_at = NODE_ENTRY_HEADER_BYTES + key_len;
-        (&entry[NODE_ENTRY_HEADER_BYTES..value_at], &entry[value_at..value_at + value_len])
+        self.heads.shrink_to_fit();
     }
 
     pub fn entry(&self, index: usize) -> (&[u8], &[u8]) {
-        self.entry_at(self.slots[index])
+        entry_at(&self.heap, self.slots[index])
+    }
+
+    fn key(&self, index: usize) -> &[u8] {
+        self.entry(index).0
     }
 
     fn entry_bytes(&self, index: usize) -> usize {
@@ -57,7 +56,7 @@ impl Leaf {
 
     /// Where `key` is, or would be.
     pub fn find(&self, key: &[u8]) -> Result<usize, usize> {
-        self.slots.binary_search_by(|&slot| self.entry_at(slot).0.cmp(key))
+        self.heads.find(key, |index| self.key(index))
     }
 
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
@@ -78,6 +77,8 @@ impl Leaf {
                 self.slots[index] = self.append(key, value);
             }
             Err(index) => {
+                let Leaf { heads, slots, heap, .. } = self;
+                heads.insert(index, key, |index| entry_at(heap, slots[index]).0);
                 let slot = self.append(key, value);
                 self.slots.insert(index, slot);
             }
@@ -104,6 +105,7 @@ impl Leaf {
         let Ok(index) = self.find(key) else { return false };
         self.garbage += self.entry_bytes(index);
         self.slots.remove(index);
+        self.heads.remove(index);
         self.tidy();
         true
     }
@@ -116,7 +118,12 @@ impl Leaf {
 
     fn range(&self, from: usize, to: usize) -> Leaf {
         let bytes = (from..to).map(|index| self.entry_bytes(index)).sum();
-        let mut leaf = Leaf { slots: Vec::with_capacity(to - from), heap: Vec::with_capacity(bytes), garbage: 0 };
+        let mut leaf = Leaf {
+            slots: Vec::with_capacity(to - from),
+            heads: Heads::of((from..to).map(|index| self.key(index))),
+            heap: Vec::with_capacity(bytes),
+            garbage: 0,
+        };
         for index in from..to {
             let (key, value) = self.entry(index);
             let slot = leaf.append(key, value);
@@ -147,6 +154,7 @@ impl Leaf {
             let slot = self.append(key, value);
             self.slots.push(slot);
         }
+        self.heads = Heads::of((0..self.len()).map(|index| self.key(index)));
     }
 
     pub fn encode(&self, bytes: &mut Vec<u8>) {
@@ -178,6 +186,15 @@ impl Leaf {
             }
             last = Some(key);
         }
-        reader.is_empty().then(|| Leaf { slots, heap: bytes.to_vec(), garbage: 0 })
+        let heads = Heads::of(slots.iter().map(|slot| entry_at(bytes, *slot).0));
+        reader.is_empty().then(|| Leaf { slots, heads, heap: bytes.to_vec(), garbage: 0 })
     }
+}
+
+fn entry_at(heap: &[u8], offset: u32) -> (&[u8], &[u8]) {
+    let entry = &heap[offset as usize..];
+    let key_len = usize::from(u16::from_le_bytes([entry[0], entry[1]]));
+    let value_len = u32::from_le_bytes([entry[2], entry[3], entry[4], entry[5]]) as usize;
+    let value_at = NODE_ENTRY_HEADER_BYTES + key_len;
+    (&entry[NODE_ENTRY_HEADER_BYTES..value_at], &entry[value_at..value_at + value_len])
 }

@@ -14,6 +14,7 @@
 //! ```
 //! A node is as many times four blocks as it needs, so that the space that nodes leave is what other nodes need. Its checksum, seeded with store id, "NODE", its block and generation, is in the pointer to it.
 
+use super::heads::Heads;
 use super::leaf::Leaf;
 use crate::checksum::Seed;
 use crate::encoding::{Put, Reader};
@@ -108,20 +109,46 @@ pub(crate) struct Inner {
     /// Above the leaves; at least 1.
     pub level: u8,
     /// Each child with the lowest key it may hold; the first is empty.
-    pub children: Vec<(Box<[u8]>, Rc<Child>)>,
+    children: Vec<Sibling>,
+    /// Of all keys but the first.
+    heads: Heads,
     /// Bytes of the keys.
-    pub key_bytes: usize,
+    key_bytes: usize,
 }
 
+/// A child with the lowest key it may hold.
+pub(crate) type Sibling = (Box<[u8]>, Rc<Child>);
+
 impl Inner {
-    pub fn new(level: u8, children: Vec<(Box<[u8]>, Rc<Child>)>) -> Inner {
+    pub fn new(level: u8, children: Vec<Sibling>) -> Inner {
+        let heads = Heads::of(children.iter().skip(1).map(|(key, _)| &**key));
         let key_bytes = children.iter().map(|(key, _)| key.len()).sum();
-        Inner { level, children, key_bytes }
+        Inner { level, children, heads, key_bytes }
+    }
+
+    pub fn children(&self) -> &[Sibling] {
+        &self.children
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "an index that find gave")]
+    pub fn child_mut(&mut self, index: usize) -> &mut Rc<Child> {
+        &mut self.children[index].1
+    }
+
+    /// Changes which children there are. That is rare beside searches for them.
+    pub fn change<T>(&mut self, change: impl FnOnce(&mut Vec<Sibling>) -> T) -> T {
+        let result = change(&mut self.children);
+        *self = Inner::new(self.level, std::mem::take(&mut self.children));
+        result
     }
 
     /// The child that holds `key` if anything does.
+    #[expect(clippy::indexing_slicing, reason = "there is a head for each child but the first")]
     pub fn find(&self, key: &[u8]) -> usize {
-        self.children.partition_point(|(low, _)| &**low <= key).saturating_sub(1)
+        match self.heads.find(key, |index| &*self.children[index + 1].0) {
+            Ok(index) => index + 1,
+            Err(index) => index,
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -130,7 +157,10 @@ impl Inner {
 
     fn memory_bytes(&self) -> usize {
         let child = size_of::<Child>() + 2 * ALLOCATION_BYTES;
-        self.children.capacity() * size_of::<(Box<[u8]>, Rc<Child>)>() + self.key_bytes + self.children.len() * child
+        self.children.capacity() * size_of::<Sibling>()
+            + self.heads.memory_bytes()
+            + self.key_bytes
+            + self.children.len() * child
     }
 }
 
@@ -252,7 +282,7 @@ impl Node {
             let leaf = Leaf::decode(entries.bytes(length)?, count)?;
             return Some(Node { generation, body: Body::Leaf(leaf) });
         }
-        let mut children: Vec<(Box<[u8]>, Rc<Child>)> = Vec::with_capacity(count.min(length / POINTER_BYTES));
+        let mut children: Vec<Sibling> = Vec::with_capacity(count.min(length / POINTER_BYTES));
         for index in 0..count {
             let key_len = usize::from(entries.u16()?);
             if key_len > KEY_BYTES_MAX {

@@ -7,7 +7,7 @@
 
 use super::cache::Cache;
 use super::leaf::Leaf;
-use super::node::{Body, Child, Inner, Node, NodePointer};
+use super::node::{Body, Child, Inner, Node, NodePointer, Sibling};
 use crate::allocator::Run;
 use crate::limits::{DIRTY_NODE_BYTES_MAX, DIRTY_NODE_BYTES_MIN, DIRTY_NODE_SHARE, NODE_BYTES, TREE_LEVELS_MAX};
 use std::cmp::Reverse;
@@ -39,8 +39,6 @@ pub(crate) struct Tree {
     /// Nodes of the usual size that a checkpoint is writing.
     frozen_nodes: usize,
 }
-
-type Sibling = (Box<[u8]>, Rc<Child>);
 
 impl Tree {
     #[cfg(test)]
@@ -123,7 +121,7 @@ impl Tree {
                 bytes += node.memory_bytes();
             }
             if let Body::Inner(inner) = &node.body {
-                waiting.extend(inner.children.iter().map(|(_, child)| child.clone()));
+                waiting.extend(inner.children().iter().map(|(_, child)| child.clone()));
             }
         }
         bytes
@@ -160,7 +158,7 @@ impl Tree {
         loop {
             let child = match &node.body {
                 Body::Leaf(_) => return Ok(node),
-                Body::Inner(inner) => inner.children[inner.find(key)].1.clone(),
+                Body::Inner(inner) => inner.children()[inner.find(key)].1.clone(),
             };
             node = Self::node(&child)?;
         }
@@ -210,7 +208,7 @@ impl Tree {
                 }
             }
             Body::Inner(inner) => {
-                for (index, (low, child)) in inner.children.iter().enumerate().skip(inner.find(from)) {
+                for (index, (low, child)) in inner.children().iter().enumerate().skip(inner.find(from)) {
                     if index > 0 && end.is_some_and(|end| &**low >= end) {
                         return Ok(false);
                     }
@@ -249,8 +247,8 @@ impl Tree {
         }
         let node = Self::node(child)?;
         let Body::Inner(inner) = &node.body else { return Ok(true) };
-        let first = inner.children.partition_point(|(low, _)| &**low < from.0).saturating_sub(1);
-        for (index, (key, below)) in inner.children.iter().enumerate().skip(first) {
+        let first = inner.children().partition_point(|(low, _)| &**low < from.0).saturating_sub(1);
+        for (index, (key, below)) in inner.children().iter().enumerate().skip(first) {
             let low = if index == 0 { low } else { key };
             if !Self::nodes_below(below, low, level - 1, from, f)? {
                 return Ok(false);
@@ -331,14 +329,13 @@ impl Tree {
             }
             Body::Inner(inner) => {
                 let index = inner.find(key);
-                self.own(&mut inner.children[index].1);
-                let below = inner.children[index].1.clone();
+                self.own(inner.child_mut(index));
+                let below = inner.children()[index].1.clone();
                 let siblings = self.put_below(&below, key, value);
                 if siblings.is_empty() {
                     return Vec::new();
                 }
-                inner.key_bytes += siblings.iter().map(|(key, _)| key.len()).sum::<usize>();
-                inner.children.splice(index + 1..index + 1, siblings);
+                inner.change(|children| drop(children.splice(index + 1..index + 1, siblings)));
                 self.split_inner(node)
             }
         }
@@ -363,10 +360,9 @@ impl Tree {
         let mut siblings = Vec::new();
         while node.is_too_large() {
             let Body::Inner(inner) = &mut node.body else { unreachable!("called with an inner node") };
-            let mut upper = inner.children.split_off(inner.children.len() / 2);
+            let mut upper = inner.change(|children| children.split_off(children.len() / 2));
             let low = std::mem::take(&mut upper[0].0);
             let level = inner.level;
-            *inner = Inner::new(level, std::mem::take(&mut inner.children));
             let mut right = Node { generation: self.generation, body: Body::Inner(Inner::new(level, upper)) };
             let further = self.split_inner(&mut right);
             let right = self.dirty(right.body);
@@ -387,7 +383,9 @@ impl Tree {
         // A root with one child is one level too many.
         loop {
             let only = match self.root.get().as_deref() {
-                Some(Node { body: Body::Inner(inner), .. }) if inner.children.len() == 1 => inner.children[0].1.clone(),
+                Some(Node { body: Body::Inner(inner), .. }) if inner.children().len() == 1 => {
+                    inner.children()[0].1.clone()
+                }
                 _ => return Ok(true),
             };
             let old = std::mem::replace(&mut self.root, only);
@@ -404,11 +402,11 @@ impl Tree {
             }
             Body::Inner(inner) => {
                 let index = inner.find(key);
-                self.own(&mut inner.children[index].1);
-                let below = inner.children[index].1.clone();
+                self.own(inner.child_mut(index));
+                let below = inner.children()[index].1.clone();
                 self.delete_below(&below, key);
                 let sparse = below.node.borrow().as_ref().is_some_and(|node| node.is_sparse());
-                if sparse && inner.children.len() > 1 {
+                if sparse && inner.children().len() > 1 {
                     self.merge(inner, index);
                 }
             }
@@ -418,14 +416,16 @@ impl Tree {
     /// Joins the sparse child at `index` with a neighbour that is in memory and has room; an empty one needs no neighbour.
     fn merge(&mut self, inner: &mut Inner, index: usize) {
         for left in [Some(index), index.checked_sub(1)].into_iter().flatten() {
-            if left + 1 >= inner.children.len() {
+            if left + 1 >= inner.children().len() {
                 continue;
             }
-            let (Some(a), Some(b)) = (inner.children[left].1.get(), inner.children[left + 1].1.get()) else { continue };
+            let (Some(a), Some(b)) = (inner.children()[left].1.get(), inner.children()[left + 1].1.get()) else {
+                continue;
+            };
             let fits = match (&a.body, &b.body) {
                 (Body::Leaf(a), Body::Leaf(b)) => a.bytes() + b.bytes() < NODE_BYTES * 3 / 4,
                 (Body::Inner(a), Body::Inner(b)) => {
-                    a.bytes() + b.bytes() + inner.children[left + 1].0.len() < NODE_BYTES * 3 / 4
+                    a.bytes() + b.bytes() + inner.children()[left + 1].0.len() < NODE_BYTES * 3 / 4
                 }
                 _ => unreachable!("neighbours are of one level"),
             };
@@ -433,36 +433,33 @@ impl Tree {
                 continue;
             }
             drop(a);
-            self.own(&mut inner.children[left].1);
-            let (low, right) = inner.children.remove(left + 1);
-            inner.key_bytes -= low.len();
+            self.own(inner.child_mut(left));
+            let (low, right) = inner.change(|children| children.remove(left + 1));
             self.discard(&right);
-            let mut guard = inner.children[left].1.node.borrow_mut();
+            let mut guard = inner.children()[left].1.node.borrow_mut();
             let node = Rc::make_mut(guard.as_mut().expect("just owned"));
             match (&mut node.body, &b.body) {
                 (Body::Leaf(a), Body::Leaf(b)) => a.absorb(b),
                 (Body::Inner(a), Body::Inner(b)) => {
-                    let mut children = b.children.clone();
+                    let mut children = b.children().to_vec();
                     children[0].0 = low;
-                    a.key_bytes += children.iter().map(|(key, _)| key.len()).sum::<usize>();
-                    a.children.extend(children);
+                    a.change(|all| all.extend(children));
                 }
                 _ => unreachable!("neighbours are of one level"),
             }
             return;
         }
-        let empty = match inner.children[index].1.get().as_deref() {
+        let empty = match inner.children()[index].1.get().as_deref() {
             Some(Node { body: Body::Leaf(leaf), .. }) => leaf.is_empty(),
             _ => false,
         };
         if empty {
-            let (low, child) = inner.children.remove(index);
-            inner.key_bytes -= low.len();
+            let child = inner.change(|children| {
+                let (_, child) = children.remove(index);
+                children[0].0 = Box::default();
+                child
+            });
             self.discard(&child);
-            if index == 0 {
-                let low = std::mem::take(&mut inner.children[0].0);
-                inner.key_bytes -= low.len();
-            }
         }
     }
 
@@ -485,7 +482,7 @@ impl Tree {
             return;
         }
         if let Body::Inner(inner) = &node.body {
-            for (_, child) in &inner.children {
+            for (_, child) in inner.children() {
                 Self::collect(child, generation, nodes);
             }
         }

@@ -18,7 +18,7 @@ fn an_unknown_command_is_refused_with_the_nearest_one() {
     assert!(answer.stderr.contains("'status'"), "{}", answer.stderr);
     refused(&["osd", "poll", "ls"]).assert_fails(22, "EINVAL");
     refused(&["osd", "crush", "trees"]).assert_fails(22, "EINVAL");
-    refused(&["image", "create", "data/x", "--size", "1G"]).assert_fails(22, "EINVAL");
+    refused(&["image", "creat", "data/x", "--size", "1G"]).assert_fails(22, "EINVAL");
 }
 
 #[test]
