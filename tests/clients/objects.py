@@ -319,7 +319,7 @@ def test_uploads_by_forms():
     assert "named/f.txt" in keys(s3.list_objects(Bucket=b))
     tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
     right = base64.b64encode(hashlib.sha256(b"y").digest()).decode()
-    assert post({"key": "tagged", "tagging": tags, "x-amz-checksum-sha256": right}, b"y") == 204
+    assert post({"key": "tagged", "acl": "public-read", "tagging": tags, "x-amz-checksum-sha256": right}, b"y") == 204
     assert s3.get_object_tagging(Bucket=b, Key="tagged")["TagSet"] == [{"Key": "a", "Value": "1"}]
     assert post({"key": "tagged", "x-amz-checksum-sha256": right}, b"z") == 400
     # The key that a policy judges is the one that the object gets.

@@ -269,6 +269,10 @@ impl Store {
         for part in &chosen {
             push_part(&mut entry.runs, &part.tag, part.number, part.size);
         }
+        // Rather less is known of the parts than that the object can't be made of them.
+        if encode(&entry).len() > limits::ENTRY_BYTES_MAX - ENTRY_BYTES_TO_COME {
+            entry.part_checksums.clear();
+        }
         let unused: Vec<&Part> = all.iter().filter(|part| !chosen.contains(part)).collect();
         let base = || {
             let mut change =
@@ -424,6 +428,9 @@ impl Store {
         Ok(page)
     }
 }
+
+/// What an entry still gets when it becomes visible: its version, time and retention.
+const ENTRY_BYTES_TO_COME: usize = 256;
 
 /// Guards, removals and records of so many parts fit one request.
 const COMPLETE_AT_ONCE_MAX: usize = 400;
