@@ -264,6 +264,12 @@ def test_quotas():
     theirs.put_object(Bucket=bucket, Key="l", Body=b"x")
     refused(403, "QuotaExceeded", theirs.put_object, Bucket=bucket, Key="m", Body=b"x")
     refused(403, "QuotaExceeded", theirs.put_object, Bucket=new_bucket(theirs), Key="m", Body=b"x" * 10241)
+    # A bucket's own quota stands in for its owner's buckets'.
+    basalt("bucket", "quota", "set", "--bucket", bucket, "--max-objects", "1000")
+    basalt("bucket", "quota", "enable", "--bucket", bucket)
+    theirs.put_object(Bucket=bucket, Key="m", Body=b"x")
+    basalt("bucket", "quota", "disable", "--bucket", bucket)
+    refused(403, "QuotaExceeded", theirs.put_object, Bucket=bucket, Key="n", Body=b"x")
     basalt("user", "modify", "--uid", uid, "--max-buckets", "2")
     time.sleep(2.2)
     refused(400, "TooManyBuckets", theirs.create_bucket, Bucket=bucket + "-more")
