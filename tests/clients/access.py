@@ -136,6 +136,13 @@ def test_a_policy_counts_from_the_next_request_on():
     refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy="no json")
 
 
+def test_a_policy_lets_nobody_in_by_leaving_some_out():
+    b = new_bucket(s3)
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "NotPrincipal": {"AWS": "other"},
+                                                      "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{b}/*"}]}
+    refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy=json.dumps(policy))
+
+
 def test_public_access_is_blocked():
     b = new_bucket(s3)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}

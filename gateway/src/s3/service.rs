@@ -1,12 +1,14 @@
 //! S3's operations: what each needs to be allowed, and how its answer is made of what the store says.
 
 mod acl;
+mod attributes;
 mod body;
 mod bucket;
 mod combine;
 mod configuration;
 mod copy;
 mod cors;
+mod delete;
 mod fields;
 mod lifecycle;
 mod list;

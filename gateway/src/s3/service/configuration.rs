@@ -67,6 +67,7 @@ impl Service {
             return Err(Fault::custom("PolicyTooLarge", message));
         }
         let policy = Policy::parse(&text, &bucket)?;
+        policy.check_new()?;
         self.change_owned(asked, bucket, "s3:PutBucketPolicy", move |bucket| {
             if policy.is_public() && bucket.public_access_block.is_some_and(|block| block.block_public_policy) {
                 return Err(denied());

@@ -1,4 +1,4 @@
-//! Objects: put, got, looked at, deleted.
+//! Objects: put, got, looked at.
 
 use super::Service;
 use super::acl::of_new_object;
@@ -14,7 +14,7 @@ use crate::s3::server::FormFields;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use crate::s3::store::entry::{Entry, StoredChecksum};
-use crate::s3::store::object::{Condition, Deleted, Deletion};
+use crate::s3::store::object::Condition;
 use bytes::Bytes;
 use hyper::StatusCode;
 use s3s::dto::*;
@@ -87,14 +87,20 @@ fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wan
 }
 
 /// What GET and HEAD need to know.
-struct Looked {
-    bucket: Bucket,
-    entry: Entry,
+pub(super) struct Looked {
+    pub bucket: Bucket,
+    pub entry: Entry,
     /// By a rule, if it is the newest.
-    expiration: Option<String>,
+    pub expiration: Option<String>,
 }
 
-async fn look(store: &Store, requester: &Requester, name: &str, key: &str, version: Option<&str>) -> Result<Looked> {
+pub(super) async fn look(
+    store: &Store,
+    requester: &Requester,
+    name: &str,
+    key: &str,
+    version: Option<&str>,
+) -> Result<Looked> {
     let bucket = store.bucket(name).await?;
     let entry = store.find_entry(&bucket, key, version).await?;
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
@@ -276,145 +282,6 @@ impl Service {
         Err(Fault::refuse(S3ErrorCode::NoSuchKey, "the object has no torrent"))
     }
 
-    pub(super) async fn get_object_attributes(
-        &self,
-        request: S3Request<GetObjectAttributesInput>,
-    ) -> Result<S3Response<GetObjectAttributesOutput>> {
-        let asked = Asked::of(&request);
-        let input = request.input;
-        let wanted = input.object_attributes;
-        let bounded = |number: Option<i32>| number.map(|number| usize::try_from(number).unwrap_or(0));
-        let max_parts = bounded(input.max_parts).unwrap_or(usize::MAX).min(limits::LIST_KEYS_MAX as usize);
-        let part_marker = bounded(input.part_number_marker);
-        let looked = self
-            .for_requester(asked, move |store, requester| async move {
-                look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
-            })
-            .await?;
-        let Looked { bucket, entry, .. } = looked;
-        let wants =
-            |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
-        let mut output = GetObjectAttributesOutput {
-            last_modified: Some(fields::timestamp(entry.modified_ns)),
-            version_id: version_id(&bucket, &entry),
-            ..Default::default()
-        };
-        if wants(ObjectAttributes::ETAG) {
-            output.e_tag = Some(fields::etag(&entry));
-        }
-        if wants(ObjectAttributes::OBJECT_SIZE) {
-            output.object_size = Some(entry.size as i64);
-        }
-        if wants(ObjectAttributes::STORAGE_CLASS) {
-            output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-        }
-        if wants(ObjectAttributes::CHECKSUM) {
-            let mut checksum = Checksum::default();
-            fill_checksum!(checksum, &entry.checksum);
-            checksum.checksum_type =
-                entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-            output.checksum = entry.checksum.is_some().then_some(checksum);
-        }
-        if wants(ObjectAttributes::OBJECT_PARTS) && entry.parts > 0 {
-            output.object_parts = Some(parts_page(&entry, max_parts, part_marker));
-        }
-        Ok(S3Response::new(output))
-    }
-
-    pub(super) async fn delete_object(
-        &self,
-        request: S3Request<DeleteObjectInput>,
-    ) -> Result<S3Response<DeleteObjectOutput>> {
-        let asked = Asked::of(&request);
-        let input = request.input;
-        check_key(&input.key)?;
-        let deletion = Deletion {
-            if_match: input.if_match,
-            if_size: input.if_match_size.map(expected_size).transpose()?,
-            if_modified: input.if_match_last_modified_time.as_ref().map(fields::seconds),
-            may_bypass_governance: false,
-        };
-        let bypasses = input.bypass_governance_retention.unwrap_or(false);
-        let deleted = self
-            .for_requester(asked, move |store, requester| async move {
-                let bucket = store.bucket(&input.bucket).await?;
-                let deletion = Deletion { may_bypass_governance: bypasses, ..deletion };
-                delete(&store, &requester, &bucket, &input.key, input.version_id.as_deref(), deletion).await
-            })
-            .await?;
-        let output = DeleteObjectOutput {
-            delete_marker: deleted.is_delete_marker.then_some(true),
-            version_id: deleted.version,
-            ..Default::default()
-        };
-        Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
-    }
-
-    pub(super) async fn delete_objects(
-        &self,
-        request: S3Request<DeleteObjectsInput>,
-    ) -> Result<S3Response<DeleteObjectsOutput>> {
-        let asked = Asked::of(&request);
-        let DeleteObjectsInput { bucket: name, delete: wanted, bypass_governance_retention, .. } = request.input;
-        let bypasses = bypass_governance_retention.unwrap_or(false);
-        if wanted.objects.len() > limits::DELETE_KEYS_MAX {
-            let message = format!("at most {} objects are deleted at once", limits::DELETE_KEYS_MAX);
-            return Err(Fault::refuse(S3ErrorCode::MalformedXML, message));
-        }
-        let is_quiet = wanted.quiet.unwrap_or(false);
-        let outcomes = self
-            .for_requester(asked, move |store, requester| async move {
-                let bucket = store.bucket(&name).await?;
-                let mut outcomes = Vec::new();
-                for some in wanted.objects.chunks(DELETE_JOBS) {
-                    let jobs = some.iter().map(|object| {
-                        let (store, requester, bucket) = (&store, &requester, &bucket);
-                        async move {
-                            let version = object.version_id.as_deref().filter(|version| !version.is_empty());
-                            let outcome = async {
-                                check_key(&object.key)?;
-                                let deletion = Deletion {
-                                    if_match: object.e_tag.clone().map(ETagCondition::ETag),
-                                    if_size: object.size.map(expected_size).transpose()?,
-                                    if_modified: object.last_modified_time.as_ref().map(fields::seconds),
-                                    may_bypass_governance: bypasses,
-                                };
-                                delete(store, requester, bucket, &object.key, version, deletion).await
-                            };
-                            (object.clone(), outcome.await)
-                        }
-                    });
-                    outcomes.extend(basalt_ring::local::join_all(jobs.collect()).await);
-                }
-                Ok(outcomes)
-            })
-            .await?;
-        let mut deleted = Vec::new();
-        let mut errors = Vec::new();
-        for (object, outcome) in outcomes {
-            match outcome {
-                Ok(_) if is_quiet => {}
-                Ok(done) => deleted.push(DeletedObject {
-                    key: Some(object.key),
-                    version_id: object.version_id,
-                    delete_marker: done.is_delete_marker.then_some(true),
-                    delete_marker_version_id: done.version.filter(|_| done.is_delete_marker),
-                }),
-                Err(fault) => {
-                    let error = s3s::S3Error::from(fault);
-                    errors.push(s3s::dto::Error {
-                        code: Some(error.code().as_str().to_owned()),
-                        key: Some(object.key),
-                        message: error.message().map(str::to_owned),
-                        version_id: object.version_id,
-                    });
-                }
-            }
-        }
-        let output = DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() };
-        Ok(S3Response::new(output))
-    }
-
     /// An upload by a browser's form. The library has checked what its policy says, and when that ends.
     pub(super) async fn post_object(
         &self,
@@ -449,53 +316,6 @@ impl Service {
         let (entry, version_id) = stored?;
         Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
     }
-}
-
-/// The parts behind number `marker`.
-fn parts_page(entry: &Entry, max: usize, marker: Option<usize>) -> GetObjectAttributesParts {
-    let after = marker.unwrap_or(0);
-    let all = entry.part_sizes().enumerate().skip(after).take(max);
-    let parts: Vec<ObjectPart> = all
-        .map(|(index, size)| {
-            let mut part =
-                ObjectPart { part_number: Some(index as i32 + 1), size: Some(size as i64), ..ObjectPart::default() };
-            let checksum = entry.checksum.as_ref().zip(entry.part_checksums.get(index));
-            let checksum = checksum.map(|(whole, value)| StoredChecksum { value: value.clone(), ..whole.clone() });
-            fill_checksum!(part, &checksum);
-            part
-        })
-        .collect();
-    let last = after + parts.len();
-    let is_truncated = last < entry.parts as usize;
-    GetObjectAttributesParts {
-        is_truncated: Some(is_truncated),
-        max_parts: Some(max as i32),
-        next_part_number_marker: is_truncated.then_some(last as i32),
-        part_number_marker: Some(after as i32),
-        parts: Some(parts),
-        total_parts_count: Some(entry.parts as i32),
-    }
-}
-
-fn expected_size(size: i64) -> Result<u64> {
-    u64::try_from(size).map_err(|_| Fault::refuse(S3ErrorCode::InvalidArgument, format!("{size} is no size")))
-}
-
-/// Of one request.
-const DELETE_JOBS: usize = 32;
-
-async fn delete(
-    store: &Store,
-    requester: &Requester,
-    bucket: &Bucket,
-    key: &str,
-    version: Option<&str>,
-    mut deletion: Deletion,
-) -> Result<Deleted> {
-    let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
-    requester.check_key(bucket, key, action)?;
-    deletion.may_bypass_governance = deletion.may_bypass_governance && requester.may_bypass_governance(bucket, key)?;
-    store.delete_object(bucket, key, version, &requester.owner(), &deletion).await
 }
 
 /// The bytes of a range, on their way.
