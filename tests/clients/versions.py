@@ -312,6 +312,20 @@ def test_rules_of_expiration():
     refused(404, "NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=b)
 
 
+def test_versions_deleted_at_once_all_go():
+    import threading
+    b = versioned()
+    for _ in range(30):
+        versions = [s3.put_object(Bucket=b, Key="k", Body=b"")["VersionId"] for _ in range(5)]
+        deleting = [threading.Thread(target=s3.delete_object, kwargs={"Bucket": b, "Key": "k", "VersionId": version})
+                    for version in versions]
+        for thread in deleting:
+            thread.start()
+        for thread in deleting:
+            thread.join()
+        assert all_versions(b) == [], "a deletion was lost"
+
+
 def test_writers_of_one_key_leave_one_whole_object():
     b = new_bucket(s3)
     bodies = [bytes([65 + i]) * 300_000 for i in range(8)]

@@ -332,11 +332,23 @@ impl Store {
         version: Option<&str>,
     ) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
         let name = entry_key(key);
-        let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
-        let current = decode_entry(key, &value)?;
-        let Some(version) = version.filter(|version| *version != current.version) else {
-            return Ok(Some((name, value, current)));
-        };
+        for _ in 0..limits::OVERTAKEN_MAX {
+            let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
+            let current = decode_entry(key, &value)?;
+            let Some(version) = version.filter(|version| *version != current.version) else {
+                return Ok(Some((name, value, current)));
+            };
+            let older = self.find_older(shard, key, version).await?;
+            // Whoever deleted the newest in between has brought the next one forward, and that may be the one that is looked for.
+            if older.is_some() || self.shard_value(shard, &name).await? == Some(value) {
+                return Ok(older);
+            }
+        }
+        Err(overtaken_too_often())
+    }
+
+    /// A version among a key's older ones.
+    async fn find_older(&self, shard: &Shard, key: &str, version: &str) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
         if version == NULL_VERSION {
             return self.find_older_null(shard, key).await;
         }
