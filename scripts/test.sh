@@ -36,10 +36,12 @@ fi
 
 # Clients of S3 that come from Python's index, in a place of their own.
 clients="${CARGO_TARGET_DIR:-target}/clients"
-if ! "$clients/bin/python" -c 'import boto3' 2>/dev/null || [ ! -x "$clients/bin/aws" ] || [ ! -x "$clients/bin/s3cmd" ]; then
+wanted=tests/clients/requirements.txt
+if ! cmp -s "$wanted" "$clients/requirements.txt"; then
     echo 'installing boto3, awscli and s3cmd'
     python3 -m venv "$clients"
-    "$clients/bin/pip" install --quiet boto3 awscli s3cmd
+    "$clients/bin/pip" install --quiet --requirement "$wanted"
+    cp "$wanted" "$clients/requirements.txt"
 fi
 
 if ! "$cargo" nextest --version >/dev/null 2>&1; then

@@ -1,5 +1,6 @@
 """ACLs, policies, anonymous requests and cross-origin rules."""
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -135,6 +136,13 @@ def test_a_policy_counts_from_the_next_request_on():
     refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy="no json")
 
 
+def test_a_policy_lets_nobody_in_by_leaving_some_out():
+    b = new_bucket(s3)
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "NotPrincipal": {"AWS": "other"},
+                                                      "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{b}/*"}]}
+    refused(400, "MalformedPolicy", s3.put_bucket_policy, Bucket=b, Policy=json.dumps(policy))
+
+
 def test_public_access_is_blocked():
     b = new_bucket(s3)
     block = {"BlockPublicAcls": True, "IgnorePublicAcls": False, "BlockPublicPolicy": True, "RestrictPublicBuckets": False}
@@ -172,6 +180,55 @@ def test_cross_origin():
     assert fetch(f"/{b}/k", Origin="https://evil")[2]["Access-Control-Allow-Origin"] is None
     s3.delete_bucket_cors(Bucket=b)
     refused(404, "NoSuchCORSConfiguration", s3.get_bucket_cors, Bucket=b)
+
+
+def test_websites():
+    b = new_bucket(s3)
+    host = f"{b}.s3-website.localhost"
+
+    def visit(path, method="GET", at=host):
+        """Follows no redirection."""
+        connection = http.client.HTTPConnection(ENDPOINT.removeprefix("http://"))
+        connection.request(method, path, headers={"Host": at})
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers
+
+    assert visit("/")[0] == 404 and b"NoSuchWebsiteConfiguration" in visit("/")[1]
+    refused(404, "NoSuchWebsiteConfiguration", s3.get_bucket_website, Bucket=b)
+    wanted = {"IndexDocument": {"Suffix": "index.html"}, "ErrorDocument": {"Key": "sorry.html"}}
+    s3.put_bucket_website(Bucket=b, WebsiteConfiguration=wanted)
+    seen = s3.get_bucket_website(Bucket=b)
+    assert {name: seen[name] for name in wanted} == wanted
+    refused(403, "AccessDenied", other.get_bucket_website, Bucket=b)
+    routed = {**wanted, "RoutingRules": [{"Redirect": {"HostName": "example.net"}}]}
+    refused(501, "NotImplemented", s3.put_bucket_website, Bucket=b, WebsiteConfiguration=routed)
+    for key in ["index.html", "a b/index.html", "page", "sorry.html"]:
+        s3.put_object(Bucket=b, Key=key, Body=key.encode(), ContentType="text/html", ACL="public-read")
+    s3.put_object(Bucket=b, Key="hidden", Body=b"secret")
+    assert visit("/")[:2] == (200, b"index.html") and visit("/page")[:2] == (200, b"page")
+    assert visit("/")[2]["Content-Type"] == "text/html"
+    assert visit("/a%20b/")[:2] == (200, b"a b/index.html")
+    status, _, headers = visit("/a%20b")
+    assert (status, headers["Location"]) == (302, "/a%20b/")
+    # Who may not list learns nothing of what is there.
+    assert visit("/none")[:2] == (403, b"sorry.html") and visit("/hidden")[:2] == (403, b"sorry.html")
+    s3.put_bucket_acl(Bucket=b, ACL="public-read")
+    assert visit("/none")[:2] == (404, b"sorry.html") and visit("/none", "HEAD")[:2] == (404, b"")
+    assert visit("/page", "PUT")[0] == 405 and visit("/page?acl")[1] == b"page"
+    s3.put_bucket_website(Bucket=b, WebsiteConfiguration={"RedirectAllRequestsTo": {"HostName": "example.net", "Protocol": "https"}})
+    status, _, headers = visit("/page?x=1")
+    assert (status, headers["Location"]) == (301, "https://example.net/page?x=1")
+    s3.delete_bucket_website(Bucket=b)
+    assert visit("/page")[0] == 404
+    assert visit("/", at="none.s3-website.localhost")[0] == 404
+
+
+def test_cross_origin_by_the_buckets_host():
+    b = new_bucket(s3, ACL="public-read")
+    s3.put_bucket_cors(Bucket=b, CORSConfiguration={"CORSRules": [
+        {"AllowedMethods": ["GET"], "AllowedOrigins": ["https://a.example"]}]})
+    status, _, headers = fetch("/", Host=f"{b}.localhost", Origin="https://a.example")
+    assert status == 200 and headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
 def test_errors_are_xml_with_the_request():

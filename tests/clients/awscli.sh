@@ -11,7 +11,7 @@ head -c 20000000 /dev/urandom > "$dir/up/large"
 printf 'x' > "$dir/up/a b/ü/+&% #"
 
 s3 mb s3://tree
-s3 sync --quiet "$dir/up" s3://tree/sub
+s3 sync --only-show-errors "$dir/up" s3://tree/sub
 s3 sync --quiet s3://tree/sub "$dir/down"
 diff -r "$dir/up" "$dir/down"
 test "$(s3 sync s3://tree/sub "$dir/down" | wc -l)" -eq 0

@@ -1,5 +1,6 @@
 """Objects, buckets and listings, as boto3 with its defaults sees them."""
 
+import base64
 import datetime
 import hashlib
 import sys
@@ -316,6 +317,56 @@ def test_uploads_by_forms():
     assert anonymous.get_object(Bucket=b, Key="anonymous")["Body"].read() == b"x"
     assert post({"key": "named/${filename}"}, b"y") == 204
     assert "named/f.txt" in keys(s3.list_objects(Bucket=b))
+    tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>1</Value></Tag></TagSet></Tagging>"
+    right = base64.b64encode(hashlib.sha256(b"y").digest()).decode()
+    assert post({"key": "tagged", "acl": "public-read", "tagging": tags, "x-amz-checksum-sha256": right}, b"y") == 204
+    assert s3.get_object_tagging(Bucket=b, Key="tagged")["TagSet"] == [{"Key": "a", "Value": "1"}]
+    assert post({"key": "tagged", "x-amz-checksum-sha256": right}, b"z") == 400
+    # The key that a policy judges is the one that the object gets.
+    form = s3.generate_presigned_post(b, "${filename}", Conditions=[["starts-with", "$key", "f."]])
+    assert post(form["fields"], b"x") == 204
+    form = s3.generate_presigned_post(b, "${filename}", Conditions=[["starts-with", "$key", "g."]])
+    assert post(form["fields"], b"x") == 403
+
+
+def test_a_body_of_unknown_length():
+    b = new_bucket(s3)
+    url = client(signature_version="s3v4").generate_presigned_url("put_object", Params={"Bucket": b, "Key": "k"})
+    pieces = iter([b"one ", b"two"])
+    with urllib.request.urlopen(urllib.request.Request(url, data=pieces, method="PUT",
+                                                       headers={"Transfer-Encoding": "chunked"})) as answer:
+        assert answer.status == 200
+    assert s3.get_object(Bucket=b, Key="k")["Body"].read() == b"one two"
+
+
+def test_who_is_expected_to_own_a_bucket():
+    b = new_bucket(s3, ACL="public-read-write")
+    assert s3.list_objects(Bucket=b, ExpectedBucketOwner="main")["Name"] == b
+    refused(403, "AccessDenied", s3.list_objects, Bucket=b, ExpectedBucketOwner="other")
+    refused(403, "AccessDenied", anonymous.put_object, Bucket=b, Key="k", Body=b"", ExpectedBucketOwner="other")
+    put(b, "k")
+    theirs = new_bucket(other)
+    from_mine = {"Bucket": theirs, "Key": "k", "CopySource": {"Bucket": b, "Key": "k"}, "ExpectedBucketOwner": "other"}
+    s3.put_object_acl(Bucket=b, Key="k", ACL="public-read")
+    other.copy_object(ExpectedSourceBucketOwner="main", **from_mine)
+    refused(403, "AccessDenied", other.copy_object, ExpectedSourceBucketOwner="other", **from_mine)
+
+
+def test_what_cephs_gateway_has_besides():
+    b = new_bucket(s3)
+    put(b, "a", "b", body=b"xyz")
+    counting = client()
+    counting.meta.events.register("request-created.s3.HeadBucket", lambda request, **_: request.params.update({"read-stats": "true"}))
+    seen = counting.head_bucket(Bucket=b)["ResponseMetadata"]["HTTPHeaders"]
+    assert (seen["x-rgw-object-count"], seen["x-rgw-bytes-used"], seen["x-rgw-quota-max-buckets"]) == ("2", "6", "1000")
+    unordered = client()
+    for operation in ("ListObjects", "ListObjectsV2"):
+        unordered.meta.events.register(f"before-call.s3.{operation}", lambda params, **_: params.update(
+            url=params["url"] + "&allow-unordered=true"))
+    assert keys(unordered.list_objects(Bucket=b)) == ["a", "b"]
+    refused(400, "InvalidArgument", unordered.list_objects, Bucket=b, Delimiter="/")
+    refused(400, "InvalidArgument", unordered.list_objects_v2, Bucket=b, Delimiter="/")
+    refused(404, "NoSuchKey", s3.get_object_torrent, Bucket=b, Key="a")
 
 
 def test_tagging():

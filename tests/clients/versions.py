@@ -209,6 +209,16 @@ def test_checksums_of_parts_make_that_of_the_whole():
             assert done["Checksum" + algorithm] == whole["Checksum" + algorithm]
         else:
             assert done["Checksum" + algorithm].endswith("-2")
+        for part in named:
+            seen = s3.get_object(Bucket=b, Key="k", PartNumber=part["PartNumber"])
+            assert seen["Body"].read() == bodies[part["PartNumber"] - 1]
+            assert seen["Checksum" + algorithm] == part["Checksum" + algorithm] and seen["ChecksumType"] == kind
+        parts = s3.get_object_attributes(Bucket=b, Key="k", ObjectAttributes=["ObjectParts", "ETag"], MaxParts=1,
+                                         PartNumberMarker=1)
+        assert parts["ETag"] == done["ETag"].strip('"')
+        page = parts["ObjectParts"]
+        assert (page["TotalPartsCount"], page["IsTruncated"], page["PartNumberMarker"]) == (2, False, 1)
+        assert page["Parts"] == [{"PartNumber": 2, "Size": 999, "Checksum" + algorithm: named[1]["Checksum" + algorithm]}]
 
 
 def test_the_librarys_own_transfer_of_100_mb():
@@ -254,6 +264,12 @@ def test_quotas():
     theirs.put_object(Bucket=bucket, Key="l", Body=b"x")
     refused(403, "QuotaExceeded", theirs.put_object, Bucket=bucket, Key="m", Body=b"x")
     refused(403, "QuotaExceeded", theirs.put_object, Bucket=new_bucket(theirs), Key="m", Body=b"x" * 10241)
+    # A bucket's own quota stands in for its owner's buckets'.
+    basalt("bucket", "quota", "set", "--bucket", bucket, "--max-objects", "1000")
+    basalt("bucket", "quota", "enable", "--bucket", bucket)
+    theirs.put_object(Bucket=bucket, Key="m", Body=b"x")
+    basalt("bucket", "quota", "disable", "--bucket", bucket)
+    refused(403, "QuotaExceeded", theirs.put_object, Bucket=bucket, Key="n", Body=b"x")
     basalt("user", "modify", "--uid", uid, "--max-buckets", "2")
     time.sleep(2.2)
     refused(400, "TooManyBuckets", theirs.create_bucket, Bucket=bucket + "-more")
@@ -278,6 +294,10 @@ def test_rules_of_expiration():
         assert [rule["ID"] for rule in seen] == ["past", "off", "days"] and seen[2]["Expiration"] == {"Days": 1}
         for key in ["old/1", "old/2", "new/1", "other"]:
             s3.put_object(Bucket=bucket, Key=key, Body=b"")
+        seen = s3.head_object(Bucket=bucket, Key="new/1")
+        midnight = seen["LastModified"].replace(hour=0, minute=0, second=0) + datetime.timedelta(days=2)
+        assert seen["Expiration"] == f'expiry-date="{midnight:%a, %d %b %Y %H:%M:%S} GMT", rule-id="days"'
+        assert "Expiration" not in s3.head_object(Bucket=bucket, Key="other")
     basalt("lc", "process")
     for bucket in (b, v):
         assert [item["Key"] for item in s3.list_objects(Bucket=bucket)["Contents"]] == ["new/1", "other"]
@@ -290,6 +310,20 @@ def test_rules_of_expiration():
     refused(501, "NotImplemented", s3.put_bucket_lifecycle_configuration, Bucket=b, LifecycleConfiguration={"Rules": wrong})
     s3.delete_bucket_lifecycle(Bucket=b)
     refused(404, "NoSuchLifecycleConfiguration", s3.get_bucket_lifecycle_configuration, Bucket=b)
+
+
+def test_versions_deleted_at_once_all_go():
+    import threading
+    b = versioned()
+    for _ in range(30):
+        versions = [s3.put_object(Bucket=b, Key="k", Body=b"")["VersionId"] for _ in range(5)]
+        deleting = [threading.Thread(target=s3.delete_object, kwargs={"Bucket": b, "Key": "k", "VersionId": version})
+                    for version in versions]
+        for thread in deleting:
+            thread.start()
+        for thread in deleting:
+            thread.join()
+        assert all_versions(b) == [], "a deletion was lost"
 
 
 def test_writers_of_one_key_leave_one_whole_object():

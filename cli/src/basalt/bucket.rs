@@ -2,12 +2,12 @@
 
 use crate::arguments::Global;
 use crate::connection::with_client;
-use crate::user::{failure, print};
+use crate::user::{QuotaCommand, failure, print};
 use basalt_cli::Result;
 use basalt_gateway::s3::Fault;
 use basalt_gateway::s3::store::Store;
 use basalt_gateway::s3::store::garbage::Patience;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -33,6 +33,15 @@ pub enum Bucket {
         #[arg(long)]
         purge_objects: bool,
     },
+    /// How much one bucket may hold, whatever its owner's buckets may; -1: as much as there is.
+    #[command(subcommand)]
+    Quota(QuotaCommand<Named>),
+}
+
+#[derive(Args, Debug)]
+pub struct Named {
+    #[arg(long, value_name = "NAME")]
+    bucket: String,
 }
 
 #[derive(Subcommand, Debug)]
@@ -100,6 +109,16 @@ async fn carry_out(store: &Rc<Store>, command: Bucket) -> std::result::Result<Op
             }
         }
         Bucket::Stats { bucket } => stats(store, &bucket).await.map(Some),
+        Bucket::Quota(command) => {
+            let (Named { bucket }, change) = command.change();
+            store
+                .change_bucket(&bucket, |bucket| {
+                    change(&mut bucket.quota);
+                    Ok(())
+                })
+                .await?;
+            Ok(None)
+        }
         Bucket::Rm { bucket, purge_objects } => {
             if purge_objects {
                 store.purge(&bucket).await?;

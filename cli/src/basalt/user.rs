@@ -53,7 +53,7 @@ pub enum User {
     Enable(Uid),
     /// How much a user, or each of a user's new buckets, may hold; -1: as much as there is.
     #[command(subcommand)]
-    Quota(QuotaCommand),
+    Quota(QuotaCommand<Which>),
 }
 
 #[derive(Args, Debug)]
@@ -63,10 +63,10 @@ pub struct Uid {
 }
 
 #[derive(Subcommand, Debug)]
-pub enum QuotaCommand {
+pub enum QuotaCommand<W: Args> {
     Set {
         #[command(flatten)]
-        which: Which,
+        which: W,
         /// Bytes; 4k, 1M and their like.
         #[arg(long, allow_negative_numbers = true, value_parser = size)]
         max_size: Option<i64>,
@@ -75,12 +75,33 @@ pub enum QuotaCommand {
     },
     Enable {
         #[command(flatten)]
-        which: Which,
+        which: W,
     },
     Disable {
         #[command(flatten)]
-        which: Which,
+        which: W,
     },
+}
+
+type QuotaChange = Box<dyn Fn(&mut Quota)>;
+
+impl<W: Args> QuotaCommand<W> {
+    /// Whose quota is changed, and how.
+    pub fn change(self) -> (W, QuotaChange) {
+        match self {
+            QuotaCommand::Set { which, max_size, max_objects } => {
+                let set = move |quota: &mut Quota| {
+                    if let Some(bytes) = max_size {
+                        quota.set_max_size(bytes);
+                    }
+                    quota.max_objects = max_objects.unwrap_or(quota.max_objects);
+                };
+                (which, Box::new(set))
+            }
+            QuotaCommand::Enable { which } => (which, Box::new(|quota| quota.enabled = true)),
+            QuotaCommand::Disable { which } => (which, Box::new(|quota| quota.enabled = false)),
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -164,35 +185,17 @@ async fn carry_out(store: &Store, command: User) -> std::result::Result<Option<V
         User::Ls => return Ok(Some(store.user_ids().await?.into())),
         User::Suspend(Uid { uid }) => store.change_user(&uid, |user| user.suspended = true).await?,
         User::Enable(Uid { uid }) => store.change_user(&uid, |user| user.suspended = false).await?,
-        User::Quota(QuotaCommand::Set { which, max_size, max_objects }) => {
-            change_quota(store, &which, |quota| {
-                if let Some(bytes) = max_size {
-                    quota.set_max_size(bytes);
-                }
-                quota.max_objects = max_objects.unwrap_or(quota.max_objects);
-            })
-            .await?;
-            return Ok(None);
-        }
-        User::Quota(QuotaCommand::Enable { which }) => {
-            change_quota(store, &which, |quota| quota.enabled = true).await?;
-            return Ok(None);
-        }
-        User::Quota(QuotaCommand::Disable { which }) => {
-            change_quota(store, &which, |quota| quota.enabled = false).await?;
+        User::Quota(command) => {
+            let (Which { uid, scope }, change) = command.change();
+            let changed = store.change_user(&uid, |user| {
+                change(match scope {
+                    Scope::User => &mut user.user_quota,
+                    Scope::Bucket => &mut user.bucket_quota,
+                });
+            });
+            changed.await?;
             return Ok(None);
         }
     };
     Ok(Some(user.document()))
-}
-
-async fn change_quota(store: &Store, which: &Which, change: impl Fn(&mut Quota)) -> std::result::Result<(), Fault> {
-    let scope = which.scope;
-    let changed = store.change_user(&which.uid, |user| {
-        change(match scope {
-            Scope::User => &mut user.user_quota,
-            Scope::Bucket => &mut user.bucket_quota,
-        });
-    });
-    changed.await.map(drop)
 }

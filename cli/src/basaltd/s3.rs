@@ -37,7 +37,8 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
     let key = Key::load(&config.key_file)?;
     let client = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
     let tls = section.tls.clone().map(|tls| TlsFiles { certificate: tls.certificate, key: tls.key });
-    let config = GatewayConfig { client, listen: section.listen, domains: section.domains.clone(), tls };
+    let lifecycle_day = lifecycle_day()?;
+    let config = GatewayConfig { client, listen: section.listen, domains: section.domains.clone(), tls, lifecycle_day };
     Gateway::start(config).map_err(|error| {
         let errno = match &error {
             GatewayError::Listen { source, .. } | GatewayError::Thread(source) | GatewayError::Ring(source) => {
@@ -48,6 +49,18 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
         };
         Failure::new(errno, error.to_string())
     })
+}
+
+/// Tests of rules of expiration say how many seconds are a day.
+const LIFECYCLE_DAY: &str = "BASALT_S3_LIFECYCLE_DAY";
+
+fn lifecycle_day() -> Result<Option<Duration>> {
+    let Some(given) = std::env::var_os(LIFECYCLE_DAY) else { return Ok(None) };
+    let seconds = given.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0_u64);
+    match seconds {
+        Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
+        None => Err(Failure::invalid(format!("{LIFECYCLE_DAY} is a number of seconds, not {}", given.display()))),
+    }
 }
 
 /// Resolves when the gateway serves nobody any more although nobody asked it to end.

@@ -19,6 +19,11 @@ fn boto3_uploads_in_parts_and_keeps_versions() {
 }
 
 #[test]
+fn boto3_locks_objects_and_owns_what_others_write() {
+    Gateway::start().run("python", &["locks.py"]);
+}
+
+#[test]
 fn nobody_gets_what_no_acl_or_policy_gives() {
     Gateway::start().run("python", &["access.py"]);
 }

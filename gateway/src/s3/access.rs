@@ -106,6 +106,16 @@ pub struct Requester {
     asked: Asked,
 }
 
+/// What a request wants of a bucket.
+struct Wanted<'a> {
+    action: &'a str,
+    resource: &'a str,
+    /// Of the object that is there.
+    tags: &'a [(String, String)],
+    /// Of the object that is not there: whether it is may be asked by who may list its name.
+    key: Option<&'a str>,
+}
+
 pub fn denied() -> Fault {
     Fault::refuse(S3ErrorCode::AccessDenied, "this is not allowed")
 }
@@ -143,7 +153,8 @@ impl Requester {
         }
     }
 
-    fn judge(&self, bucket: &Bucket, action: &str, resource: &str, tags: &[(String, String)]) -> Result<Effect> {
+    fn judge(&self, bucket: &Bucket, wanted: &Wanted<'_>) -> Result<Effect> {
+        let Wanted { action, resource, tags, .. } = *wanted;
         let Some(text) = &bucket.policy else { return Ok(Effect::Pass) };
         let policy = Policy::parse(text, &bucket.name)?;
         let restricts = bucket.public_access_block.is_some_and(|block| block.restrict_public_buckets);
@@ -161,15 +172,26 @@ impl Requester {
                     let pairs = given.iter().flat_map(|tags| query_pairs(tags));
                     pairs.filter(|(name, _)| name.eq_ignore_ascii_case(tag)).map(|(_, value)| value).collect()
                 }
-                None => self.asked.values(key, self.id()),
+                None => match wanted.key {
+                    Some(absent) if key == "s3:prefix" => vec![absent.to_owned()],
+                    _ => self.asked.values(key, self.id()),
+                },
             },
         };
         Ok(policy.judge(&Question { action, resource, user: self.id(), values: &values }))
     }
 
+    /// Whether the bucket belongs to whom the request takes for its owner.
+    fn expects(&self, bucket: &Bucket, action: &str) -> bool {
+        let reads_source = self.asked.headers.contains_key("x-amz-copy-source") && action.starts_with("s3:GetObject");
+        let header = if reads_source { "x-amz-source-expected-bucket-owner" } else { "x-amz-expected-bucket-owner" };
+        self.asked.header(header).iter().all(|expected| *expected == bucket.owner)
+    }
+
     /// `permission`: the grant on the bucket that allows it, too; `None`: only its owner may, unless the policy says otherwise.
     pub fn may_bucket(&self, bucket: &Bucket, action: &str, permission: Option<Permission>) -> Result<bool> {
-        self.may(bucket, action, &bucket.name, &[], |requester| requester.has_grant_on_bucket(bucket, permission))
+        let wanted = Wanted { action, resource: &bucket.name, tags: &[], key: None };
+        self.may(bucket, &wanted, |requester| requester.has_grant_on_bucket(bucket, permission))
     }
 
     pub fn check_bucket(&self, bucket: &Bucket, action: &str, permission: Option<Permission>) -> Result<()> {
@@ -178,12 +200,17 @@ impl Requester {
 
     fn has_grant_on_bucket(&self, bucket: &Bucket, permission: Option<Permission>) -> bool {
         match permission {
-            None => self.id() == Some(bucket.owner.as_str()),
+            None => self.is_owner(bucket),
+            Some(_) if bucket.has_no_acls() => self.is_owner(bucket),
             Some(permission) => {
                 let acl = self.visible(&bucket.acl, bucket);
                 acl.allows(&bucket.owner, self.id(), permission)
             }
         }
+    }
+
+    fn is_owner(&self, bucket: &Bucket) -> bool {
+        self.id() == Some(bucket.owner.as_str())
     }
 
     fn visible(&self, acl: &super::acl::Acl, bucket: &Bucket) -> super::acl::Acl {
@@ -198,7 +225,15 @@ impl Requester {
     pub fn check_key(&self, bucket: &Bucket, key: &str, action: &str) -> Result<()> {
         let resource = format!("{}/{key}", bucket.name);
         let granted = |requester: &Requester| requester.has_grant_on_bucket(bucket, Some(Permission::Write));
-        if self.may(bucket, action, &resource, &[], granted)? { Ok(()) } else { Err(denied()) }
+        let wanted = Wanted { action, resource: &resource, tags: &[], key: None };
+        if self.may(bucket, &wanted, granted)? { Ok(()) } else { Err(denied()) }
+    }
+
+    /// Whether the request may undo what only governs: a retention that is no matter of compliance.
+    pub fn may_bypass_governance(&self, bucket: &Bucket, key: &str) -> Result<bool> {
+        let resource = format!("{}/{key}", bucket.name);
+        let wanted = Wanted { action: "s3:BypassGovernanceRetention", resource: &resource, tags: &[], key: None };
+        self.may(bucket, &wanted, |requester| requester.is_owner(bucket))
     }
 
     /// Something on an object that needs a grant on the object. Where there is none, only who may list the bucket learns that.
@@ -212,23 +247,25 @@ impl Requester {
     ) -> Result<()> {
         let resource = format!("{}/{key}", bucket.name);
         let Some(entry) = entry.filter(|entry| !entry.is_delete_marker) else {
-            return self.check_bucket(bucket, "s3:ListBucket", Some(Permission::Read));
+            let wanted = Wanted { action: "s3:ListBucket", resource: &bucket.name, tags: &[], key: Some(key) };
+            let granted = |requester: &Requester| requester.has_grant_on_bucket(bucket, Some(Permission::Read));
+            return if self.may(bucket, &wanted, granted)? { Ok(()) } else { Err(denied()) };
         };
         let granted = |requester: &Requester| {
+            if bucket.has_no_acls() {
+                return requester.is_owner(bucket);
+            }
             requester.visible(&entry.acl, bucket).allows(&entry.owner, requester.id(), permission)
         };
-        if self.may(bucket, action, &resource, &entry.tags, granted)? { Ok(()) } else { Err(denied()) }
+        let wanted = Wanted { action, resource: &resource, tags: &entry.tags, key: None };
+        if self.may(bucket, &wanted, granted)? { Ok(()) } else { Err(denied()) }
     }
 
-    fn may(
-        &self,
-        bucket: &Bucket,
-        action: &str,
-        resource: &str,
-        tags: &[(String, String)],
-        granted: impl Fn(&Requester) -> bool,
-    ) -> Result<bool> {
-        Ok(match self.judge(bucket, action, resource, tags)? {
+    fn may(&self, bucket: &Bucket, wanted: &Wanted<'_>, granted: impl Fn(&Requester) -> bool) -> Result<bool> {
+        if !self.expects(bucket, wanted.action) {
+            return Ok(false);
+        }
+        Ok(match self.judge(bucket, wanted)? {
             Effect::Deny => false,
             Effect::Allow => true,
             Effect::Pass => granted(self),

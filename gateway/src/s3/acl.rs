@@ -59,6 +59,14 @@ pub enum Grantee {
 }
 
 impl Grantee {
+    /// `None` of a group.
+    pub fn user_id(&self) -> Option<&str> {
+        match self {
+            Grantee::User { id, .. } => Some(id),
+            Grantee::AllUsers | Grantee::AuthenticatedUsers => None,
+        }
+    }
+
     pub fn group(uri: &str) -> Option<Grantee> {
         match uri {
             ALL_USERS => Some(Grantee::AllUsers),

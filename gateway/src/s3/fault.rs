@@ -1,6 +1,8 @@
 //! Why a request is not done.
 
 use basalt_client::error::{EACCES, ENOENT, ETIMEDOUT};
+use hyper::HeaderMap;
+use hyper::header::{HeaderName, HeaderValue};
 use s3s::{S3Error, S3ErrorCode};
 use std::borrow::Cow;
 
@@ -16,6 +18,12 @@ pub enum Fault {
     /// The request is wrong, or not allowed; what S3 calls it.
     #[error("{}: {message}", code.as_str())]
     Refused { code: S3ErrorCode, message: Cow<'static, str> },
+    /// There is no such object, or its newest version is a delete marker; who reads is told which.
+    #[error("there is no such object")]
+    NoObject { is_delete_marker: bool },
+    /// The object is as the reader knows it.
+    #[error("the object has not changed")]
+    Unchanged { etag: String, modified: String },
     /// The cluster did not do it.
     #[error(transparent)]
     Cluster(#[from] basalt_client::Error),
@@ -59,6 +67,8 @@ impl Fault {
                 S3ErrorCode::BucketNotEmpty => 39,
                 _ => basalt_client::error::EINVAL,
             },
+            Fault::NoObject { .. } => ENOENT,
+            Fault::Unchanged { .. } => basalt_client::error::EINVAL,
             Fault::Cluster(error) => error.errno(),
             Fault::Damaged { .. } => basalt_client::error::EIO,
             Fault::Stopping => 108,
@@ -75,6 +85,16 @@ impl From<Fault> for S3Error {
                 if let Some(status) = status {
                     error.set_status_code(status);
                 }
+                error
+            }
+            Fault::NoObject { is_delete_marker } => {
+                let mut error = S3Error::with_message(S3ErrorCode::NoSuchKey, "there is no such object");
+                error.set_headers(headers_of([("x-amz-delete-marker", is_delete_marker.to_string())]));
+                error
+            }
+            Fault::Unchanged { etag, modified } => {
+                let mut error = S3Error::with_message(S3ErrorCode::NotModified, "the object has not changed");
+                error.set_headers(headers_of([("etag", format!("\"{etag}\"")), ("last-modified", modified)]));
                 error
             }
             Fault::Cluster(error) => {
@@ -101,6 +121,13 @@ impl From<Fault> for S3Error {
     }
 }
 
+fn headers_of<const N: usize>(pairs: [(&'static str, String); N]) -> HeaderMap {
+    let pairs = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)));
+    pairs.collect()
+}
+
 fn from_quota(message: String) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom("QuotaExceeded".into()), message);
     error.set_status_code(hyper::StatusCode::FORBIDDEN);
@@ -121,11 +148,16 @@ fn status_of_custom(code: &str) -> Option<hyper::StatusCode> {
         | "NoSuchPublicAccessBlockConfiguration"
         | "ObjectLockConfigurationNotFoundError"
         | "NoSuchTagSet" => Some(StatusCode::NOT_FOUND),
+        "OwnershipControlsNotFoundError" | "NoSuchObjectLockConfiguration" => Some(StatusCode::NOT_FOUND),
+        "InvalidBucketState" => Some(StatusCode::CONFLICT),
         "QuotaExceeded" | "UserSuspended" => Some(StatusCode::FORBIDDEN),
         "InvalidArgument"
         | "TooManyBuckets"
         | "MalformedPolicy"
         | "InvalidTag"
+        | "InvalidRetentionPeriod"
+        | "AccessControlListNotSupported"
+        | "InvalidBucketAclWithObjectOwnership"
         | "BadDigest"
         | "XAmzContentSHA256Mismatch" => Some(StatusCode::BAD_REQUEST),
         "InsufficientCapacity" => Some(StatusCode::INSUFFICIENT_STORAGE),

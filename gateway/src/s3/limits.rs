@@ -23,6 +23,9 @@ pub const PARTS_MAX: u32 = 10_000;
 /// A multipart upload's parts in one index value.
 pub const ENTRY_BYTES_MAX: usize = 60 << 10;
 
+/// Checksums of an object's parts beyond this are not kept; the object's own is.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 24 << 10;
+
 pub const KEY_BYTES_MAX: usize = 1024;
 pub const METADATA_BYTES_MAX: usize = 2048;
 pub const LIST_KEYS_MAX: u32 = 1000;
@@ -48,6 +51,7 @@ pub const USERS_KNOWN_MAX: usize = 4096;
 
 /// What a bucket holds is counted again after this, where a quota wants to know.
 pub const USAGE_KNOWN_FOR: Duration = Duration::from_secs(60);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 /// From the end of one pass over buckets' rules of expiration to the next.
 pub const LIFECYCLE_INTERVAL: Duration = Duration::from_secs(3600);
 

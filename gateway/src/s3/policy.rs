@@ -120,6 +120,17 @@ impl Policy {
         Ok(Policy { statements: statements? })
     }
 
+    /// Refuses what is no longer taken of those who set a policy. One that was set before goes on counting.
+    pub fn check_new(&self) -> Result<()> {
+        let lets_all_but_some =
+            |statement: &Statement| statement.effect == Effect::Allow && statement.principal.is_negated;
+        if self.statements.iter().any(lets_all_but_some) {
+            let problem = "to allow all but some would be to allow everybody; NotPrincipal goes with Deny";
+            return Err(malformed(problem));
+        }
+        Ok(())
+    }
+
     pub fn judge(&self, question: &Question<'_>) -> Effect {
         let mut effect = Effect::Pass;
         for statement in self.statements.iter().filter(|statement| statement.applies(question)) {
@@ -592,6 +603,18 @@ mod tests {
             assert_eq!(judge(&policy, "s3:ListBucket", "b", None, "::1"), Effect::Pass);
             assert_eq!(judge(&policy, "s3:PutObject", "b/x", None, "::1"), Effect::Pass);
         }
+    }
+
+    #[test]
+    fn nobody_lets_all_but_some_any_more() {
+        let by = |effect: &str| {
+            statement(&format!(
+                r#""Effect":"{effect}","NotPrincipal":{{"AWS":"ann"}},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*""#
+            ))
+        };
+        assert!(Policy::parse(&by("Allow"), "b").unwrap().check_new().is_err());
+        assert!(Policy::parse(&by("Deny"), "b").unwrap().check_new().is_ok());
+        assert_eq!(judge(&by("Allow"), "s3:GetObject", "b/x", Some("bob"), "::1"), Effect::Allow, "set long ago");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! The gateway's threads: one with the cluster's client, some that speak HTTP.
 
 mod connection;
+mod encryption;
 mod form;
 mod front;
 mod signature_v2;
 mod signature_v4;
 mod tls;
+mod website;
 
 use super::bridge::{self, Bridge};
 use super::limits;
@@ -21,7 +23,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
+pub use website::Site;
 
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
@@ -31,6 +35,8 @@ pub struct GatewayConfig {
     pub domains: Vec<String>,
     /// HTTPS instead of HTTP: files with the certificate chain and its key, in PEM, read anew when they change.
     pub tls: Option<TlsFiles>,
+    /// What rules of expiration take for a day; `None`: a day.
+    pub lifecycle_day: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +79,7 @@ impl Gateway {
         let address = listener.local_addr().map_err(unusable)?;
         let tls = config.tls.as_ref().map(tls::Certificate::load).transpose().map_err(GatewayError::Tls)?;
         let (stop, stop_wanted) = watch::channel(false);
-        let (bridge, cluster) = start_cluster_thread(config.client)?;
+        let (bridge, cluster) = start_cluster_thread(config.client, config.lifecycle_day.unwrap_or(limits::DAY))?;
         let front = Front::new(Service::new(bridge), &config.domains);
         let http = std::thread::Builder::new()
             .name("s3-http".into())
@@ -119,7 +125,7 @@ async fn wanted(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|wanted| *wanted).await;
 }
 
-fn start_cluster_thread(config: ClientConfig) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
+fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
     let (bridge, jobs) = bridge::bridge();
     let (ready, is_ready) = mpsc::channel();
     let body = move || {
@@ -128,7 +134,7 @@ fn start_cluster_thread(config: ClientConfig) -> Result<(Bridge, JoinHandle<()>)
         let run = uring::run(uring, |ring| async move {
             let opened = async {
                 let client = Client::connect(&ring, config).await?;
-                Store::open(client).await
+                Store::open_with_day(client, day).await
             };
             let store = match opened.await {
                 Ok(store) => store,

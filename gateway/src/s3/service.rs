@@ -1,22 +1,27 @@
 //! S3's operations: what each needs to be allowed, and how its answer is made of what the store says.
 
 mod acl;
+mod attributes;
 mod body;
 mod bucket;
 mod combine;
 mod configuration;
 mod copy;
 mod cors;
+mod delete;
 mod fields;
 mod lifecycle;
 mod list;
+mod lock;
 mod multipart;
 mod object;
 mod tagging;
+mod website;
 
 use super::access::{Asked, Requester};
 use super::bridge::Bridge;
 use super::fault::{Fault, Result};
+use super::server::Site;
 use super::store::Store;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -82,14 +87,28 @@ impl Hosts {
         Hosts(domains.iter().map(|domain| domain.to_ascii_lowercase()).collect())
     }
 
+    /// The bucket whose website a host names: `BUCKET.s3-website.DOMAIN`.
+    pub fn site(&self, host: &str) -> Option<Site> {
+        let (bucket, domain) = self.below(host)?;
+        let bucket = bucket.strip_suffix(".s3-website").filter(|bucket| !bucket.is_empty())?;
+        Some(Site { bucket: bucket.to_owned(), domain: domain.to_owned() })
+    }
+
     /// The bucket that a host names.
     pub fn bucket<'a>(&self, host: &'a str) -> Option<&'a str> {
+        let (name, _) = self.below(host)?;
+        Some(name.strip_suffix(".s3-website").unwrap_or(name))
+    }
+
+    /// What a host has before one of the domains, and which.
+    fn below<'a>(&self, host: &'a str) -> Option<(&'a str, &str)> {
         let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let name = name.map_or(host, |(name, _)| name);
-        self.0
-            .iter()
-            .find_map(|domain| name.strip_suffix(domain.as_str())?.strip_suffix('.'))
-            .filter(|name| !name.is_empty())
+        let found = self.0.iter().find_map(|domain| {
+            let name = name.strip_suffix(domain.as_str())?.strip_suffix('.')?;
+            Some((name, domain.as_str()))
+        });
+        found.filter(|(name, _)| !name.is_empty())
     }
 }
 
@@ -128,6 +147,7 @@ operations! {
     get_object: GetObjectInput -> GetObjectOutput,
     head_object: HeadObjectInput -> HeadObjectOutput,
     get_object_attributes: GetObjectAttributesInput -> GetObjectAttributesOutput,
+    get_object_torrent: GetObjectTorrentInput -> GetObjectTorrentOutput,
     delete_object: DeleteObjectInput -> DeleteObjectOutput,
     delete_objects: DeleteObjectsInput -> DeleteObjectsOutput,
     copy_object: CopyObjectInput -> CopyObjectOutput,
@@ -167,10 +187,20 @@ operations! {
     get_bucket_ownership_controls: GetBucketOwnershipControlsInput -> GetBucketOwnershipControlsOutput,
     put_bucket_ownership_controls: PutBucketOwnershipControlsInput -> PutBucketOwnershipControlsOutput,
     delete_bucket_ownership_controls: DeleteBucketOwnershipControlsInput -> DeleteBucketOwnershipControlsOutput,
+    get_bucket_website: GetBucketWebsiteInput -> GetBucketWebsiteOutput,
+    put_bucket_website: PutBucketWebsiteInput -> PutBucketWebsiteOutput,
+    delete_bucket_website: DeleteBucketWebsiteInput -> DeleteBucketWebsiteOutput,
     get_bucket_request_payment: GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,
     get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
     get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,
+    put_bucket_encryption: PutBucketEncryptionInput -> PutBucketEncryptionOutput,
+    delete_bucket_encryption: DeleteBucketEncryptionInput -> DeleteBucketEncryptionOutput,
     get_object_lock_configuration: GetObjectLockConfigurationInput -> GetObjectLockConfigurationOutput,
+    put_object_lock_configuration: PutObjectLockConfigurationInput -> PutObjectLockConfigurationOutput,
+    get_object_retention: GetObjectRetentionInput -> GetObjectRetentionOutput,
+    put_object_retention: PutObjectRetentionInput -> PutObjectRetentionOutput,
+    get_object_legal_hold: GetObjectLegalHoldInput -> GetObjectLegalHoldOutput,
+    put_object_legal_hold: PutObjectLegalHoldInput -> PutObjectLegalHoldOutput,
 }
 
 #[cfg(test)]
@@ -190,6 +220,11 @@ mod tests {
             ("xlocalhost", None),
         ] {
             assert_eq!(hosts.bucket(host), bucket, "{host}");
+        }
+        let site = |host: &str| hosts.site(host).map(|site| (site.bucket, site.domain));
+        assert_eq!(site("a.b.s3-website.localhost:80"), Some(("a.b".into(), "localhost".into())));
+        for host in ["b.localhost", "s3-website.localhost", ".s3-website.localhost", "b.s3-website.example.org"] {
+            assert_eq!(site(host), None, "{host}");
         }
     }
 }

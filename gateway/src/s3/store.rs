@@ -7,6 +7,7 @@ pub mod garbage;
 pub mod index;
 pub mod lifecycle;
 pub mod listing;
+pub mod lock;
 pub mod multipart;
 pub mod object;
 pub mod pools;
@@ -15,11 +16,13 @@ pub mod user;
 pub mod versions;
 
 use super::fault::{Fault, Result};
+use super::limits;
 use basalt_client::{Client, Pool};
 use basalt_ring::Ring;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::rc::Rc;
+use std::time::Duration;
 use user::KnownUsers;
 
 /// The three pools, and what is remembered of them.
@@ -37,11 +40,18 @@ pub struct Store {
     pub known_usage: quota::KnownUsage,
     /// Uploads and reads of this process that garbage collection must not get in the way of.
     pub reading: garbage::Reading,
+    /// How long a day is to rules of expiration.
+    pub day: Duration,
 }
 
 impl Store {
     /// Makes the pools that are missing.
     pub async fn open(client: Client) -> Result<Rc<Store>> {
+        Store::open_with_day(client, limits::DAY).await
+    }
+
+    /// Tests of rules don't wait for days.
+    pub async fn open_with_day(client: Client, day: Duration) -> Result<Rc<Store>> {
         pools::make_missing(&client).await?;
         Ok(Rc::new(Store {
             ring: client.ring().clone(),
@@ -53,6 +63,7 @@ impl Store {
             known_owners: quota::KnownOwners::default(),
             known_usage: quota::KnownUsage::default(),
             reading: garbage::Reading::default(),
+            day,
         }))
     }
 

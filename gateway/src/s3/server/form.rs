@@ -1,15 +1,35 @@
-//! What the library does not tell of a form that uploads an object: its field `acl`, and the name of its file.
+//! What the library leaves out of forms that upload an object: the fields `acl` and `tagging` and checksums, the name of the file, and what
+//! a policy must have.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;
 use hyper::header::CONTENT_TYPE;
 use s3s::{Body, S3Error, S3ErrorCode};
+use serde_json::Value;
+use std::ops::Range;
 
 /// Put beside the request that the form is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FormFields {
     pub acl: Option<String>,
-    pub file_name: Option<String>,
+    /// XML, or as the header has it.
+    pub tagging: Option<String>,
+    /// The field, which is named as the header, and its value.
+    pub checksum: Option<(String, String)>,
+}
+
+/// A field before the file.
+struct Field {
+    /// In lower case.
+    name: String,
+    value: String,
+    /// In the form, with the delimiter before it.
+    bytes: Range<usize>,
+    /// Where the value is.
+    value_bytes: Range<usize>,
 }
 
 pub fn is_form<B>(request: &Request<B>) -> bool {
@@ -27,11 +47,81 @@ pub async fn look(request: Request<Body>, bytes_max: usize) -> Result<Request<Bo
             format!("a form has at most {bytes_max} bytes, and comes whole"),
         )
     })?;
-    let bytes = collected.to_bytes();
+    let mut bytes = collected.to_bytes();
     if let Some(boundary) = boundary {
-        parts.extensions.insert(fields(&bytes, &boundary));
+        let (fields, file_name) = fields(&bytes, &boundary);
+        let value = |name: &str| fields.iter().find(|field| field.name == name).map(|field| field.value.as_str());
+        check_policy(&value)?;
+        let checksum = fields.iter().find(|field| field.name.starts_with(CHECKSUM_PREFIX));
+        parts.extensions.insert(FormFields {
+            acl: value("acl").map(str::to_owned),
+            tagging: value("tagging").map(str::to_owned),
+            checksum: checksum.map(|field| (field.name.clone(), field.value.clone())),
+        });
+        bytes = rewritten(bytes, &fields, &file_name);
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+const CHECKSUM_PREFIX: &str = "x-amz-checksum-";
+const FILE_NAME: &str = "${filename}";
+
+/// With the file's name in the key, so that a policy judges the key that the object gets; and without checksums, which no policy needs to
+/// name, unless this one does.
+fn rewritten(form: Bytes, fields: &[Field], file_name: &str) -> Bytes {
+    let policy =
+        fields.iter().find(|field| field.name == "policy").and_then(|field| STANDARD.decode(&field.value).ok());
+    let policy = String::from_utf8_lossy(&policy.unwrap_or_default()).to_ascii_lowercase();
+    let goes = |field: &Field| field.name.starts_with(CHECKSUM_PREFIX) && !policy.contains(&field.name);
+    let changes = |field: &Field| field.name == "key" && field.value.contains(FILE_NAME);
+    if !fields.iter().any(|field| goes(field) || changes(field)) {
+        return form;
+    }
+    let part = |range: Range<usize>| form.get(range).unwrap_or_default();
+    let mut new = BytesMut::with_capacity(form.len() + file_name.len());
+    let mut copied = 0;
+    for field in fields {
+        if goes(field) {
+            new.extend_from_slice(part(copied..field.bytes.start));
+            copied = field.bytes.end;
+        } else if changes(field) {
+            new.extend_from_slice(part(copied..field.value_bytes.start));
+            new.extend_from_slice(field.value.replace(FILE_NAME, file_name).as_bytes());
+            copied = field.value_bytes.end;
+        }
+    }
+    new.extend_from_slice(part(copied..form.len()));
+    new.freeze()
+}
+
+/// Refuses what Ceph's gateway refuses, and the library does not.
+fn check_policy<'a>(value: &impl Fn(&str) -> Option<&'a str>) -> Result<(), S3Error> {
+    let Some(policy) = value("policy") else { return Ok(()) };
+    if value("awsaccesskeyid").is_some() && value("signature").is_none() {
+        return Err(S3Error::with_message(S3ErrorCode::InvalidArgument, "a policy comes with a signature"));
+    }
+    let decoded = STANDARD.decode(policy).ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    // The library says what is wrong with one that is none.
+    let Some(document) = decoded else { return Ok(()) };
+    if document.get("expiration").and_then(Value::as_str).is_some_and(|date| !date.contains('T')) {
+        let message = "a policy's expiration is as 2030-01-01T00:00:00Z";
+        return Err(S3Error::with_message(S3ErrorCode::InvalidPolicyDocument, message));
+    }
+    let names_bucket = |condition: &Value| match condition {
+        Value::Object(pairs) => pairs.keys().any(|name| name.eq_ignore_ascii_case("bucket")),
+        Value::Array(words) => {
+            words.get(1).and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case("$bucket"))
+        }
+        _ => false,
+    };
+    let conditions = document.get("conditions").and_then(Value::as_array);
+    // One that is empty, or no object, is no condition; that is said by the library, too.
+    let are_conditions =
+        |conditions: &&Vec<Value>| !conditions.iter().any(|one| one == &Value::Object(serde_json::Map::new()));
+    if conditions.filter(are_conditions).is_some_and(|conditions| !conditions.iter().any(names_bucket)) {
+        return Err(S3Error::with_message(S3ErrorCode::AccessDenied, "the policy does not say for which bucket it is"));
+    }
+    Ok(())
 }
 
 fn boundary(kind: &str) -> Option<String> {
@@ -39,27 +129,33 @@ fn boundary(kind: &str) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-fn fields(form: &[u8], boundary: &str) -> FormFields {
+/// The fields before the file, and the file's name. What follows the file is no part of the form.
+fn fields(form: &[u8], boundary: &str) -> (Vec<Field>, String) {
     let delimiter = format!("--{boundary}");
-    let mut found = FormFields::default();
-    let mut rest = form;
-    while let Some(begin) = find(rest, delimiter.as_bytes()) {
-        rest = rest.get(begin + delimiter.len()..).unwrap_or_default();
-        let Some(end) = find(rest, b"\r\n\r\n") else { break };
-        let head = String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).into_owned();
-        let value = rest.get(end + 4..).unwrap_or_default();
-        let Some(name) = parameter(&head, "name") else { continue };
-        if name == "file" {
-            found.file_name = parameter(&head, "filename");
-            // What follows the file is no part of the form.
-            break;
+    let ending = format!("\r\n{delimiter}");
+    let mut found = Vec::new();
+    let mut begin = find(form, delimiter.as_bytes(), 0);
+    while let Some(start) = begin {
+        let head_begin = start + delimiter.len();
+        let Some(head_end) = find(form, b"\r\n\r\n", head_begin) else { break };
+        let head = String::from_utf8_lossy(form.get(head_begin..head_end).unwrap_or_default()).into_owned();
+        let Some(name) = parameter(&head, "name") else { break };
+        if name.eq_ignore_ascii_case("file") {
+            return (found, parameter(&head, "filename").unwrap_or_default());
         }
-        if name.eq_ignore_ascii_case("acl") {
-            let end = find(value, b"\r\n").unwrap_or(value.len());
-            found.acl = Some(String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned());
-        }
+        let value_begin = head_end + 4;
+        let Some(value_end) = find(form, ending.as_bytes(), value_begin) else { break };
+        // The line break before a delimiter belongs to the delimiter.
+        let end = value_end + 2;
+        found.push(Field {
+            name: name.to_ascii_lowercase(),
+            value: String::from_utf8_lossy(form.get(value_begin..value_end).unwrap_or_default()).into_owned(),
+            bytes: start..end,
+            value_bytes: value_begin..value_end,
+        });
+        begin = Some(end);
     }
-    found
+    (found, String::new())
 }
 
 /// `name="value"` of a part's head.
@@ -70,23 +166,60 @@ fn parameter(head: &str, name: &str) -> Option<String> {
     Some(rest.get(..rest.find('"')?)?.to_owned())
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+fn find(bytes: &[u8], wanted: &[u8], begin: usize) -> Option<usize> {
+    let rest = bytes.get(begin..)?;
+    rest.windows(wanted.len()).position(|window| window == wanted).map(|index| begin + index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"Key\"\r\n\r\nin/${filename}\r\n\
+                        --b\r\nContent-Disposition: form-data; name=\"x-amz-checksum-sha256\"\r\n\r\nabc\r\n\
+                        --b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n\r\nx\r\n--b--\r\n";
+
     #[test]
-    fn a_form_tells_its_acl_and_its_files_name() {
-        let form = "--b\r\nContent-Disposition: form-data; name=\"acl\"\r\n\r\npublic-read\r\n\
-                    --b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n\r\nx\r\n--b--\r\n";
-        let expected = FormFields { acl: Some("public-read".into()), file_name: Some("f.txt".into()) };
-        assert_eq!(fields(form.as_bytes(), "b"), expected);
-        for cut in 0..form.len() {
-            fields(&form.as_bytes()[..cut], "b");
+    fn a_form_tells_its_fields_and_its_files_name() {
+        let (found, file_name) = fields(FORM.as_bytes(), "b");
+        let seen: Vec<(&str, &str)> = found.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+        assert_eq!(seen, [("key", "in/${filename}"), ("x-amz-checksum-sha256", "abc")]);
+        assert_eq!(file_name, "f.txt");
+        for cut in 0..FORM.len() {
+            fields(&FORM.as_bytes()[..cut], "b");
         }
         assert_eq!(boundary("multipart/form-data; boundary=\"x y\""), Some("x y".into()));
+    }
+
+    #[test]
+    fn a_key_gets_the_files_name_and_a_checksum_goes() {
+        let (found, file_name) = fields(FORM.as_bytes(), "b");
+        let new = rewritten(Bytes::from_static(FORM.as_bytes()), &found, &file_name);
+        let (found, file_name) = fields(&new, "b");
+        let seen: Vec<(&str, &str)> = found.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
+        assert_eq!(seen, [("key", "in/f.txt")]);
+        assert_eq!(file_name, "f.txt");
+        assert!(new.ends_with(b"x\r\n--b--\r\n"));
+    }
+
+    #[test]
+    fn a_policy_names_its_bucket_and_comes_with_a_signature() {
+        let check = |policy: &str, signature: Option<&str>| {
+            let policy = STANDARD.encode(policy);
+            check_policy(&|name: &str| match name {
+                "policy" => Some(policy.as_str()),
+                "awsaccesskeyid" => Some("k"),
+                "signature" => signature,
+                _ => None,
+            })
+            .map_err(|error| error.code().as_str().to_owned())
+        };
+        let good = r#"{"expiration": "2030-01-01T00:00:00Z", "conditions": [{"BUCKET": "b"}]}"#;
+        assert_eq!(check(good, Some("s")), Ok(()));
+        assert_eq!(check(good, None), Err("InvalidArgument".into()));
+        assert_eq!(check(r#"{"conditions": [["eq", "$bucket", "b"]]}"#, Some("s")), Ok(()));
+        assert_eq!(check(r#"{"conditions": [{"acl": "private"}]}"#, Some("s")), Err("AccessDenied".into()));
+        let spaced = r#"{"expiration": "2030-01-01 00:00:00", "conditions": [{"bucket": "b"}]}"#;
+        assert_eq!(check(spaced, Some("s")), Err("InvalidPolicyDocument".into()));
     }
 }

@@ -1,13 +1,13 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
-use super::{form, signature_v2, signature_v4};
+use super::{encryption, form, signature_v2, signature_v4};
 use crate::s3::access::{Origin, query_pairs};
 use crate::s3::service::Service;
 use crate::s3::{limits, service};
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderName, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -18,16 +18,8 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 12] = [
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-server-side-encryption-customer-key",
+const NOT_IMPLEMENTED: [&str; 4] = [
     "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-retain-until-date",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-bucket-object-lock-enabled",
     "x-amz-website-redirect-location",
     "x-amz-mfa",
     "x-amz-write-offset-bytes",
@@ -39,6 +31,7 @@ const PRESIGNED_SECONDS_MAX: u32 = 604_800;
 pub struct Front {
     s3: S3Service,
     service: Service,
+    hosts: service::Hosts,
     forms: Semaphore,
     requests: AtomicU64,
     /// Tells this process's requests from others'.
@@ -62,6 +55,7 @@ impl Front {
         Front {
             s3: builder.build(),
             service,
+            hosts: service::Hosts::new(domains),
             forms: Semaphore::new(limits::FORMS_MAX),
             requests: AtomicU64::new(0),
             life,
@@ -73,14 +67,15 @@ impl Front {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let id = format!("tx{number:016x}-{:016x}", self.life);
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        let bucket = self.bucket_of(&request);
         let cross_origin = CrossOrigin::of(&request);
         let expects = request.headers().contains_key(EXPECT);
         let mut response = if method == Method::OPTIONS {
-            self.preflight(&uri, request.headers()).await
+            self.preflight(bucket.clone(), request.headers()).await
         } else {
             let mut response = self.serve(request, origin).await;
             if let Some(cross_origin) = cross_origin {
-                self.allow_cross_origin(&uri, &cross_origin, &mut response).await;
+                self.allow_cross_origin(bucket.clone(), &cross_origin, &mut response).await;
             }
             response
         };
@@ -94,7 +89,7 @@ impl Front {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status.is_client_error() || status.is_server_error() {
-            response = with_details(response, &id, &uri, method == Method::HEAD).await;
+            response = with_details(response, &id, &bucket, method == Method::HEAD).await;
         }
         let micros = begun.elapsed().as_micros() as u64;
         tracing::info!(
@@ -110,7 +105,21 @@ impl Front {
         response
     }
 
+    pub(super) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// By its host, or by its path.
+    fn bucket_of<B>(&self, request: &Request<B>) -> String {
+        let by_host = host_of(request).and_then(|host| self.hosts.bucket(host));
+        let by_path = || request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
+        by_host.unwrap_or_else(by_path).to_owned()
+    }
+
     async fn serve(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
+        if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
+            return self.visit(&site, &request, origin).await;
+        }
         if let Some(error) = refusal(&request) {
             return told(error);
         }
@@ -122,7 +131,15 @@ impl Front {
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(origin);
         let is_form = form::is_form(&request);
-        let _form = if is_form { self.forms.acquire().await.ok() } else { None };
+        let is_of_unknown_length = is_of_unknown_length(&request);
+        let _form = if is_form || is_of_unknown_length { self.forms.acquire().await.ok() } else { None };
+        if is_of_unknown_length {
+            request = match tokio::time::timeout(limits::FORM_WAIT, with_known_length(request)).await {
+                Ok(Ok(request)) => request,
+                Ok(Err(error)) => return told(error),
+                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the body took too long")),
+            };
+        }
         if is_form {
             let bytes_max = limits::FORM_FILE_BYTES_MAX as usize + limits::DOCUMENT_BYTES_MAX;
             let looking = form::look(request, bytes_max);
@@ -132,6 +149,19 @@ impl Front {
                 Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the form took too long")),
             };
         }
+        let is_of_attributes = is_of_attributes(&request);
+        let response = self.call(request).await;
+        if is_form {
+            return with_quoted_etag(response);
+        }
+        if is_of_attributes && response.status().is_success() {
+            return with_bare_etag(response).await;
+        }
+        response
+    }
+
+    /// What the library, and behind it the service, makes of a request.
+    pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         match self.s3.call(request).await {
             Ok(response) => response,
             Err(error) => {
@@ -141,7 +171,7 @@ impl Front {
         }
     }
 
-    async fn preflight(&self, uri: &hyper::Uri, headers: &HeaderMap) -> Response<Body> {
+    async fn preflight(&self, bucket: String, headers: &HeaderMap) -> Response<Body> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let Some(origin) = text("origin") else {
             return told(S3Error::with_message(S3ErrorCode::InvalidRequest, "a preflight request has an Origin"));
@@ -152,7 +182,7 @@ impl Front {
         };
         let asked = CrossOrigin { origin, method: wanted, headers: text("access-control-request-headers") };
         let mut response = Response::new(Body::empty());
-        match self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+        match self.service.cross_origin(bucket, asked.clone()).await {
             Ok(Some(allowed)) => {
                 allowed.write(response.headers_mut(), true);
                 response
@@ -162,8 +192,8 @@ impl Front {
         }
     }
 
-    async fn allow_cross_origin(&self, uri: &hyper::Uri, asked: &CrossOrigin, response: &mut Response<Body>) {
-        if let Ok(Some(allowed)) = self.service.cross_origin(bucket_of(uri), asked.clone()).await {
+    async fn allow_cross_origin(&self, bucket: String, asked: &CrossOrigin, response: &mut Response<Body>) {
+        if let Ok(Some(allowed)) = self.service.cross_origin(bucket, asked.clone()).await {
             allowed.write(response.headers_mut(), false);
         }
     }
@@ -185,8 +215,8 @@ impl CrossOrigin {
     }
 }
 
-fn bucket_of(uri: &hyper::Uri) -> String {
-    uri.path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned()
+fn host_of<B>(request: &Request<B>) -> Option<&str> {
+    request.headers().get(HOST)?.to_str().ok()
 }
 
 /// What must be refused before anything else looks at it.
@@ -194,6 +224,9 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     let headers = request.headers();
     if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
         return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
+    }
+    if let Some(error) = encryption::refuse_nonsense(request.method(), headers) {
+        return Some(error);
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && carries_document(request) {
@@ -228,7 +261,27 @@ fn carries_document<B>(request: &Request<B>) -> bool {
     }
 }
 
-fn told(error: S3Error) -> Response<Body> {
+/// Whether the library would refuse the body because nobody knows how long it will be.
+fn is_of_unknown_length<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let is_chunked = headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH);
+    is_chunked && request.method() == Method::PUT && !headers.contains_key("x-amz-decoded-content-length")
+}
+
+/// Takes the body in.
+async fn with_known_length(request: Request<Body>) -> Result<Request<Body>, S3Error> {
+    let (mut parts, body) = request.into_parts();
+    let bytes_max = limits::FORM_FILE_BYTES_MAX as usize;
+    let too_large = |_| {
+        let message = format!("a body whose length is not announced has at most {bytes_max} bytes, and comes whole");
+        S3Error::with_message(S3ErrorCode::EntityTooLarge, message)
+    };
+    let bytes = Limited::new(body, bytes_max).collect().await.map_err(too_large)?.to_bytes();
+    parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+pub(super) fn told(error: S3Error) -> Response<Body> {
     error.to_http_response().unwrap_or_else(|_| {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -236,14 +289,47 @@ fn told(error: S3Error) -> Response<Body> {
     })
 }
 
+fn is_of_attributes<B>(request: &Request<B>) -> bool {
+    let pairs = query_pairs(request.uri().query().unwrap_or_default());
+    request.method() == Method::GET && pairs.iter().any(|(name, _)| name == "attributes")
+}
+
+/// The one document in which an ETag has no quotes.
+async fn with_bare_etag(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    let bytes = body.collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.replace("&quot;", "\"").replace("<ETag>\"", "<ETag>").replace("\"</ETag>", "</ETag>");
+    parts.headers.remove(CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(Bytes::from(text)))
+}
+
+/// Where a form leads to is told the ETag as it is, quotes and all.
+fn with_quoted_etag(mut response: Response<Body>) -> Response<Body> {
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let quoted = location.and_then(|location| {
+        let (front, etag) = location.rsplit_once("&etag=")?;
+        let etag = etag.trim_start_matches("%22").trim_end_matches("%22");
+        HeaderValue::from_str(&format!("{front}&etag=%22{etag}%22")).ok()
+    });
+    if let Some(location) = quoted {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
 /// Errors name the bucket and the request, for people who look for them in the log.
-async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_head: bool) -> Response<Body> {
+async fn with_details(response: Response<Body>, id: &str, bucket: &str, is_head: bool) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let bytes = match body.collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(_) => Bytes::new(),
     };
     let mut text = String::from_utf8_lossy(&bytes).into_owned();
+    if text.contains("<Code>InvalidPolicyDocument</Code><Message>Bucket in form field") {
+        text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
+        parts.status = StatusCode::FORBIDDEN;
+    }
     // The library takes a form that its policy does not allow for a policy that is none.
     if text.contains("<Code>InvalidPolicyDocument</Code><Message>Policy condition") {
         text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
@@ -254,7 +340,7 @@ async fn with_details(response: Response<Body>, id: &str, uri: &hyper::Uri, is_h
     }
     let details = format!(
         "<BucketName>{}</BucketName><RequestId>{id}</RequestId><HostId>basalt</HostId></Error>",
-        xml_escaped(&bucket_of(uri))
+        xml_escaped(bucket)
     );
     let body = match text.strip_suffix("</Error>") {
         _ if is_head => Bytes::new(),

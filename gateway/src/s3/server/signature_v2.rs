@@ -67,7 +67,8 @@ fn credentials(headers: &HeaderMap) -> Option<(&str, &str)> {
 pub fn refuse_stale(headers: &HeaderMap) -> Option<S3Error> {
     credentials(headers)?;
     let date = text(headers, "x-amz-date").or_else(|| headers.get(DATE)?.to_str().ok());
-    let signed = date.and_then(parse_date);
+    // Before 1970 there was no S3: that is no date.
+    let signed = date.and_then(parse_date).filter(|signed| signed.unix_timestamp() >= 0);
     let Some(signed) = signed else {
         return Some(S3Error::with_message(
             S3ErrorCode::AccessDenied,

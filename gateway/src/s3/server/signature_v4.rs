@@ -119,7 +119,7 @@ fn canonical_request(
     format!("{method}\n{path}\n{}\n{lines}\n{signed}\n{payload}", query.join("&"))
 }
 
-fn uri_encoded(text: &str, with_slashes: bool) -> String {
+pub fn uri_encoded(text: &str, with_slashes: bool) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -11,7 +11,7 @@ use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use hyper::HeaderMap;
 use s3s::dto::{
-    AccessControlPolicy, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
+    AccessControlPolicy, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput, ObjectOwnership,
     PutBucketAclInput, PutBucketAclOutput, PutObjectAclInput, PutObjectAclOutput,
 };
 use s3s::{S3ErrorCode, S3Request, S3Response, dto};
@@ -53,11 +53,50 @@ pub async fn requested(store: &Store, headers: &HeaderMap, owner: &Owner, bucket
     Ok(Some(Acl { grants: Some(grants) }))
 }
 
-/// The ACL of an object that is being made.
-pub async fn of_new_object(store: &Store, headers: &HeaderMap, owner: &Owner, bucket: &Bucket) -> Result<Acl> {
-    let acl = requested(store, headers, owner, &bucket.owner()).await?.unwrap_or_default();
+const OWNER_HAS_CONTROL: &str = "bucket-owner-full-control";
+
+/// The owner and the ACL of an object that `writer` makes.
+pub async fn of_new_object(store: &Store, headers: &HeaderMap, writer: Owner, bucket: &Bucket) -> Result<(Owner, Acl)> {
+    if bucket.has_no_acls() {
+        refuse_acls(headers, bucket)?;
+        return Ok((bucket.owner(), Acl::default()));
+    }
+    let is_handed_over = bucket.object_ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_PREFERRED)
+        && text(headers, "x-amz-acl") == Some(OWNER_HAS_CONTROL);
+    if is_handed_over {
+        return Ok((bucket.owner(), Acl::default()));
+    }
+    let acl = requested(store, headers, &writer, &bucket.owner()).await?.unwrap_or_default();
     refuse_public(&acl, bucket)?;
-    Ok(acl)
+    Ok((writer, acl))
+}
+
+/// Where ACLs don't count, only what changes nothing may be asked for.
+fn refuse_acls(headers: &HeaderMap, bucket: &Bucket) -> Result<()> {
+    let asks = text(headers, "x-amz-acl").is_some_and(|name| name != OWNER_HAS_CONTROL)
+        || GRANT_HEADERS.iter().any(|(header, _)| headers.contains_key(*header));
+    if bucket.has_no_acls() && asks {
+        return Err(Fault::custom("AccessControlListNotSupported", "the bucket's owner has switched ACLs off"));
+    }
+    Ok(())
+}
+
+fn refuse_acls_in(headers: &HeaderMap, document: Option<&AccessControlPolicy>, bucket: &Bucket) -> Result<()> {
+    refuse_acls(headers, bucket)?;
+    if bucket.has_no_acls() && document.is_some() {
+        return Err(Fault::custom("AccessControlListNotSupported", "the bucket's owner has switched ACLs off"));
+    }
+    Ok(())
+}
+
+/// Refuses an ACL that gives anybody but `owner` anything, where none would count.
+pub fn check_without_acl(acl: &Acl, owner: &str) -> Result<()> {
+    let others = |grant: &Grant| grant.grantee.user_id() != Some(owner);
+    if acl.grants.iter().flatten().any(others) {
+        let message = "the bucket's ACL gives others something; make it private first";
+        return Err(Fault::custom("InvalidBucketAclWithObjectOwnership", message));
+    }
+    Ok(())
 }
 
 fn refuse_public(acl: &Acl, bucket: &Bucket) -> Result<()> {
@@ -119,7 +158,10 @@ async fn of_document(store: &Store, document: AccessControlPolicy, owner: &Owner
 }
 
 fn shown(acl: &Acl, owner: &Owner) -> Vec<dto::Grant> {
-    let grants = acl.grants(owner).into_iter();
+    let mut grants = acl.grants(owner);
+    // Groups first, then people by their ids, as Ceph's gateway has them.
+    grants.sort_by(|one, other| one.grantee.user_id().cmp(&other.grantee.user_id()));
+    let grants = grants.into_iter();
     grants
         .map(|grant| {
             let kind = |kind| dto::Type::from_static(kind);
@@ -184,6 +226,7 @@ impl Service {
         self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_bucket(&bucket, "s3:PutBucketAcl", Some(Permission::WriteAcp))?;
+            refuse_acls_in(&headers, access_control_policy.as_ref(), &bucket)?;
             let owner = bucket.owner();
             let acl = wanted(&store, &headers, access_control_policy, &owner, &owner).await?;
             refuse_public(&acl, &bucket)?;
@@ -211,6 +254,9 @@ impl Service {
                 let action = if version_id.is_some() { "s3:GetObjectVersionAcl" } else { "s3:GetObjectAcl" };
                 requester.check_object(&bucket, &key, entry.as_ref(), action, Permission::ReadAcp)?;
                 let entry = super::object::present(entry, version_id.as_deref())?;
+                if bucket.has_no_acls() {
+                    return Ok((Acl::default(), bucket.owner()));
+                }
                 let owner = object_owner(&store, &entry.owner).await?;
                 Ok((entry.acl, owner))
             })
@@ -232,6 +278,7 @@ impl Service {
             let action = if version_id.is_some() { "s3:PutObjectVersionAcl" } else { "s3:PutObjectAcl" };
             requester.check_object(&bucket, &key, entry.as_ref(), action, Permission::WriteAcp)?;
             let entry = super::object::present(entry, version_id.as_deref())?;
+            refuse_acls_in(&headers, access_control_policy.as_ref(), &bucket)?;
             let owner = object_owner(&store, &entry.owner).await?;
             let acl = wanted(&store, &headers, access_control_policy, &owner, &bucket.owner()).await?;
             refuse_public(&acl, &bucket)?;

@@ -77,6 +77,16 @@ impl Announced {
         Ok(Announced { length, md5, checksum, trailers: request.trailing_headers.clone() })
     }
 
+    /// `given`: a header's name and value, from elsewhere than the headers.
+    pub fn with_checksum(mut self, given: Option<&(String, String)>) -> Announced {
+        let found = given.and_then(|(name, value)| {
+            let (algorithm, _) = ALGORITHMS.iter().find(|(_, header)| header == name)?;
+            Some((*algorithm, Some(value.clone())))
+        });
+        self.checksum = found.or(self.checksum);
+        self
+    }
+
     pub fn length(&self) -> Option<u64> {
         self.length
     }

@@ -1,14 +1,15 @@
 //! Buckets: made, listed, removed.
 
 use super::Service;
-use super::acl::requested;
+use super::acl::{check_without_acl, requested};
 use super::fields;
-use crate::s3::access::Asked;
+use crate::s3::access::{Asked, query_pairs};
 use crate::s3::acl::Acl;
 use crate::s3::acl::Permission;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::store::bucket::{Bucket, Versioning};
+use crate::s3::store::lock::BucketLock;
 use crate::s3::store::user::Quota;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
@@ -83,11 +84,16 @@ impl Service {
             super::configuration::check_ownership(ownership)?;
         }
         let name = input.bucket;
+        check_name(&name)?;
+        let locks = input.object_lock_enabled_for_bucket.unwrap_or(false);
         let location = format!("/{name}");
         self.for_requester(asked, move |store, requester| async move {
             let user = requester.user()?;
             let owner = requester.owner();
             let acl = requested(&store, &headers, &owner, &owner).await?.unwrap_or_default();
+            if ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_ENFORCED) {
+                check_without_acl(&acl, &owner.id)?;
+            }
             if let Some(found) = store.find_bucket(&name).await? {
                 return existing(&found, &owner.id, &acl);
             }
@@ -106,7 +112,7 @@ impl Service {
                 generation: 0,
                 acl: acl.clone(),
                 policy: None,
-                versioning: Versioning::Never,
+                versioning: if locks { Versioning::Enabled } else { Versioning::Never },
                 cors: None,
                 lifecycle: None,
                 website: None,
@@ -114,6 +120,8 @@ impl Service {
                 quota: Quota::default(),
                 public_access_block: None,
                 object_ownership: ownership,
+                lock: locks.then(BucketLock::default),
+                encryption: None,
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),
@@ -130,12 +138,29 @@ impl Service {
     ) -> Result<S3Response<HeadBucketOutput>> {
         let asked = Asked::of(&request);
         let name = request.input.bucket;
-        self.for_requester(asked, move |store, requester| async move {
-            let bucket = store.bucket(&name).await?;
-            requester.check_bucket(&bucket, "s3:ListBucket", Some(Permission::Read))
-        })
-        .await?;
-        Ok(S3Response::new(HeadBucketOutput::default()))
+        let pairs = query_pairs(request.uri.query().unwrap_or_default());
+        let counts = pairs.iter().any(|(name, value)| name == "read-stats" && value == "true");
+        let counted = self
+            .for_requester(asked, move |store, requester| async move {
+                let bucket = store.bucket(&name).await?;
+                requester.check_bucket(&bucket, "s3:ListBucket", Some(Permission::Read))?;
+                if !counts {
+                    return Ok(None);
+                }
+                let max_buckets = requester.user().ok().map(|user| user.max_buckets);
+                Ok(Some((store.count_objects(&bucket).await?, max_buckets)))
+            })
+            .await?;
+        let mut response = S3Response::new(HeadBucketOutput::default());
+        if let Some(((objects, bytes), max_buckets)) = counted {
+            // As Ceph's gateway names them.
+            response.headers.insert("x-rgw-object-count", objects.into());
+            response.headers.insert("x-rgw-bytes-used", bytes.into());
+            if let Some(max_buckets) = max_buckets {
+                response.headers.insert("x-rgw-quota-max-buckets", max_buckets.into());
+            }
+        }
+        Ok(response)
     }
 
     pub(super) async fn delete_bucket(
@@ -163,6 +188,15 @@ impl Service {
         let location_constraint = bucket.location.map(BucketLocationConstraint::from);
         Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
     }
+}
+
+/// The library knows the other rules.
+fn check_name(name: &str) -> Result<()> {
+    if name.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+        let message = "between dots, a bucket's name has words that begin and end with a letter or a digit";
+        return Err(Fault::refuse(S3ErrorCode::InvalidBucketName, message));
+    }
+    Ok(())
 }
 
 /// Making a bucket again that one has changes nothing, and says so if it should have.

@@ -13,16 +13,9 @@ use s3s::{S3ErrorCode, S3Request, S3Response};
 const OWNERSHIPS: [&str; 3] =
     [ObjectOwnership::BUCKET_OWNER_PREFERRED, ObjectOwnership::OBJECT_WRITER, ObjectOwnership::BUCKET_OWNER_ENFORCED];
 
-/// Objects belong to whoever writes them: the other ways are not here.
 pub fn check_ownership(ownership: &str) -> Result<()> {
-    if ownership == ObjectOwnership::OBJECT_WRITER {
-        return Ok(());
-    }
     if OWNERSHIPS.contains(&ownership) {
-        return Err(Fault::refuse(
-            S3ErrorCode::NotImplemented,
-            format!("{ownership} is not supported; ObjectWriter is how it is"),
-        ));
+        return Ok(());
     }
     Err(Fault::refuse(S3ErrorCode::InvalidArgument, format!("there is no object ownership {ownership}")))
 }
@@ -74,6 +67,7 @@ impl Service {
             return Err(Fault::custom("PolicyTooLarge", message));
         }
         let policy = Policy::parse(&text, &bucket)?;
+        policy.check_new()?;
         self.change_owned(asked, bucket, "s3:PutBucketPolicy", move |bucket| {
             if policy.is_public() && bucket.public_access_block.is_some_and(|block| block.block_public_policy) {
                 return Err(denied());
@@ -143,6 +137,12 @@ impl Service {
             }
         };
         self.change_owned(asked, bucket, "s3:PutBucketVersioning", move |bucket| {
+            if bucket.lock.is_some() && versioning != Versioning::Enabled {
+                return Err(Fault::custom(
+                    "InvalidBucketState",
+                    "a bucket that locks objects goes on keeping versions",
+                ));
+            }
             bucket.versioning = versioning;
             Ok(())
         })
@@ -278,6 +278,9 @@ impl Service {
         let ownership = rule.object_ownership.as_str().to_owned();
         check_ownership(&ownership)?;
         self.change_owned(asked, bucket, "s3:PutBucketOwnershipControls", move |bucket| {
+            if ownership == ObjectOwnership::BUCKET_OWNER_ENFORCED {
+                super::acl::check_without_acl(&bucket.acl, &bucket.owner)?;
+            }
             bucket.object_ownership = Some(ownership.clone());
             Ok(())
         })
@@ -318,16 +321,43 @@ impl Service {
         &self,
         request: S3Request<GetBucketEncryptionInput>,
     ) -> Result<S3Response<GetBucketEncryptionOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketEncryption").await?;
+        let bucket = self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketEncryption").await?;
         let message = "the bucket's objects are not encrypted by the gateway";
-        Err(Fault::custom("ServerSideEncryptionConfigurationNotFoundError", message))
+        let none = || Fault::custom("ServerSideEncryptionConfigurationNotFoundError", message);
+        let wanted = bucket.encryption.ok_or_else(none)?;
+        Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(wanted) }))
     }
 
-    pub(super) async fn get_object_lock_configuration(
+    /// Kept as what the owner wants. There is no encryption here, so that from then on nothing is stored in the bucket: not in clear text.
+    pub(super) async fn put_bucket_encryption(
         &self,
-        request: S3Request<GetObjectLockConfigurationInput>,
-    ) -> Result<S3Response<GetObjectLockConfigurationOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketObjectLockConfiguration").await?;
-        Err(Fault::custom("ObjectLockConfigurationNotFoundError", "the bucket locks no objects"))
+        request: S3Request<PutBucketEncryptionInput>,
+    ) -> Result<S3Response<PutBucketEncryptionOutput>> {
+        let asked = Asked::of(&request);
+        let PutBucketEncryptionInput { bucket, server_side_encryption_configuration: wanted, .. } = request.input;
+        let malformed = |problem: &'static str| Fault::refuse(S3ErrorCode::MalformedXML, problem);
+        let [rule] = wanted.rules.as_slice() else { return Err(malformed("there is one rule of encryption")) };
+        let algorithm = rule.apply_server_side_encryption_by_default.as_ref().map(|rule| rule.sse_algorithm.as_str());
+        if !matches!(algorithm, Some(ServerSideEncryption::AES256 | ServerSideEncryption::AWS_KMS)) {
+            return Err(malformed("SSEAlgorithm is AES256 or aws:kms"));
+        }
+        self.change_owned(asked, bucket, "s3:PutBucketEncryption", move |bucket| {
+            bucket.encryption = Some(wanted.clone());
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutBucketEncryptionOutput::default()))
+    }
+
+    pub(super) async fn delete_bucket_encryption(
+        &self,
+        request: S3Request<DeleteBucketEncryptionInput>,
+    ) -> Result<S3Response<DeleteBucketEncryptionOutput>> {
+        self.change_owned(Asked::of(&request), request.input.bucket, "s3:PutBucketEncryption", |bucket| {
+            bucket.encryption = None;
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::with_status(DeleteBucketEncryptionOutput::default(), StatusCode::NO_CONTENT))
     }
 }

@@ -4,6 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{ALGORITHMS, relay, text};
 use super::fields::{self, ReadConditions};
+use super::lock;
 use super::object::{begin_reading, check_key, new_version_id, present, version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
@@ -67,6 +68,7 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
+                fields::refuse_encryption(&headers, &bucket)?;
                 if source.size > limits::UPLOAD_BYTES_MAX {
                     let message = "an object this large is copied in parts";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
@@ -78,7 +80,7 @@ impl Service {
                         "a copy of an object onto itself must change something: say x-amz-metadata-directive: REPLACE";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
                 }
-                let owner = requester.owner();
+                let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let given = fields::draft(&headers, &owner)?;
                 let mut draft = Entry { owner: owner.id.clone(), owner_name: owner.name.clone(), ..Entry::default() };
                 let (described, tagged) =
@@ -86,7 +88,8 @@ impl Service {
                 draft.headers.clone_from(&described.headers);
                 draft.metadata.clone_from(&described.metadata);
                 draft.tags.clone_from(&tagged.tags);
-                draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+                draft.acl = acl;
+                draft.lock = lock::requested(&headers, &requester, &bucket, &input.key, store.now_ns())?;
                 let source_version = version_id(&source_bucket, &source);
                 if is_itself
                     && named_version.is_none()
@@ -140,6 +143,7 @@ impl Service {
         request: S3Request<UploadPartCopyInput>,
     ) -> Result<S3Response<UploadPartCopyOutput>> {
         let asked = Asked::of(&request);
+        let headers = request.headers;
         let input = request.input;
         let number = super::multipart::part_number(input.part_number)?;
         let (part, source_version) = self
@@ -155,6 +159,7 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
+                fields::refuse_encryption(&headers, &bucket)?;
                 let range = match input.copy_source_range.as_deref() {
                     None => 0..source.size,
                     Some(text) => source_range(text, source.size)?,

@@ -5,6 +5,7 @@ use crate::s3::acl::Owner;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::server::FormFields;
+use crate::s3::store::bucket::Bucket;
 use crate::s3::store::entry::Entry;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -38,7 +39,7 @@ pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
                 // How it was sent is no property of the object.
                 let rest: Vec<&str> = value.split(',').map(str::trim).filter(|word| *word != "aws-chunked").collect();
                 if !rest.iter().all(|word| word.is_empty()) {
-                    entry.headers.insert(name.as_str().to_owned(), rest.join(","));
+                    entry.headers.insert(name.as_str().to_owned(), rest.join(", "));
                 }
             } else if !value.is_empty() {
                 entry.headers.insert(name.as_str().to_owned(), value);
@@ -66,9 +67,10 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         ("content-encoding", form.content_encoding.as_deref()),
         ("content-language", form.content_language.as_deref()),
         ("content-type", form.content_type.as_deref()),
-        ("x-amz-tagging", form.tagging.as_deref()),
         ("x-amz-grant-read", form.grant_read.as_deref()),
         ("x-amz-grant-full-control", form.grant_full_control.as_deref()),
+        ("x-amz-server-side-encryption", form.server_side_encryption.as_ref().map(dto::ServerSideEncryption::as_str)),
+        ("x-amz-server-side-encryption-customer-algorithm", form.sse_customer_algorithm.as_deref()),
     ];
     let invalid = |name: &str| Fault::refuse(S3ErrorCode::InvalidArgument, format!("the field {name} can't be kept"));
     for (name, value) in plain {
@@ -81,6 +83,24 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         headers.insert(header, HeaderValue::from_bytes(value.as_bytes()).map_err(|_| invalid(name))?);
     }
     Ok(headers)
+}
+
+/// When the object goes by a rule, as its header says it.
+pub fn expiration(bucket: &Bucket, key: &str, entry: &Entry) -> Option<String> {
+    let (end_ns, rule) = crate::s3::store::lifecycle::expiration(bucket, key, entry)?;
+    let mut date = Vec::new();
+    timestamp(end_ns).format(dto::TimestampFormat::HttpDate, &mut date).ok()?;
+    Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8_lossy(&date)))
+}
+
+/// To go on without would be to lie. The front has made sure that what is asked for makes sense.
+pub fn refuse_encryption(headers: &HeaderMap, bucket: &Bucket) -> Result<()> {
+    if bucket.encryption.is_some() {
+        let message = "the bucket's objects are to be encrypted, which is not supported; DELETE ?encryption ends that";
+        return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
+    }
+    let asked = headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+    asked.map_or(Ok(()), |name| Err(Fault::refuse(S3ErrorCode::NotImplemented, format!("{name} is not supported"))))
 }
 
 pub fn metadata(entry: &Entry) -> Option<dto::Metadata> {
@@ -152,6 +172,12 @@ impl ReadConditions<'_> {
             (None, Some(since)) => modified <= seconds(since),
             (None, None) => false,
         };
+        if unchanged && self.unchanged == S3ErrorCode::NotModified {
+            let mut modified = Vec::new();
+            let _ = timestamp(entry.modified_ns).format(dto::TimestampFormat::HttpDate, &mut modified);
+            let modified = String::from_utf8_lossy(&modified).into_owned();
+            return Err(Fault::Unchanged { etag: entry.etag.clone(), modified });
+        }
         if unchanged {
             return Err(Fault::refuse(self.unchanged.clone(), "the object has not changed"));
         }

@@ -77,6 +77,10 @@ fn check(rule: &LifecycleRule) -> Result<()> {
     if !matches!(rule.status.as_str(), ExpirationStatus::ENABLED | ExpirationStatus::DISABLED) {
         return malformed("Status is Enabled or Disabled");
     }
+    let dates = rule.transitions.iter().flatten().filter_map(|transition| transition.date.clone());
+    if dates.into_iter().any(|date| time::OffsetDateTime::from(date).time() != time::Time::MIDNIGHT) {
+        return invalid("a transition's Date is at midnight, UTC");
+    }
     if rule.transitions.as_ref().is_some_and(|transitions| !transitions.is_empty())
         || rule.noncurrent_version_transitions.as_ref().is_some_and(|transitions| !transitions.is_empty())
     {

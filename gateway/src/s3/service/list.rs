@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::fields;
-use crate::s3::access::Asked;
+use crate::s3::access::{Asked, query_pairs};
 use crate::s3::acl::Permission;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
@@ -24,6 +24,16 @@ fn clamped(max: Option<i32>) -> Result<u32> {
             Err(_) => Err(Fault::refuse(S3ErrorCode::InvalidArgument, format!("{max} is no number of keys"))),
         },
     }
+}
+
+/// `allow-unordered`, which Ceph's gateway has, lets keys come in any order; so in this one, too. With a delimiter it makes no sense.
+fn check_unordered(uri: &hyper::Uri, delimiter: Option<&str>) -> Result<()> {
+    let pairs = query_pairs(uri.query().unwrap_or_default());
+    let is_unordered = pairs.iter().any(|(name, value)| name == "allow-unordered" && value == "true");
+    if is_unordered && delimiter.is_some_and(|delimiter| !delimiter.is_empty()) {
+        return Err(Fault::refuse(S3ErrorCode::InvalidArgument, "allow-unordered goes without a delimiter"));
+    }
+    Ok(())
 }
 
 /// Writes names as the client wants them.
@@ -99,6 +109,7 @@ impl Service {
         let asked = Asked::of(&request);
         let input = request.input;
         let encoding = Encoding::new(input.encoding_type)?;
+        check_unordered(&request.uri, input.delimiter.as_deref())?;
         let query = Query {
             prefix: input.prefix.unwrap_or_default(),
             delimiter: input.delimiter.unwrap_or_default(),
@@ -108,7 +119,8 @@ impl Service {
         let page = self.page(asked, input.bucket.clone(), query.clone()).await?;
         Ok(S3Response::new(ListObjectsOutput {
             name: Some(input.bucket),
-            prefix: Some(encoding.name(&query.prefix)),
+            // As it came: clients decode all other names here, but not this one.
+            prefix: Some(query.prefix.clone()),
             marker: Some(encoding.name(&query.after)),
             max_keys: Some(query.max as i32),
             is_truncated: Some(page.next.is_some()),
@@ -128,6 +140,7 @@ impl Service {
         let asked = Asked::of(&request);
         let input = request.input;
         let encoding = Encoding::new(input.encoding_type)?;
+        check_unordered(&request.uri, input.delimiter.as_deref())?;
         let after = match &input.continuation_token {
             None => input.start_after.clone().unwrap_or_default(),
             Some(token) => {
@@ -259,7 +272,7 @@ impl Service {
             initiated: Some(fields::timestamp(upload.since_ns)),
             initiator: Some(Initiator {
                 id: Some(upload.initiator.clone()),
-                display_name: Some(upload.initiator.clone()),
+                display_name: Some(upload.initiator_name().to_owned()),
             }),
             owner: Some(fields::owner_of(&upload.draft)),
             storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),

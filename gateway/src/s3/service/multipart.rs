@@ -4,6 +4,7 @@ use super::Service;
 use super::acl::of_new_object;
 use super::body::{Announced, hasher, hex, text};
 use super::fields;
+use super::lock;
 use super::object::{check_key, new_version_id};
 use crate::fill_checksum;
 use crate::s3::access::{Asked, denied};
@@ -54,10 +55,19 @@ impl Service {
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
-                let owner = requester.owner();
+                fields::refuse_encryption(&headers, &bucket)?;
+                let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let mut draft = fields::draft(&headers, &owner)?;
-                draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
-                let upload = Upload { initiator: owner.id, draft, checksum: plan, ..Upload::default() };
+                draft.acl = acl;
+                draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
+                let initiator = requester.owner();
+                let upload = Upload {
+                    initiator: initiator.id,
+                    initiator_name: initiator.name,
+                    draft,
+                    checksum: plan,
+                    ..Upload::default()
+                };
                 store.begin_upload(&bucket, &key, upload).await
             })
             .await?;
@@ -71,6 +81,7 @@ impl Service {
         let asked = Asked::of(&request);
         let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
+        let headers = request.headers;
         let UploadPartInput { bucket: name, key, part_number: number, upload_id: id, .. } = request.input;
         check_key(&key)?;
         let number = part_number(number)?;
@@ -80,6 +91,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
+            fields::refuse_encryption(&headers, &bucket)?;
             let _ = begin.send(());
             store.put_part(&bucket, &key, &id, number, expected, incoming).await
         });
@@ -201,8 +213,10 @@ impl Service {
             .await?;
         output.is_truncated = Some(more);
         output.next_part_number_marker = parts.last().map(|part| part.number as i32);
-        output.initiator =
-            Some(Initiator { id: Some(upload.initiator.clone()), display_name: Some(upload.initiator.clone()) });
+        output.initiator = Some(Initiator {
+            id: Some(upload.initiator.clone()),
+            display_name: Some(upload.initiator_name().to_owned()),
+        });
         output.owner = Some(fields::owner_of(&upload.draft));
         output.checksum_algorithm = algorithm_of_plan(&upload).map(|name| ChecksumAlgorithm::from(name.to_owned()));
         output.checksum_type = upload.checksum.as_ref().map(|plan| fields::checksum_type(plan.is_of_whole));

@@ -1,9 +1,10 @@
-//! Objects: put, got, looked at, deleted.
+//! Objects: put, got, looked at.
 
 use super::Service;
 use super::acl::of_new_object;
 use super::body::{Announced, outgoing};
 use super::fields::{self, ReadConditions};
+use super::lock;
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
@@ -12,8 +13,8 @@ use crate::s3::limits;
 use crate::s3::server::FormFields;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
-use crate::s3::store::entry::Entry;
-use crate::s3::store::object::{Condition, Deleted, no_such_key};
+use crate::s3::store::entry::{Entry, StoredChecksum};
+use crate::s3::store::object::Condition;
 use bytes::Bytes;
 use hyper::StatusCode;
 use s3s::dto::*;
@@ -29,7 +30,7 @@ pub fn present(entry: Option<Entry>, version: Option<&str>) -> Result<Entry> {
             Err(Fault::refuse(S3ErrorCode::MethodNotAllowed, "this version is a delete marker"))
         }
         _ if version.is_some() => Err(Fault::refuse(S3ErrorCode::NoSuchVersion, "there is no such version")),
-        _ => Err(no_such_key()),
+        found => Err(Fault::NoObject { is_delete_marker: found.is_some() }),
     }
 }
 
@@ -58,48 +59,64 @@ struct Wanted {
     range: std::ops::Range<u64>,
     /// It is asked for a part of the object only.
     is_partial: bool,
+    /// Of those that it was uploaded in, from 0.
+    part: Option<usize>,
 }
 
 fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wanted> {
     if let Some(number) = part {
         let mut begin = 0;
         if entry.parts == 0 && number == 1 {
-            return Ok(Wanted { range: 0..entry.size, is_partial: true });
+            return Ok(Wanted { range: 0..entry.size, is_partial: true, part: None });
         }
         for (index, size) in entry.part_sizes().enumerate() {
             if i32::try_from(index + 1) == Ok(number) {
-                return Ok(Wanted { range: begin..begin + size, is_partial: true });
+                return Ok(Wanted { range: begin..begin + size, is_partial: true, part: Some(index) });
             }
             begin += size;
         }
         return Err(Fault::refuse(S3ErrorCode::InvalidPart, "the object has no such part"));
     }
     match range {
-        None => Ok(Wanted { range: 0..entry.size, is_partial: false }),
+        None => Ok(Wanted { range: 0..entry.size, is_partial: false, part: None }),
         Some(range) => match range.check(entry.size) {
-            Ok(range) => Ok(Wanted { range, is_partial: true }),
+            Ok(range) => Ok(Wanted { range, is_partial: true, part: None }),
             Err(_) => Err(Fault::refuse(S3ErrorCode::InvalidRange, "the range is outside the object")),
         },
     }
 }
 
 /// What GET and HEAD need to know.
-struct Looked {
-    bucket: Bucket,
-    entry: Entry,
+pub(super) struct Looked {
+    pub bucket: Bucket,
+    pub entry: Entry,
+    /// By a rule, if it is the newest.
+    pub expiration: Option<String>,
 }
 
-async fn look(store: &Store, requester: &Requester, name: &str, key: &str, version: Option<&str>) -> Result<Looked> {
+pub(super) async fn look(
+    store: &Store,
+    requester: &Requester,
+    name: &str,
+    key: &str,
+    version: Option<&str>,
+) -> Result<Looked> {
     let bucket = store.bucket(name).await?;
     let entry = store.find_entry(&bucket, key, version).await?;
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     requester.check_object(&bucket, key, entry.as_ref(), action, Permission::Read)?;
     let entry = present(entry, version)?;
-    Ok(Looked { bucket, entry })
+    let expiration = if version.is_none() { fields::expiration(&bucket, key, &entry) } else { None };
+    Ok(Looked { bucket, entry, expiration })
 }
 
-fn wants_checksum(mode: Option<&ChecksumMode>, is_partial: bool) -> bool {
-    mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) && !is_partial
+/// Of what is wanted, if it is known and asked for.
+fn checksum_of(mode: Option<&ChecksumMode>, wanted: &Wanted, entry: &Entry) -> Option<StoredChecksum> {
+    let whole = entry.checksum.as_ref().filter(|_| mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED))?;
+    match wanted.part {
+        Some(index) => Some(StoredChecksum { value: entry.part_checksums.get(index)?.clone(), ..whole.clone() }),
+        None => (!wanted.is_partial).then(|| whole.clone()),
+    }
 }
 
 impl Service {
@@ -120,17 +137,21 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            let owner = requester.owner();
+            fields::refuse_encryption(&headers, &bucket)?;
+            let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
-            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            draft.acl = acl;
+            draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
             let version = new_version_id(&bucket, &entry);
-            Ok((entry, version))
+            let expiration = fields::expiration(&bucket, &key, &entry);
+            Ok((entry, version, expiration))
         });
         let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
-        let (entry, version_id) = stored?;
-        let mut output = PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
+        let (entry, version_id, expiration) = stored?;
+        let mut output =
+            PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, expiration, ..Default::default() };
         fill_checksum!(output, &entry.checksum);
         output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         Ok(S3Response::new(output))
@@ -157,7 +178,7 @@ impl Service {
                 Ok((looked, wanted, pieces))
             })
             .await?;
-        let Looked { bucket, entry } = looked;
+        let Looked { bucket, entry, expiration } = looked;
         let mut output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
             body: Some(outgoing(pieces)),
@@ -169,18 +190,21 @@ impl Service {
             content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
             content_type: Some(fields::content_type(&entry)),
             e_tag: Some(fields::etag(&entry)),
+            expiration,
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
+            object_lock_mode: lock::mode_of(&entry),
+            object_lock_retain_until_date: lock::until_of(&entry),
+            object_lock_legal_hold_status: lock::hold_of(&entry),
             parts_count: input_parts(&entry),
             tag_count: (!entry.tags.is_empty()).then_some(entry.tags.len() as i32),
             version_id: version_id(&bucket, &entry),
             ..Default::default()
         };
-        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
-            fill_checksum!(output, &entry.checksum);
-            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        }
+        let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
+        fill_checksum!(output, &checksum);
+        output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         Ok(S3Response::new(output))
     }
 
@@ -207,7 +231,7 @@ impl Service {
                 Ok((looked, wanted))
             })
             .await?;
-        let Looked { bucket, entry } = looked;
+        let Looked { bucket, entry, expiration } = looked;
         let tags = entry.tags.len();
         let mut output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -219,17 +243,20 @@ impl Service {
             content_range: wanted.is_partial.then(|| content_range(&wanted, &entry)),
             content_type: Some(fields::content_type(&entry)),
             e_tag: Some(fields::etag(&entry)),
+            expiration,
             expires: fields::expires(&entry),
             last_modified: Some(fields::timestamp(entry.modified_ns)),
             metadata: fields::metadata(&entry),
+            object_lock_mode: lock::mode_of(&entry),
+            object_lock_retain_until_date: lock::until_of(&entry),
+            object_lock_legal_hold_status: lock::hold_of(&entry),
             parts_count: input_parts(&entry),
             version_id: version_id(&bucket, &entry),
             ..Default::default()
         };
-        if wants_checksum(checksum_mode.as_ref(), wanted.is_partial) {
-            fill_checksum!(output, &entry.checksum);
-            output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        }
+        let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
+        fill_checksum!(output, &checksum);
+        output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         let mut response = S3Response::new(output);
         if wanted.is_partial {
             response.status = Some(StatusCode::PARTIAL_CONTENT);
@@ -241,145 +268,18 @@ impl Service {
         Ok(response)
     }
 
-    pub(super) async fn get_object_attributes(
+    /// There are none, which is said in the words that a gateway has whose torrents are switched off.
+    pub(super) async fn get_object_torrent(
         &self,
-        request: S3Request<GetObjectAttributesInput>,
-    ) -> Result<S3Response<GetObjectAttributesOutput>> {
+        request: S3Request<GetObjectTorrentInput>,
+    ) -> Result<S3Response<GetObjectTorrentOutput>> {
         let asked = Asked::of(&request);
         let input = request.input;
-        let wanted = input.object_attributes;
-        let looked = self
-            .for_requester(asked, move |store, requester| async move {
-                look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
-            })
-            .await?;
-        let Looked { bucket, entry } = looked;
-        let wants =
-            |name: &str| wanted.iter().any(|list| list.as_str().split(',').any(|attribute| attribute.trim() == name));
-        let mut output = GetObjectAttributesOutput {
-            last_modified: Some(fields::timestamp(entry.modified_ns)),
-            version_id: version_id(&bucket, &entry),
-            ..Default::default()
-        };
-        if wants(ObjectAttributes::ETAG) {
-            output.e_tag = Some(fields::etag(&entry));
-        }
-        if wants(ObjectAttributes::OBJECT_SIZE) {
-            output.object_size = Some(entry.size as i64);
-        }
-        if wants(ObjectAttributes::STORAGE_CLASS) {
-            output.storage_class = Some(StorageClass::from_static(StorageClass::STANDARD));
-        }
-        if wants(ObjectAttributes::CHECKSUM) {
-            let mut checksum = Checksum::default();
-            fill_checksum!(checksum, &entry.checksum);
-            checksum.checksum_type =
-                entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-            output.checksum = entry.checksum.is_some().then_some(checksum);
-        }
-        if wants(ObjectAttributes::OBJECT_PARTS) && entry.parts > 0 {
-            let parts = entry.part_sizes().enumerate().map(|(index, size)| ObjectPart {
-                part_number: Some(index as i32 + 1),
-                size: Some(size as i64),
-                ..Default::default()
-            });
-            output.object_parts = Some(GetObjectAttributesParts {
-                is_truncated: Some(false),
-                max_parts: Some(limits::LIST_KEYS_MAX as i32),
-                parts: Some(parts.collect()),
-                total_parts_count: Some(entry.parts as i32),
-                ..Default::default()
-            });
-        }
-        Ok(S3Response::new(output))
-    }
-
-    pub(super) async fn delete_object(
-        &self,
-        request: S3Request<DeleteObjectInput>,
-    ) -> Result<S3Response<DeleteObjectOutput>> {
-        let asked = Asked::of(&request);
-        let input = request.input;
-        check_key(&input.key)?;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            let message = "deletion by size or time is not supported; If-Match is";
-            return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
-        }
-        let condition = Condition { if_match: input.if_match, if_none_match: None };
-        let deleted = self
-            .for_requester(asked, move |store, requester| async move {
-                let bucket = store.bucket(&input.bucket).await?;
-                delete(&store, &requester, &bucket, &input.key, input.version_id.as_deref(), &condition).await
-            })
-            .await?;
-        let output = DeleteObjectOutput {
-            delete_marker: deleted.is_delete_marker.then_some(true),
-            version_id: deleted.version,
-            ..Default::default()
-        };
-        Ok(S3Response::with_status(output, StatusCode::NO_CONTENT))
-    }
-
-    pub(super) async fn delete_objects(
-        &self,
-        request: S3Request<DeleteObjectsInput>,
-    ) -> Result<S3Response<DeleteObjectsOutput>> {
-        let asked = Asked::of(&request);
-        let DeleteObjectsInput { bucket: name, delete: wanted, .. } = request.input;
-        if wanted.objects.len() > limits::DELETE_KEYS_MAX {
-            let message = format!("at most {} objects are deleted at once", limits::DELETE_KEYS_MAX);
-            return Err(Fault::refuse(S3ErrorCode::MalformedXML, message));
-        }
-        let is_quiet = wanted.quiet.unwrap_or(false);
-        let outcomes = self
-            .for_requester(asked, move |store, requester| async move {
-                let bucket = store.bucket(&name).await?;
-                let mut outcomes = Vec::new();
-                for some in wanted.objects.chunks(DELETE_JOBS) {
-                    let jobs = some.iter().map(|object| {
-                        let (store, requester, bucket) = (&store, &requester, &bucket);
-                        async move {
-                            let condition = Condition {
-                                if_match: object.e_tag.clone().map(ETagCondition::ETag),
-                                if_none_match: None,
-                            };
-                            let version = object.version_id.as_deref().filter(|version| !version.is_empty());
-                            let outcome = match check_key(&object.key) {
-                                Ok(()) => delete(store, requester, bucket, &object.key, version, &condition).await,
-                                Err(fault) => Err(fault),
-                            };
-                            (object.clone(), outcome)
-                        }
-                    });
-                    outcomes.extend(basalt_ring::local::join_all(jobs.collect()).await);
-                }
-                Ok(outcomes)
-            })
-            .await?;
-        let mut deleted = Vec::new();
-        let mut errors = Vec::new();
-        for (object, outcome) in outcomes {
-            match outcome {
-                Ok(_) if is_quiet => {}
-                Ok(done) => deleted.push(DeletedObject {
-                    key: Some(object.key),
-                    version_id: object.version_id,
-                    delete_marker: done.is_delete_marker.then_some(true),
-                    delete_marker_version_id: done.version.filter(|_| done.is_delete_marker),
-                }),
-                Err(fault) => {
-                    let error = s3s::S3Error::from(fault);
-                    errors.push(s3s::dto::Error {
-                        code: Some(error.code().as_str().to_owned()),
-                        key: Some(object.key),
-                        message: error.message().map(str::to_owned),
-                        version_id: object.version_id,
-                    });
-                }
-            }
-        }
-        let output = DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() };
-        Ok(S3Response::new(output))
+        self.for_requester(asked, move |store, requester| async move {
+            look(&store, &requester, &input.bucket, &input.key, None).await
+        })
+        .await?;
+        Err(Fault::refuse(S3ErrorCode::NoSuchKey, "the object has no torrent"))
     }
 
     /// An upload by a browser's form. The library has checked what its policy says, and when that ends.
@@ -388,21 +288,25 @@ impl Service {
         mut request: S3Request<PostObjectInput>,
     ) -> Result<S3Response<PostObjectOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, None, None)?;
-        let body = request.input.body.take();
         let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
+        let announced = Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref());
+        let body = request.input.body.take();
         let headers = fields::headers_of_form(&request.input, &form)?;
         let PostObjectInput { bucket: name, key, .. } = request.input;
-        let key = key.replace("${filename}", form.file_name.as_deref().unwrap_or_default());
         check_key(&key)?;
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
         let (begin, begun) = oneshot::channel();
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            let owner = requester.owner();
+            fields::refuse_encryption(&headers, &bucket)?;
+            let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
-            draft.acl = of_new_object(&store, &headers, &owner, &bucket).await?;
+            draft.acl = acl;
+            draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
+            if let Some(tagging) = &form.tagging {
+                draft.tags = super::tagging::of_form(tagging)?;
+            }
             let _ = begin.send(());
             let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
             let version = new_version_id(&bucket, &entry);
@@ -412,22 +316,6 @@ impl Service {
         let (entry, version_id) = stored?;
         Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
     }
-}
-
-/// Of one request.
-const DELETE_JOBS: usize = 32;
-
-async fn delete(
-    store: &Store,
-    requester: &Requester,
-    bucket: &Bucket,
-    key: &str,
-    version: Option<&str>,
-    condition: &Condition,
-) -> Result<Deleted> {
-    let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
-    requester.check_key(bucket, key, action)?;
-    store.delete_object(bucket, key, version, &requester.owner(), condition).await
 }
 
 /// The bytes of a range, on their way.

@@ -17,7 +17,19 @@ pub fn parse(text: &str) -> Result<Tags> {
     checked(query_pairs(text), limits::TAGS_MAX)
 }
 
-fn checked(tags: Tags, max: usize) -> Result<Tags> {
+/// As a form has them: XML, or as a header.
+pub fn of_form(text: &str) -> Result<Tags> {
+    if !text.trim_start().starts_with('<') {
+        return parse(text);
+    }
+    let mut reader = s3s::xml::Deserializer::new(text.as_bytes());
+    let document = <Tagging as s3s::xml::Deserialize>::deserialize(&mut reader)
+        .map_err(|error| Fault::refuse(S3ErrorCode::MalformedXML, format!("the field tagging: {error}")))?;
+    of_document(document, limits::TAGS_MAX)
+}
+
+/// In the order of their keys.
+fn checked(mut tags: Tags, max: usize) -> Result<Tags> {
     if tags.len() > max {
         return Err(Fault::refuse(
             S3ErrorCode::InvalidTag,
@@ -37,6 +49,7 @@ fn checked(tags: Tags, max: usize) -> Result<Tags> {
             return Err(Fault::refuse(S3ErrorCode::InvalidTag, format!("there are two tags {key}")));
         }
     }
+    tags.sort();
     Ok(tags)
 }
 

@@ -10,6 +10,7 @@
 //! listed, or a listed one that is not there; making or removing it again puts that right.
 
 use super::index::Shard;
+use super::lock::BucketLock;
 use super::user::Quota;
 use super::{Store, decode, encode};
 use crate::s3::acl::{Acl, Owner};
@@ -18,7 +19,10 @@ use crate::s3::limits;
 use basalt_client::ObjectOperations;
 use basalt_client::error::{EEXIST, ENOENT, ERANGE};
 use s3s::S3ErrorCode;
-use s3s::dto::{BucketLifecycleConfiguration, CORSConfiguration, WebsiteConfiguration};
+use s3s::dto::{
+    BucketLifecycleConfiguration, CORSConfiguration, ObjectOwnership, ServerSideEncryptionConfiguration,
+    WebsiteConfiguration,
+};
 use serde::{Deserialize, Serialize};
 
 pub const DEAD: &[u8] = b"dead";
@@ -65,6 +69,11 @@ pub struct Bucket {
     pub public_access_block: Option<PublicAccessBlock>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object_ownership: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<BucketLock>,
+    /// What its objects are to be encrypted with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<ServerSideEncryptionConfiguration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
@@ -93,6 +102,11 @@ pub struct Listed {
 }
 
 impl Bucket {
+    /// All in it belongs to its owner, and no ACL counts.
+    pub fn has_no_acls(&self) -> bool {
+        self.object_ownership.as_deref() == Some(ObjectOwnership::BUCKET_OWNER_ENFORCED)
+    }
+
     pub fn owner(&self) -> Owner {
         Owner { id: self.owner.clone(), name: self.owner_name.clone() }
     }

@@ -3,6 +3,7 @@
 //! It is JSON, with names for what is rarely there: entries of many ages live side by side, and new fields must not need new code to read old
 //! entries.
 
+use super::lock::Lock;
 use crate::s3::acl::Acl;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +42,11 @@ pub struct Entry {
     pub tags: Vec<(String, String)>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<StoredChecksum>,
+    /// Base64, of the algorithm of `checksum`; empty where they are not known, or too many to be kept.
+    #[serde(rename = "pc", default, skip_serializing_if = "Vec::is_empty")]
+    pub part_checksums: Vec<String>,
+    #[serde(rename = "l", default, skip_serializing_if = "Lock::is_empty")]
+    pub lock: Lock,
     /// The bytes, in order.
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,

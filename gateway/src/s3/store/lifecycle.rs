@@ -4,7 +4,7 @@ use super::Store;
 use super::bucket::{Bucket, Versioning};
 use super::entry::Entry;
 use super::multipart::UploadQuery;
-use super::object::Condition;
+use super::object::Deletion;
 use super::versions::VersionQuery;
 use crate::s3::fault::Result;
 use crate::s3::limits;
@@ -12,7 +12,7 @@ use s3s::dto::{ETag, ETagCondition, ExpirationStatus, LifecycleRule, Tag, Timest
 use serde::Serialize;
 use std::rc::Rc;
 
-const DAY_NS: u64 = 24 * 3600 * 1_000_000_000;
+const DAY_NS: u64 = limits::DAY.as_nanos() as u64;
 
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -27,7 +27,8 @@ impl Store {
     /// Passes for ever.
     pub async fn expire_again_and_again(self: &Rc<Self>) {
         loop {
-            self.ring.sleep(limits::LIFECYCLE_INTERVAL).await;
+            // Where days are short, a pass must not take many of them to come.
+            self.ring.sleep(limits::LIFECYCLE_INTERVAL.min(self.day / 4)).await;
             match self.expire().await {
                 Ok(expired) if expired != Expired::default() => tracing::info!(?expired, "a lifecycle pass is done"),
                 Ok(_) => {}
@@ -53,7 +54,7 @@ impl Store {
     }
 
     async fn expire_versions(&self, bucket: &Bucket, rules: &[&LifecycleRule], expired: &mut Expired) -> Result<()> {
-        let now = self.now_ns();
+        let clock = self.clock();
         let mut query = VersionQuery { max: limits::LIST_KEYS_MAX, ..VersionQuery::default() };
         // Of the key that is being looked at: how many older versions came, and when the one before was made.
         let (mut last_key, mut older, mut replaced_ns) = (String::new(), 0_i64, 0);
@@ -67,12 +68,12 @@ impl Store {
                 }
                 if *is_newest {
                     let has_older = versions.peek().is_some_and(|(next, _, _)| next == key);
-                    self.expire_newest(bucket, rules, key, entry, has_older, now, expired).await?;
+                    self.expire_newest(bucket, rules, key, entry, has_older, clock, expired).await?;
                 } else {
                     older += 1;
-                    if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, now)) {
-                        let any = Condition::default();
-                        self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
+                    if rules.iter().any(|rule| older_is_due(rule, key, entry, older, replaced_ns, clock))
+                        && self.expire_version(bucket, key, entry).await?
+                    {
                         expired.versions += 1;
                     }
                 }
@@ -84,6 +85,21 @@ impl Store {
         }
     }
 
+    fn clock(&self) -> Clock {
+        Clock { now_ns: self.now_ns(), day_ns: self.day.as_nanos() as u64 }
+    }
+
+    /// Whether it went: what is locked stays.
+    async fn expire_version(&self, bucket: &Bucket, key: &str, entry: &Entry) -> Result<bool> {
+        let deleted =
+            self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &Deletion::default()).await;
+        match deleted {
+            Ok(_) => Ok(true),
+            Err(crate::s3::Fault::Refused { .. }) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     #[allow(clippy::too_many_arguments)]
     async fn expire_newest(
         &self,
@@ -92,30 +108,27 @@ impl Store {
         key: &str,
         entry: &Entry,
         has_older: bool,
-        now: u64,
+        clock: Clock,
         expired: &mut Expired,
     ) -> Result<()> {
         if entry.is_delete_marker {
+            // With nothing behind it, a marker is nothing; a rule by age takes it as it would take an object.
             let is_due = |rule: &&LifecycleRule| {
-                fits(rule, key, entry)
-                    && rule
-                        .expiration
-                        .as_ref()
-                        .is_some_and(|expiration| expiration.expired_object_delete_marker == Some(true))
+                let expiration = rule.expiration.as_ref();
+                let is_named = expiration.is_some_and(|given| given.expired_object_delete_marker == Some(true));
+                (is_named && fits(rule, key, entry)) || newest_is_due(rule, key, entry, clock)
             };
-            if !has_older && rules.iter().any(is_due) {
-                let any = Condition::default();
-                self.delete_object(bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
+            if !has_older && rules.iter().any(is_due) && self.expire_version(bucket, key, entry).await? {
                 expired.delete_markers += 1;
             }
             return Ok(());
         }
-        if !rules.iter().any(|rule| newest_is_due(rule, key, entry, now)) {
+        if !rules.iter().any(|rule| newest_is_due(rule, key, entry, clock)) {
             return Ok(());
         }
         // Only what was looked at goes; what has replaced it is young.
         let still =
-            Condition { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), if_none_match: None };
+            Deletion { if_match: Some(ETagCondition::ETag(ETag::Strong(entry.etag.clone()))), ..Deletion::default() };
         let version = (bucket.versioning == Versioning::Never).then_some(entry.version.as_str());
         match self.delete_object(bucket, key, version, &bucket.owner(), &still).await {
             Ok(_) => expired.objects += 1,
@@ -126,7 +139,7 @@ impl Store {
     }
 
     async fn expire_uploads(&self, bucket: &Bucket, rules: &[&LifecycleRule], expired: &mut Expired) -> Result<()> {
-        let now = self.now_ns();
+        let clock = self.clock();
         let mut query = UploadQuery { max: limits::LIST_KEYS_MAX, ..UploadQuery::default() };
         loop {
             let page = self.list_uploads(bucket, &query).await?;
@@ -134,7 +147,7 @@ impl Store {
                 let is_due = |rule: &&LifecycleRule| {
                     let days =
                         rule.abort_incomplete_multipart_upload.as_ref().and_then(|abort| abort.days_after_initiation);
-                    key.starts_with(prefix(rule)) && days.is_some_and(|days| is_past(upload.since_ns, days, now))
+                    key.starts_with(prefix(rule)) && days.is_some_and(|days| clock.is_past(upload.since_ns, days))
                 };
                 if rules.iter().any(is_due) {
                     self.abort_upload(bucket, key, &upload.id).await?;
@@ -148,8 +161,47 @@ impl Store {
     }
 }
 
-fn is_past(since_ns: u64, days: i32, now_ns: u64) -> bool {
-    u64::try_from(days).is_ok_and(|days| now_ns.saturating_sub(since_ns) >= days.saturating_mul(DAY_NS))
+/// When a pass looks, and how long a day is to it.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    now_ns: u64,
+    day_ns: u64,
+}
+
+impl Clock {
+    fn is_past(self, since_ns: u64, days: i32) -> bool {
+        let days = u64::try_from(days).unwrap_or(u64::MAX);
+        self.now_ns.saturating_sub(since_ns) >= days.saturating_mul(self.day_ns)
+    }
+
+    /// What is made during a day ends with one: that is when headers say that it will.
+    fn is_past_whole_days(self, since_ns: u64, days: i32) -> bool {
+        if self.day_ns != DAY_NS {
+            return self.is_past(since_ns, days);
+        }
+        end_of_days(since_ns, days).is_some_and(|end| end <= self.now_ns)
+    }
+}
+
+/// The midnight after so many days.
+fn end_of_days(since_ns: u64, days: i32) -> Option<u64> {
+    let end = since_ns.checked_add(u64::try_from(days).ok()?.checked_mul(DAY_NS)?)?;
+    end.checked_next_multiple_of(DAY_NS)
+}
+
+/// When the newest version of a key goes, in nanoseconds since 1970, and by which rule.
+pub fn expiration<'a>(bucket: &'a Bucket, key: &str, entry: &Entry) -> Option<(u64, &'a str)> {
+    let rules = bucket.lifecycle.as_ref()?.rules.iter();
+    let enabled = rules.filter(|rule| rule.status.as_str() == ExpirationStatus::ENABLED && fits(rule, key, entry));
+    let ends = enabled.filter_map(|rule| {
+        let expiration = rule.expiration.as_ref()?;
+        let end = match (&expiration.date, expiration.days) {
+            (Some(date), _) => date_ns(date),
+            (None, days) => end_of_days(entry.modified_ns, days?)?,
+        };
+        Some((end, rule.id.as_deref().unwrap_or_default()))
+    });
+    ends.min()
 }
 
 fn date_ns(date: &Timestamp) -> u64 {
@@ -182,18 +234,18 @@ fn fits(rule: &LifecycleRule, key: &str, entry: &Entry) -> bool {
         && less.is_none_or(|size| entry.size < size)
 }
 
-fn newest_is_due(rule: &LifecycleRule, key: &str, entry: &Entry, now_ns: u64) -> bool {
+fn newest_is_due(rule: &LifecycleRule, key: &str, entry: &Entry, clock: Clock) -> bool {
     let Some(expiration) = &rule.expiration else { return false };
-    let by_days = expiration.days.is_some_and(|days| is_past(entry.modified_ns, days, now_ns));
-    let by_date = expiration.date.as_ref().is_some_and(|date| date_ns(date) <= now_ns);
+    let by_days = expiration.days.is_some_and(|days| clock.is_past_whole_days(entry.modified_ns, days));
+    let by_date = expiration.date.as_ref().is_some_and(|date| date_ns(date) <= clock.now_ns);
     (by_days || by_date) && fits(rule, key, entry)
 }
 
 /// `older`: how many versions it is behind the newest; `replaced_ns`: when the one before it was made.
-fn older_is_due(rule: &LifecycleRule, key: &str, entry: &Entry, older: i64, replaced_ns: u64, now_ns: u64) -> bool {
+fn older_is_due(rule: &LifecycleRule, key: &str, entry: &Entry, older: i64, replaced_ns: u64, clock: Clock) -> bool {
     let Some(expiration) = &rule.noncurrent_version_expiration else { return false };
     let kept = i64::from(expiration.newer_noncurrent_versions.unwrap_or(0));
-    let is_old = expiration.noncurrent_days.is_none_or(|days| is_past(replaced_ns, days, now_ns));
+    let is_old = expiration.noncurrent_days.is_none_or(|days| clock.is_past(replaced_ns, days));
     is_old && older > kept && fits(rule, key, entry)
 }
 
@@ -201,6 +253,10 @@ fn older_is_due(rule: &LifecycleRule, key: &str, entry: &Entry, older: i64, repl
 mod tests {
     use super::*;
     use s3s::dto::{LifecycleExpiration, LifecycleRuleFilter, NoncurrentVersionExpiration};
+
+    fn at(now_ns: u64) -> Clock {
+        Clock { now_ns, day_ns: DAY_NS }
+    }
 
     fn rule(days: i32, filter: LifecycleRuleFilter) -> LifecycleRule {
         LifecycleRule {
@@ -227,9 +283,9 @@ mod tests {
             change(&mut filter);
             filter
         };
-        let is_due = |filter| newest_is_due(&rule(2, filter), "logs/x", &entry, 3 * DAY_NS);
+        let is_due = |filter| newest_is_due(&rule(2, filter), "logs/x", &entry, at(3 * DAY_NS));
         assert!(is_due(filter(&|_| {})));
-        assert!(!newest_is_due(&rule(2, filter(&|_| {})), "logs/x", &entry, 3 * DAY_NS - 1));
+        assert!(!newest_is_due(&rule(2, filter(&|_| {})), "logs/x", &entry, at(3 * DAY_NS - 1)));
         assert!(is_due(filter(&|filter| filter.prefix = Some("logs/".into()))));
         assert!(!is_due(filter(&|filter| filter.prefix = Some("other/".into()))));
         assert!(!is_due(filter(&|filter| filter.object_size_greater_than = Some(10))));
@@ -243,8 +299,21 @@ mod tests {
     fn older_versions_are_due_by_number_and_by_when_they_were_replaced() {
         let rule = rule(1, LifecycleRuleFilter::default());
         let entry = Entry::default();
-        assert!(older_is_due(&rule, "k", &entry, 3, DAY_NS, 2 * DAY_NS));
-        assert!(!older_is_due(&rule, "k", &entry, 2, DAY_NS, 2 * DAY_NS));
-        assert!(!older_is_due(&rule, "k", &entry, 3, DAY_NS + 1, 2 * DAY_NS));
+        assert!(older_is_due(&rule, "k", &entry, 3, DAY_NS, at(2 * DAY_NS)));
+        assert!(!older_is_due(&rule, "k", &entry, 2, DAY_NS, at(2 * DAY_NS)));
+        assert!(!older_is_due(&rule, "k", &entry, 3, DAY_NS + 1, at(2 * DAY_NS)));
+    }
+
+    #[test]
+    fn an_object_goes_at_the_midnight_that_its_header_says() {
+        let filter = LifecycleRuleFilter::default();
+        let entry = Entry { modified_ns: DAY_NS + 1, ..Entry::default() };
+        let end = end_of_days(entry.modified_ns, 2).unwrap();
+        assert_eq!(end, 4 * DAY_NS);
+        assert!(!newest_is_due(&rule(2, filter.clone()), "k", &entry, at(end - 1)));
+        assert!(newest_is_due(&rule(2, filter.clone()), "k", &entry, at(end)));
+        // Short days are not rounded.
+        let short = Clock { now_ns: DAY_NS + 21, day_ns: 10 };
+        assert!(newest_is_due(&rule(2, filter), "k", &entry, short));
     }
 }

@@ -21,6 +21,9 @@ pub struct Upload {
     pub since_ns: u64,
     /// Who began it.
     pub initiator: String,
+    /// As it was then.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub initiator_name: String,
     /// The object to be, but for what its parts will say.
     pub draft: Entry,
     /// The algorithm of the checksums that its parts must have.
@@ -78,6 +81,12 @@ pub struct UploadPage {
 
 pub fn no_such_upload() -> Fault {
     Fault::refuse(S3ErrorCode::NoSuchUpload, "there is no such upload; it may have been completed or aborted")
+}
+
+impl Upload {
+    pub fn initiator_name(&self) -> &str {
+        if self.initiator_name.is_empty() { &self.initiator } else { &self.initiator_name }
+    }
 }
 
 impl Store {
@@ -256,8 +265,13 @@ impl Store {
             parts: chosen.len() as u32,
             ..upload.draft.clone()
         };
+        entry.part_checksums = checksums_of(&chosen, entry.checksum.as_ref());
         for part in &chosen {
             push_part(&mut entry.runs, &part.tag, part.number, part.size);
+        }
+        // Rather less is known of the parts than that the object can't be made of them.
+        if encode(&entry).len() > limits::ENTRY_BYTES_MAX - ENTRY_BYTES_TO_COME {
+            entry.part_checksums.clear();
         }
         let unused: Vec<&Part> = all.iter().filter(|part| !chosen.contains(part)).collect();
         let base = || {
@@ -283,7 +297,7 @@ impl Store {
         if all.len() > COMPLETE_AT_ONCE_MAX {
             return self.complete_large(bucket, key, id, &upload_bytes, entry, &all, &unused, condition).await;
         }
-        self.publish(bucket, key, entry, condition, base, still_there).await
+        self.publish(bucket, key, entry, |current| condition.check(current), base, still_there).await
     }
 
     /// As many parts as fit into no one request: the object becomes visible first, and with it the upload goes; the records of its parts,
@@ -313,7 +327,7 @@ impl Store {
             let (_, now) = self.upload_with_bytes(shard, key, id).await?;
             if now == upload_bytes { Ok(()) } else { Err(no_such_upload()) }
         };
-        let entry = self.publish(bucket, key, entry, condition, base, still_there).await?;
+        let entry = self.publish(bucket, key, entry, |current| condition.check(current), base, still_there).await?;
         for some in all.chunks(COMPLETE_AT_ONCE_MAX) {
             let change = some.iter().fold(Change::of_any(), |change, part| change.remove(part_key(id, part.number)));
             self.change(&shard, change).await?;
@@ -415,8 +429,23 @@ impl Store {
     }
 }
 
+/// What an entry still gets when it becomes visible: its version, time and retention.
+const ENTRY_BYTES_TO_COME: usize = 256;
+
 /// Guards, removals and records of so many parts fit one request.
 const COMPLETE_AT_ONCE_MAX: usize = 400;
+
+/// The parts' checksums, if each has one and they don't take too much room.
+fn checksums_of(parts: &[Part], whole: Option<&StoredChecksum>) -> Vec<String> {
+    let Some(whole) = whole else { return Vec::new() };
+    let of_part = |part: &Part| {
+        let kept = part.checksum.as_ref().filter(|checksum| checksum.algorithm == whole.algorithm)?;
+        Some(kept.value.clone())
+    };
+    let values: Vec<String> = parts.iter().map_while(of_part).collect();
+    let bytes: usize = values.iter().map(String::len).sum();
+    if values.len() == parts.len() && bytes <= limits::PART_CHECKSUMS_BYTES_MAX { values } else { Vec::new() }
+}
 
 fn runs_of(part: &Part) -> Vec<Run> {
     let mut runs = Vec::new();

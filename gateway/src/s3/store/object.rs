@@ -28,6 +28,40 @@ pub struct Condition {
     pub if_none_match: Option<ETagCondition>,
 }
 
+/// What a deletion is bound to, and what it may do.
+#[derive(Clone, Debug, Default)]
+pub struct Deletion {
+    pub if_match: Option<ETagCondition>,
+    pub if_size: Option<u64>,
+    /// Seconds since 1970.
+    pub if_modified: Option<i64>,
+    pub may_bypass_governance: bool,
+}
+
+impl Deletion {
+    fn is_bound(&self) -> bool {
+        self.if_match.is_some() || self.if_size.is_some() || self.if_modified.is_some()
+    }
+
+    /// What is not there is as good as deleted, whatever was expected of it; a delete marker is there.
+    fn check(&self, current: Option<&Entry>) -> Result<()> {
+        let Some(entry) = current else { return Ok(()) };
+        match &self.if_match {
+            Some(ETagCondition::ETag(etag)) if etag.value() != entry.etag => {
+                return Err(failed_precondition("If-Match"));
+            }
+            _ => {}
+        }
+        if self.if_size.is_some_and(|size| size != entry.size) {
+            return Err(failed_precondition("x-amz-if-match-size"));
+        }
+        if self.if_modified.is_some_and(|time| time != (entry.modified_ns / 1_000_000_000) as i64) {
+            return Err(failed_precondition("x-amz-if-match-last-modified-time"));
+        }
+        Ok(())
+    }
+}
+
 impl Condition {
     pub fn check(&self, current: Option<&Entry>) -> Result<()> {
         let current = current.filter(|entry| !entry.is_delete_marker);
@@ -194,17 +228,17 @@ impl Store {
             let found = self.shard_value(shard, &name).await?;
             if found.as_ref() == Some(&registered.value) { Ok(()) } else { Err(given_up()) }
         };
-        self.publish(bucket, key, entry, condition, base, is_whole).await
+        self.publish(bucket, key, entry, |current| condition.check(current), base, is_whole).await
     }
 
     /// Makes `entry` the newest version of its key, and hands what it replaces to its place among the older ones, or to the garbage pass, in
-    /// one step. `base`: the change that this is part of; `check`: refuses if that can't be made any more.
+    /// one step. `may_replace`: refuses by what was there before; `base`: the change that this is part of; `check`: refuses if that can't be made any more.
     pub async fn publish(
         &self,
         bucket: &Bucket,
         key: &str,
         mut entry: Entry,
-        condition: &Condition,
+        may_replace: impl Fn(Option<&Entry>) -> Result<()>,
         base: impl Fn() -> Change,
         check: impl AsyncFn(&Shard) -> Result<()>,
     ) -> Result<Entry> {
@@ -213,13 +247,19 @@ impl Store {
         for _ in 0..limits::OVERTAKEN_MAX {
             let before = self.shard_value(&shard, &name).await?;
             let current = before.as_deref().map(|bytes| decode_entry(key, bytes)).transpose()?;
-            condition.check(current.as_ref())?;
+            may_replace(current.as_ref())?;
             let newer = current.as_ref().map_or(0, |current| current.modified_ns + 1);
             entry.modified_ns = self.now_ns().max(newer);
             entry.version = match bucket.versioning {
                 Versioning::Enabled => format!("{:016x}{:016x}", entry.sort(), self.ring.random_u64()),
                 Versioning::Never | Versioning::Suspended => NULL_VERSION.into(),
             };
+            if let Some(retention) = bucket.lock.as_ref().and_then(|lock| lock.retention)
+                && entry.lock.retention.is_none()
+                && !entry.is_delete_marker
+            {
+                entry.lock.retention = Some(retention.from(entry.modified_ns));
+            }
             let encoded = encode(&entry);
             if encoded.len() > limits::ENTRY_BYTES_MAX {
                 let message = format!(
@@ -292,11 +332,23 @@ impl Store {
         version: Option<&str>,
     ) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
         let name = entry_key(key);
-        let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
-        let current = decode_entry(key, &value)?;
-        let Some(version) = version.filter(|version| *version != current.version) else {
-            return Ok(Some((name, value, current)));
-        };
+        for _ in 0..limits::OVERTAKEN_MAX {
+            let Some(value) = self.shard_value(shard, &name).await? else { return Ok(None) };
+            let current = decode_entry(key, &value)?;
+            let Some(version) = version.filter(|version| *version != current.version) else {
+                return Ok(Some((name, value, current)));
+            };
+            let older = self.find_older(shard, key, version).await?;
+            // Whoever deleted the newest in between has brought the next one forward, and that may be the one that is looked for.
+            if older.is_some() || self.shard_value(shard, &name).await? == Some(value) {
+                return Ok(older);
+            }
+        }
+        Err(overtaken_too_often())
+    }
+
+    /// A version among a key's older ones.
+    async fn find_older(&self, shard: &Shard, key: &str, version: &str) -> Result<Option<(Vec<u8>, Vec<u8>, Entry)>> {
         if version == NULL_VERSION {
             return self.find_older_null(shard, key).await;
         }
@@ -345,12 +397,12 @@ impl Store {
         key: &str,
         version: Option<&str>,
         owner: &Owner,
-        condition: &Condition,
+        deletion: &Deletion,
     ) -> Result<Deleted> {
         match version {
-            Some(version) => self.delete_version(bucket, key, version, condition).await,
+            Some(version) => self.delete_version(bucket, key, version, deletion).await,
             None if bucket.versioning == Versioning::Never => {
-                self.delete_version(bucket, key, NULL_VERSION, condition).await?;
+                self.delete_version(bucket, key, NULL_VERSION, deletion).await?;
                 Ok(Deleted::default())
             }
             None => {
@@ -360,27 +412,28 @@ impl Store {
                     owner_name: owner.name.clone(),
                     ..Entry::default()
                 };
-                let marker = self.publish(bucket, key, marker, condition, Change::new, async |_| Ok(())).await?;
-                Ok(Deleted { version: Some(marker.version), is_delete_marker: true })
+                let check = |current: Option<&Entry>| match current {
+                    None if deletion.is_bound() => Err(Fault::NoObject { is_delete_marker: false }),
+                    current => deletion.check(current),
+                };
+                match self.publish(bucket, key, marker, check, Change::new, async |_| Ok(())).await {
+                    Ok(marker) => Ok(Deleted { version: Some(marker.version), is_delete_marker: true }),
+                    Err(Fault::NoObject { .. }) => Ok(Deleted::default()),
+                    Err(fault) => Err(fault),
+                }
             }
         }
     }
 
-    async fn delete_version(
-        &self,
-        bucket: &Bucket,
-        key: &str,
-        version: &str,
-        condition: &Condition,
-    ) -> Result<Deleted> {
+    async fn delete_version(&self, bucket: &Bucket, key: &str, version: &str, deletion: &Deletion) -> Result<Deleted> {
         let shard = bucket.shard(key);
         let newest = entry_key(key);
         for _ in 0..limits::OVERTAKEN_MAX {
             let Some((name, value, entry)) = self.find_named(&shard, key, Some(version)).await? else {
-                condition.check(None)?;
                 return Ok(Deleted { version: Some(version.into()), is_delete_marker: false });
             };
-            condition.check(Some(&entry))?;
+            deletion.check(Some(&entry))?;
+            entry.lock.check_deletion(self.now_ns(), deletion.may_bypass_governance)?;
             let mut change = Change::new().expect(name.clone(), Some(value)).discard(&entry, self.now_ns());
             let (older, _) = if name == newest {
                 self.shard_page(&shard, b"", &version_prefix(key), 1).await?

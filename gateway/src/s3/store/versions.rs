@@ -5,6 +5,7 @@ use super::bucket::Bucket;
 use super::entry::Entry;
 use super::index::{decode_entry, entry_key, escaped, unescaped, version_key};
 use super::listing::{Merger, common_prefix};
+use super::object::Deletion;
 use crate::s3::fault::Result;
 
 /// What to list.
@@ -124,7 +125,7 @@ impl Store {
             }
             // Older ones first, so that none becomes the newest only to be deleted next.
             for (key, entry, _) in page.versions.iter().rev() {
-                let any = super::object::Condition::default();
+                let any = Deletion { may_bypass_governance: true, ..Deletion::default() };
                 self.delete_object(&bucket, key, Some(&entry.version), &bucket.owner(), &any).await?;
             }
         }
