@@ -6,6 +6,7 @@ use crate::s3::service::Service;
 use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
@@ -70,6 +71,7 @@ impl Front {
         let bucket = self.bucket_of(&request);
         let cross_origin = CrossOrigin::of(&request);
         let expects = request.headers().contains_key(EXPECT);
+        let has_body = !request.body().is_end_stream();
         let mut response = if method == Method::OPTIONS {
             self.preflight(bucket.clone(), request.headers()).await
         } else {
@@ -84,8 +86,10 @@ impl Front {
         }
         response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
         let status = response.status();
-        if expects && !status.is_success() {
-            // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced.
+        if expects && !(has_body && status.is_success()) {
+            // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced. And one
+            // that waits for a 100 although it has nothing to send gets none; botocore then takes the answer to its next request on the same
+            // connection for headers.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if status.is_client_error() || status.is_server_error() {
