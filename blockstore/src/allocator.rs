@@ -12,10 +12,14 @@ use crate::allocation_page::{PAGE_BITS, PAGE_WORDS, PageImage, PageSlot, pages};
 use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
+use smallvec::SmallVec;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 const SEARCH_MISFITS_MAX: u32 = 256;
 const GROUP: u64 = (NODE_BYTES / BLOCK) as u64;
+/// How many places for nodes are counted beyond those that were asked for: one search in so many allocations, at the most.
+const PLACES_COUNTED_AHEAD: u64 = 4096;
 
 /// Neighbouring blocks of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +35,9 @@ impl Run {
     }
 }
 
+/// What was allocated for one purpose: a small write takes one run.
+pub(crate) type Runs = SmallVec<[Run; 2]>;
+
 pub(crate) struct Allocator {
     /// Bit set: used, pending, reserved, or outside of the data area.
     words: Vec<u64>,
@@ -42,6 +49,8 @@ pub(crate) struct Allocator {
     free_zone: u64,
     /// Of the zone, groups that are free in whole.
     free_groups: u64,
+    /// At least so many nodes find a place among the data: counted now and then, and since then less what each allocation may have spoilt.
+    data_places: Cell<u64>,
     /// Where the next search for data begins.
     cursor: u64,
     zone_cursor: u64,
@@ -73,6 +82,7 @@ impl Allocator {
             free_data: end - zone - first,
             free_zone: zone,
             free_groups: zone / GROUP,
+            data_places: Cell::new(0),
             cursor: first,
             zone_cursor: end - zone,
             pending: Vec::new(),
@@ -113,6 +123,7 @@ impl Allocator {
         self.free_data = self.count_free(self.first, self.zone_at);
         self.free_zone = self.count_free(self.zone_at, self.end);
         self.free_groups = self.count_free_groups(self.zone_at, self.end);
+        self.data_places.set(0);
         let coming = self.pending.iter().chain(&self.releasing).filter(|run| run.at < self.zone_at);
         self.coming_data = coming.map(|run| u64::from(run.blocks)).sum();
     }
@@ -144,6 +155,7 @@ impl Allocator {
     pub fn use_all(&mut self) {
         self.words.fill(u64::MAX);
         (self.free_data, self.free_zone, self.free_groups) = (0, 0, 0);
+        self.data_places.set(0);
     }
 
     /// Takes over a map made anew. `used`: by what there is now. `kept`: by what the checkpoint on disk refers to; free after the next one.
@@ -256,16 +268,23 @@ impl Allocator {
         self.free_groups
     }
 
-    /// Whether so many nodes of the usual size find a place now. Those of the zone are counted; among the data they have to be looked for.
+    /// Whether so many nodes of the usual size find a place now. Those of the zone are counted; among the data they have to be looked for, and more
+    /// are counted than are asked for, so that not every call has to look.
     pub fn has_nodes(&self, nodes: u64) -> bool {
-        let mut found = self.free_groups;
+        let wanted = nodes.saturating_sub(self.free_groups);
+        if self.data_places.get() >= wanted {
+            return true;
+        }
+        let most = wanted + PLACES_COUNTED_AHEAD;
+        let mut found = 0;
         let mut from = self.first;
-        while found < nodes {
-            let Some((at, length)) = self.free_run(from, self.zone_at, GROUP * (nodes - found)) else { return false };
+        while found < most {
+            let Some((at, length)) = self.free_run(from, self.zone_at, GROUP * (most - found)) else { break };
             found += length / GROUP;
             from = at + length;
         }
-        true
+        self.data_places.set(found);
+        found >= wanted
     }
 
     /// Gives back blocks that nothing ever referred to.
@@ -315,6 +334,9 @@ impl Allocator {
         let groups_now = groups.map_or(0, |(from, end)| self.count_free_groups(from, end));
         self.free_groups = self.free_groups + groups_now - groups_before;
         if used {
+            // Cutting so many blocks out of a free run costs a place for each group of them, and one more at the cut.
+            let spoilt = if changed > in_zone { (changed - in_zone).div_ceil(GROUP) + 1 } else { 0 };
+            self.data_places.set(self.data_places.get().saturating_sub(spoilt));
             self.free_data -= changed - in_zone;
             self.free_zone -= in_zone;
         } else {
@@ -358,11 +380,11 @@ impl Allocator {
 
     /// Takes `blocks` blocks for data in as few runs as the space after the cursor offers, none longer than `longest`. `None`, and nothing
     /// taken, if there are not enough.
-    pub fn allocate(&mut self, blocks: u64, longest: u32) -> Option<Vec<Run>> {
+    pub fn allocate(&mut self, blocks: u64, longest: u32) -> Option<Runs> {
         if blocks > self.free_data {
             return None;
         }
-        let mut runs = Vec::new();
+        let mut runs = Runs::new();
         let mut wanted = blocks;
         // First choice is one piece for all of it (or for each longest run); what is passed over is taken in a second round.
         for whole_only in [true, false] {
@@ -617,14 +639,14 @@ mod tests {
     fn freed_blocks_are_not_reused_before_the_checkpoint() {
         let mut allocator = Allocator::new(1000, (10, 20), 0, false);
         let runs = allocator.allocate(10, 64).unwrap();
-        assert_eq!(runs, vec![Run { at: 10, blocks: 10 }]);
+        assert_eq!(runs.as_slice(), [Run { at: 10, blocks: 10 }]);
         allocator.free(Run { at: 12, blocks: 3 });
         assert!(allocator.allocate(1, 64).is_none());
         let images = allocator.freeze();
         assert!(allocator.allocate(1, 64).is_none());
         allocator.images_written(&images, 1);
         allocator.release();
-        assert_eq!(allocator.allocate(3, 64).unwrap(), vec![Run { at: 12, blocks: 3 }]);
+        assert_eq!(allocator.allocate(3, 64).unwrap().as_slice(), [Run { at: 12, blocks: 3 }]);
     }
 
     #[test]
@@ -633,6 +655,36 @@ mod tests {
         assert!(allocator.allocate(7, 64).is_none());
         assert!(allocator.allocate(6, 64).is_some());
         assert!(allocator.allocate_node(4).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn places_for_nodes_are_told_as_if_counted_each_time(
+            steps in proptest::collection::vec((1u64..12, 1u32..9, any::<bool>(), 0u64..2000), 1..200),
+        ) {
+            // Where places among the data are few, so that a count that is too high would show.
+            let mut allocator = Allocator::new(9000, (100, 8000), 64, false);
+            let mut held: Vec<Run> = Vec::new();
+            while let Some(runs) = allocator.allocate(6, 64).filter(|_| allocator.data_free_blocks() > 600) {
+                held.extend(runs);
+            }
+            for (blocks, longest, frees, nodes) in steps {
+                if frees && !held.is_empty() {
+                    allocator.set(held.swap_remove((blocks * nodes) as usize % held.len()), false);
+                } else {
+                    held.extend(allocator.allocate(blocks, longest).unwrap_or_default());
+                }
+                let mut places = allocator.free_groups;
+                let mut from = allocator.first;
+                while let Some((at, length)) = allocator.free_run(from, allocator.zone_at, u64::MAX) {
+                    places += length / GROUP;
+                    from = at + length;
+                }
+                for wanted in [nodes, places, places + 1] {
+                    prop_assert_eq!(allocator.has_nodes(wanted), wanted <= places);
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Group commit. Transactions gather while the group before them is being made durable; then they are the next group: one record, one
 //! flush a device. No timers: an idle store commits a lone transaction at once, a busy one in groups as large as the device is slow.
 
+use crate::allocator::Run;
 use crate::error::{Error, Result};
 use crate::inner::Inner;
 use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE};
@@ -8,10 +9,9 @@ use crate::object::ObjectKey;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::wal::{self, Header, Kind, Side};
 use basalt_ring::local::Event;
-use basalt_ring::{BLOCK, Task};
+use basalt_ring::{BLOCK, StartedWrite};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 
 /// Transactions that become durable together.
@@ -25,12 +25,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new() -> Rc<Group> {
+    fn new(objects: usize) -> Rc<Group> {
         Rc::new(Group {
             outcome: RefCell::new(None),
             done: Event::new(),
             end_lsn: Cell::new(0),
-            objects: RefCell::new(Vec::new()),
+            objects: RefCell::new(Vec::with_capacity(objects)),
         })
     }
 
@@ -55,14 +55,35 @@ struct Gathering {
     group: Rc<Group>,
     body: Vec<u8>,
     transactions: u32,
-    data: Vec<(Side, Task<io::Result<()>>)>,
+    data: Vec<DataWrite>,
+}
+
+/// Data of a transaction, on its way to where it is kept.
+pub(crate) struct DataWrite {
+    pub side: Side,
+    pub run: Run,
+    pub write: StartedWrite,
 }
 
 impl Gathering {
-    fn new() -> Gathering {
-        Gathering { group: Group::new(), body: Vec::new(), transactions: 0, data: Vec::new() }
+    /// With the memory of one that is done, for about as many objects as that had.
+    fn new(spare: &mut Spare) -> Gathering {
+        let Spare { body, data, objects } = std::mem::take(spare);
+        Gathering { group: Group::new(objects), body, transactions: 0, data }
     }
 }
+
+/// The memory of a group that is done, empty.
+#[derive(Default)]
+struct Spare {
+    body: Vec<u8>,
+    data: Vec<DataWrite>,
+    objects: usize,
+}
+
+/// What is kept of it. A usual group is a few KiB.
+const SPARE_BYTES_MAX: usize = 64 << 10;
+const SPARE_WRITES_MAX: usize = 1024;
 
 /// The log's positions and its queue.
 pub(crate) struct Log {
@@ -82,6 +103,7 @@ pub(crate) struct Log {
     closing: bool,
     stopped: bool,
     gathering: Gathering,
+    spare: Spare,
     /// Full groups, or ones that a checkpoint closed, in order.
     closed: VecDeque<Gathering>,
     /// The newest group with a transaction.
@@ -106,7 +128,8 @@ impl Log {
             sealed: true,
             closing: false,
             stopped: false,
-            gathering: Gathering::new(),
+            gathering: Gathering::new(&mut Spare::default()),
+            spare: Spare::default(),
             closed: VecDeque::new(),
             last: None,
             work: Event::new(),
@@ -137,7 +160,7 @@ impl Log {
     pub fn gather(
         &mut self,
         encode: impl FnOnce(&mut Vec<u8>),
-        data: impl Iterator<Item = (Side, Task<io::Result<()>>)>,
+        data: impl Iterator<Item = DataWrite>,
         objects: &[ObjectKey],
     ) -> Rc<Group> {
         assert!(!self.closing, "a transaction after closing");
@@ -154,7 +177,8 @@ impl Log {
     /// Closes the gathering group, so that what comes later is not in its record. Returns the newest group with a transaction.
     pub fn close_group(&mut self) -> Option<Rc<Group>> {
         if self.gathering.transactions > 0 {
-            self.closed.push_back(std::mem::replace(&mut self.gathering, Gathering::new()));
+            let closed = self.begin_next();
+            self.closed.push_back(closed);
         }
         self.last.clone()
     }
@@ -204,13 +228,26 @@ impl Log {
     fn take(&mut self) -> Option<Gathering> {
         let taken = match self.closed.pop_front() {
             Some(closed) => Some(closed),
-            None if self.gathering.transactions > 0 => Some(std::mem::replace(&mut self.gathering, Gathering::new())),
+            None if self.gathering.transactions > 0 => Some(self.begin_next()),
             None => None,
         };
         if taken.is_some() {
             self.progress.notify_all();
         }
         taken
+    }
+
+    /// Ends the gathering group.
+    fn begin_next(&mut self) -> Gathering {
+        std::mem::replace(&mut self.gathering, Gathering::new(&mut self.spare))
+    }
+
+    /// Takes back what a group that is done was gathered in.
+    fn reuse(&mut self, mut body: Vec<u8>, data: Vec<DataWrite>, objects: usize) {
+        if body.capacity() <= SPARE_BYTES_MAX && data.capacity() <= SPARE_WRITES_MAX {
+            body.clear();
+            self.spare = Spare { body, data, objects: objects.min(SPARE_WRITES_MAX) };
+        }
     }
 
     /// Blocks that a record takes at `next_lsn`, with the pad before it.
@@ -221,7 +258,7 @@ impl Log {
     }
 
     fn fail_all(&mut self, error: &Error) {
-        let gathering = std::mem::replace(&mut self.gathering, Gathering::new());
+        let gathering = self.begin_next();
         for waiting in self.closed.drain(..).chain(std::iter::once(gathering)) {
             waiting.group.finish(Err(error.clone()));
         }
@@ -281,7 +318,7 @@ pub(crate) async fn run(inner: Rc<Inner>) {
     inner.checkpoint_wanted.notify_all();
 }
 
-async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
+async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
     let mut header = Header {
         lsn: 0,
         durable_lsn: 0,
@@ -295,10 +332,12 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     let end_lsn = append(inner, &mut header, &gathered.body).await?;
     let mut base_written = false;
     let mut hot_written = false;
-    for (side, write) in gathered.data {
+    for DataWrite { side, run, write } in gathered.data.drain(..) {
         if !sabotaged(Sabotage::AcknowledgeBeforeData) {
             write.await.map_err(|e| Error::device("write", inner.device(side), &e))?;
         }
+        // The write has ended, and nobody reads what it wrote before the group is durable.
+        inner.data_cache.borrow_mut().invalidate(side, run);
         match side {
             Side::Base => base_written = true,
             Side::Hot => hot_written = true,
@@ -325,6 +364,8 @@ async fn commit(inner: &Rc<Inner>, gathered: Gathering) -> Result<()> {
     log.durable_lsn = end_lsn;
     log.settled_lsn = header.durable_lsn;
     log.sealed = false;
+    let objects = gathered.group.objects.borrow().len();
+    log.reuse(gathered.body, gathered.data, objects);
     Ok(())
 }
 

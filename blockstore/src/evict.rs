@@ -9,6 +9,7 @@ use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State};
+use smallvec::SmallVec;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -62,7 +63,7 @@ pub(crate) async fn evict(
                         change.carve(pool, object, Layer::Hot, range.start, range.end);
                     }
                     let (entry, hot_changes) = change.finish();
-                    Ok(Applied { entry, hot_changes, data: Vec::new() })
+                    Ok(Applied { entry, hot_changes, data: SmallVec::new() })
                 })
                 .await?;
             evicted_blocks += blocks;

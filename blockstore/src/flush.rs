@@ -26,6 +26,7 @@ use crate::wal::Side;
 use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
 use basalt_ring::{BLOCK, Slice};
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -394,7 +395,7 @@ async fn call_clean(inner: &Rc<Inner>, pool: u32, units: &[Unit], started_ns: u6
                 let mut change = Change::new(state, now_ns);
                 blocks = batch.iter().map(|unit| apply(&mut change, pool, unit, started_ns)).sum();
                 let (entry, hot_changes) = change.finish();
-                Ok(Applied { entry, hot_changes, data: Vec::new() })
+                Ok(Applied { entry, hot_changes, data: SmallVec::new() })
             })
             .await;
         let commit = match commit {

@@ -1,9 +1,9 @@
 //! Submitting: the one synchronous step in which a transaction becomes part of the index and of the log's next group.
 
-use crate::allocator::Run;
-use crate::commit::Group;
+use crate::allocator::{Run, Runs};
+use crate::commit::{DataWrite, Group};
 use crate::error::{Error, Result};
-use crate::index::{Key, Missing, key};
+use crate::index::{Key, Layer, Missing, key};
 use crate::inner::{Inner, Loads};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
@@ -18,6 +18,8 @@ use basalt_ring::local::KeyGuard;
 use basalt_ring::{BLOCK, Slice};
 use smallvec::SmallVec;
 use std::rc::Rc;
+
+type ObjectIds = SmallVec<[ObjectId; 1]>;
 
 /// A transaction that has read all it needs.
 pub struct Prepared {
@@ -54,7 +56,7 @@ pub(crate) struct Applied {
     pub entry: EntryWriter,
     pub hot_changes: Vec<HotChange>,
     /// Device, block and content of each write.
-    pub data: Vec<(Side, u64, Slice)>,
+    pub data: SmallVec<[(Side, u64, Slice); 1]>,
 }
 
 impl Inner {
@@ -123,14 +125,10 @@ impl Inner {
             }
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
                 self.written.add(Purpose::Data, slice.len() as u64);
-                let (inner, run) = (self.clone(), Run { at: block, blocks: (slice.len() / BLOCK) as u32 });
-                inner.data_cache.borrow_mut().invalidate(side, run);
-                let write = async move {
-                    let outcome = inner.device(side).write(block * BLOCK_BYTES, slice).await;
-                    inner.data_cache.borrow_mut().invalidate(side, run);
-                    outcome
-                };
-                (side, self.ring.spawn(write))
+                let run = Run { at: block, blocks: (slice.len() / BLOCK) as u32 };
+                self.data_cache.borrow_mut().invalidate(side, run);
+                let write = self.device(side).start_write(&self.ring, block * BLOCK_BYTES, slice);
+                DataWrite { side, run, write }
             });
             let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes, names);
             self.state.borrow_mut().writer = applied.entry.cleared();
@@ -138,7 +136,7 @@ impl Inner {
                 self.pending.borrow_mut().insert(name.clone(), group.clone());
             }
             self.look_at_checkpoint();
-            return Ok(Commit { group, hot_changes: applied.hot_changes, objects: Vec::new() });
+            return Ok(Commit { group, hot_changes: applied.hot_changes, objects: ObjectIds::new() });
         }
     }
 
@@ -198,7 +196,7 @@ impl Prepared {
     /// of the moments at which their `submit` resolved. Data goes on its way at once; the reply must wait for the [`Commit`].
     pub async fn submit(self) -> Result<Commit> {
         let names: SmallVec<[ObjectKey; 1]> = self.staged.iter().map(|object| object.object.clone()).collect();
-        let mut objects = Vec::new();
+        let mut objects = ObjectIds::new();
         let apply = |state: &mut State, now_ns| self.apply(state, now_ns, &mut objects);
         let mut commit = self.inner.transact(self.log_bytes(), &names, apply).await?;
         commit.objects = objects;
@@ -218,15 +216,15 @@ impl Prepared {
             + removed * 2 * REMOVE_BYTES_MAX
     }
 
-    fn apply(&self, state: &mut State, now_ns: u64, objects: &mut Vec<ObjectId>) -> Result<Applied, Refusal> {
-        self.reach(state)?;
+    fn apply(&self, state: &mut State, now_ns: u64, objects: &mut ObjectIds) -> Result<Applied, Refusal> {
+        let trimmed = self.reach(state)?;
         let (side, runs) = self.allocate(state)?;
         let mut runs = runs.into_iter();
         let mut change = Change::new(state, now_ns);
         // What is shared is taken hold of before anything changes: its source may be overwritten or removed in the same step.
-        let mut shared =
-            self.staged.iter().map(|object| take_shares(&mut change, object)).collect::<Vec<_>>().into_iter();
-        let mut data = Vec::new();
+        let shared: SmallVec<[_; 1]> = self.staged.iter().map(|object| take_shares(&mut change, object)).collect();
+        let mut shared = shared.into_iter();
+        let mut data = SmallVec::new();
         objects.clear();
         for object in &self.staged {
             let shared = shared.next().expect("one for each object");
@@ -258,42 +256,39 @@ impl Prepared {
         assert!(runs.next().is_none(), "blocks were allocated that nothing uses");
         for (pool, pg, version) in &self.forgotten {
             let key = key::log(*pool, *pg, *version);
-            if change.state.tree.get(&key).unwrap_or_else(|_| unreachable!("reached before")).is_some() {
-                change.delete(&key);
-            }
+            change.delete(&key);
         }
         for (pool, pg, version, entry) in &self.log {
             change.put(&key::log(*pool, *pg, *version), entry);
         }
-        for (pool, pg, below) in &self.trims {
-            for key in trimmed(change.state, *pool, *pg, *below).unwrap_or_else(|_| unreachable!("reached before")) {
-                change.delete(&key);
-            }
+        for key in trimmed {
+            change.delete(&key);
         }
         let (entry, hot_changes) = change.finish();
         Ok(Applied { entry, hot_changes, data })
     }
 
-    /// Makes sure that everything this transaction touches is in memory.
-    fn reach(&self, state: &State) -> Result<(), Missing> {
+    /// Makes sure that everything this transaction touches is in memory. Returns the log entries that it trims.
+    fn reach(&self, state: &State) -> Result<SmallVec<[Key; 1]>, Missing> {
         for object in &self.staged {
             state.tree.reach(&key::object(&object.object))?;
+            let known = object.record.map(|record| record.id);
             // Where a new object's entries will come to lie.
-            let ids = [object.record.map(|record| record.id), Some(ObjectId(state.next_object))];
-            for id in ids.into_iter().flatten() {
-                state.tree.reach(&key::removed(id))?;
-                state.tree.reach(&key::hot_summary(object.object.pool, id))?;
-                state.tree.reach(&key::content(id))?;
-                state.tree.reach(&key::inline(id))?;
+            let new = (object.exists && (known.is_none() || object.fresh)).then_some(ObjectId(state.next_object));
+            for id in known.into_iter().chain(new) {
+                if object.fresh {
+                    state.tree.reach(&key::removed(id))?;
+                }
+                if state.hot.is_some() {
+                    state.tree.reach(&key::hot_summary(object.object.pool, id))?;
+                }
+                if object.inline.is_some() {
+                    state.tree.reach(&key::inline(id))?;
+                }
                 for (block, (blocks, content)) in &object.pieces {
                     state.reach_extents(id, *block, block + blocks)?;
                     if let Content::Shared { source, block: from } = content {
                         state.reach_share(source.record.id, *from, from + blocks)?;
-                    }
-                    // A long piece becomes several entries.
-                    for at in (*block..block + blocks).step_by(EXTENT_BLOCKS_MAX as usize) {
-                        state.tree.reach(&key::extent(id, crate::index::Layer::Hot, at))?;
-                        state.tree.reach(&key::extent(id, crate::index::Layer::Base, at))?;
                     }
                 }
                 for name in object.xattrs.keys() {
@@ -315,14 +310,15 @@ impl Prepared {
         for (pool, pg, version, _) in &self.log {
             state.tree.reach(&key::log(*pool, *pg, *version))?;
         }
+        let mut trimmed = SmallVec::new();
         for (pool, pg, below) in &self.trims {
-            trimmed(state, *pool, *pg, *below)?;
+            log_entries_below(state, *pool, *pg, *below, &mut trimmed)?;
         }
-        Ok(())
+        Ok(trimmed)
     }
 
     /// Blocks for all data, on one device: hot if that is where it goes and has room, else base, unless it is to be hot or nowhere.
-    fn allocate(&self, state: &mut State) -> Result<(Side, Vec<Run>), Refusal> {
+    fn allocate(&self, state: &mut State) -> Result<(Side, Runs), Refusal> {
         let contents = || {
             self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
                 Content::Data { .. } => Some(u64::from(*blocks)),
@@ -341,7 +337,7 @@ impl Prepared {
             if allocator.data_free_blocks() < wanted {
                 continue;
             }
-            let mut runs = Vec::new();
+            let mut runs = Runs::new();
             for blocks in contents() {
                 runs.extend(allocator.allocate(blocks, EXTENT_BLOCKS_MAX).expect("there is room for all of it"));
             }
@@ -369,13 +365,18 @@ impl Prepared {
 /// Log entries that one transaction removes at most.
 const TRIM_ENTRIES_MAX: usize = 16;
 
-fn trimmed(state: &State, pool: u32, pg: u32, below: u64) -> Result<Vec<Key>, Missing> {
-    let mut keys = Vec::new();
+fn log_entries_below(
+    state: &State,
+    pool: u32,
+    pg: u32,
+    below: u64,
+    keys: &mut SmallVec<[Key; 1]>,
+) -> Result<(), Missing> {
+    let most = keys.len() + TRIM_ENTRIES_MAX;
     state.tree.scan(&key::log_of(pool, pg), Some(&key::log(pool, pg, below)), |key, _| {
         keys.push(Key::from_slice(key));
-        keys.len() < TRIM_ENTRIES_MAX
-    })?;
-    Ok(keys)
+        keys.len() < most
+    })
 }
 
 /// The extents of what an object shares with others, by its own blocks.
@@ -425,15 +426,20 @@ fn apply_object(
     let (version, mtime_ns) = version.unwrap_or((old.map_or(0, |record| record.version) + 1, now_ns));
     change.put(&record_key, &ObjectRecord { id, size: object.size, version, mtime_ns }.encode());
     for (block, (blocks, content)) in &object.pieces {
-        change.carve(pool, id, crate::index::Layer::Hot, *block, block + blocks);
+        let end = block + blocks;
         match content {
             Content::Hole | Content::Shared { .. } => {
-                change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks);
+                change.carve(pool, id, Layer::Hot, *block, end);
+                change.carve(pool, id, Layer::Base, *block, end);
             }
             Content::Data { blocks: data, checksums } => {
                 // Base blocks under a dirty hot extent stay: the flush will write them in place.
-                if side == Side::Base {
-                    change.carve(pool, id, crate::index::Layer::Base, *block, block + blocks);
+                match side {
+                    Side::Hot => change.carve_for(pool, id, Layer::Hot, *block, end),
+                    Side::Base => {
+                        change.carve(pool, id, Layer::Hot, *block, end);
+                        change.carve_for(pool, id, Layer::Base, *block, end);
+                    }
                 }
                 place(change, id, *block, data, checksums);
             }
@@ -482,7 +488,7 @@ fn apply_object(
 pub struct Commit {
     group: Rc<Group>,
     hot_changes: Vec<HotChange>,
-    objects: Vec<ObjectId>,
+    objects: ObjectIds,
 }
 
 impl Commit {

@@ -12,6 +12,7 @@ use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::{Change, State, blocks_of};
 use crate::wal::Side;
 use basalt_ring::BLOCK;
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Returns the bytes promoted and what the object holds now.
@@ -64,7 +65,7 @@ async fn copy(inner: &Rc<Inner>, object: &ObjectKey, record: ObjectRecord, offse
                 let nodes = state.tree.dirty_nodes() + 2 * TRANSACTION_NODES + wanted;
                 let room =
                     state.hot.as_ref().is_some_and(|hot| hot.data_free_blocks() >= wanted && hot.has_nodes(nodes));
-                let mut writes = Vec::new();
+                let mut writes = SmallVec::new();
                 let mut change = Change::new(state, now_ns);
                 for piece in pieces.iter().filter_map(on_base).filter(|_| wanted > 0 && room) {
                     let Source::Device { checksums, .. } = &piece.source else { continue };

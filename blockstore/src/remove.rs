@@ -9,6 +9,7 @@ use crate::object::ObjectId;
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Keys with a prefix, until about so many bytes of log are full.
@@ -135,7 +136,7 @@ async fn reap_some(inner: &Rc<Inner>) -> Result<bool> {
             let mut change = Change::new(state, now_ns);
             remove_content(&mut change, pool, object);
             let (entry, hot_changes) = change.finish();
-            Ok(Applied { entry, hot_changes, data: Vec::new() })
+            Ok(Applied { entry, hot_changes, data: SmallVec::new() })
         })
         .await?;
     inner.report_hot(commit.hot_changes().iter().map(|change| (change.pool, change.object)));

@@ -5,7 +5,7 @@
 //! keeps its place. Blocks that a clone shares stay where they are: moving them would be copying them. Those under dirty hot
 //! extents are left to the flush.
 
-use crate::allocator::Run;
+use crate::allocator::{Run, Runs};
 use crate::error::{Error, Result};
 use crate::index::{Layer, Missing};
 use crate::inner::Inner;
@@ -19,6 +19,7 @@ use crate::store::Rewritten;
 use crate::wal::Side;
 use crate::written::Purpose;
 use basalt_ring::BLOCK;
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Neighbouring blocks of an object that may be moved, as their extents are now.
@@ -131,7 +132,7 @@ fn physical(runs: &[Run]) -> u64 {
 }
 
 /// Blocks for a copy, if base has them in fewer than half as many pieces.
-fn reserve(inner: &Inner, blocks: u32, before: u64) -> Option<Vec<Run>> {
+fn reserve(inner: &Inner, blocks: u32, before: u64) -> Option<Runs> {
     if before < 2 {
         return None;
     }
@@ -233,7 +234,7 @@ async fn swap(
                 done += run.blocks as usize;
             }
             let (entry, hot_changes) = change.finish();
-            Ok(Applied { entry, hot_changes, data: Vec::new() })
+            Ok(Applied { entry, hot_changes, data: SmallVec::new() })
         })
         .await;
     match commit {

@@ -24,17 +24,22 @@ type Counted = (Run, u32);
 impl State {
     /// The entries that overlap a run, in order.
     pub fn references(&self, side: Side, run: Run) -> Result<Vec<Counted>, Missing> {
-        let first = key::references(side, run.at.saturating_sub(u64::from(EXTENT_BLOCKS_MAX) - 1));
+        let floor = key::references(side, run.at.saturating_sub(u64::from(EXTENT_BLOCKS_MAX) - 1));
         let mut found = Vec::new();
-        self.tree.scan(&first, Some(&key::references(side, run.end())), |key, value| {
-            if let (Some((_, at)), Some(references)) = (key::parse_references(key), References::decode(value)) {
-                let entry = Run { at, blocks: references.blocks };
-                if entry.end() > run.at {
-                    found.push((entry, references.count));
+        self.tree.scan_over(
+            &floor,
+            &key::references(side, run.at),
+            &key::references(side, run.end()),
+            |key, value| {
+                if let (Some((_, at)), Some(references)) = (key::parse_references(key), References::decode(value)) {
+                    let entry = Run { at, blocks: references.blocks };
+                    if entry.end() > run.at {
+                        found.push((entry, references.count));
+                    }
                 }
-            }
-            true
-        })?;
+                true
+            },
+        )?;
         Ok(found)
     }
 

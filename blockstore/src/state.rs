@@ -81,10 +81,14 @@ impl State {
 
     /// Extents of a layer that overlap `[from, to)`, by their first block.
     pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Result<Extents, Missing> {
-        let first = key::extent(object, layer, from.saturating_sub(EXTENT_BLOCKS_MAX - 1));
-        let end = key::extent(object, layer, to);
         let mut extents = Extents::new();
-        self.tree.scan(&first, Some(&end), |key, value| {
+        if layer == Layer::Hot && self.hot.is_none() {
+            return Ok(extents);
+        }
+        // They do not overlap: of those that begin before the range, only the last may reach into it.
+        let floor = key::extent(object, layer, from.saturating_sub(EXTENT_BLOCKS_MAX - 1));
+        let (first, end) = (key::extent(object, layer, from), key::extent(object, layer, to));
+        self.tree.scan_over(&floor, &first, &end, |key, value| {
             if let (Some((_, crate::index::Content::Extent(_, block))), Some(extent)) =
                 (key::parse_content(key), Extent::decode(value))
                 && block.checked_add(extent.blocks()).is_some_and(|end| end > from)
@@ -96,13 +100,16 @@ impl State {
         Ok(extents)
     }
 
-    /// Makes sure that the extents in and next to `[from, to)` can be changed.
+    /// Makes sure that the extents in `[from, to)`, and what is cut off them, can be changed, and others put there.
     pub fn reach_extents(&self, object: ObjectId, from: u32, to: u32) -> Result<(), Missing> {
         for layer in [Layer::Base, Layer::Hot] {
-            for (_, extent) in self.extents(object, layer, from, to)? {
+            // Every leaf with a key in the range is passed on the way.
+            for (block, extent) in self.extents(object, layer, from, to)? {
                 self.reach_references(&extent)?;
+                if block + extent.blocks() > to {
+                    self.tree.reach(&key::extent(object, layer, to))?;
+                }
             }
-            self.tree.reach(&key::extent(object, layer, to))?;
         }
         Ok(())
     }
@@ -174,8 +181,14 @@ impl<'a> Change<'a> {
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        assert!(self.state.tree.put(key, value).is_ok(), "{REACHED}");
+        self.state.tree.put_reached(key, value);
         self.entry.put(key, value);
+    }
+
+    /// Deletes what is known to be there.
+    pub fn delete_present(&mut self, key: &[u8]) {
+        self.state.tree.delete_reached(key);
+        self.entry.delete(key);
     }
 
     pub fn delete(&mut self, key: &[u8]) -> bool {
@@ -223,13 +236,22 @@ impl<'a> Change<'a> {
 
     /// Takes `[from, to)` out of a layer and frees its blocks; what reaches beyond stays.
     pub fn carve(&mut self, pool: u32, object: ObjectId, layer: Layer, from: u32, to: u32) {
+        self.make_room(pool, object, layer, (from, to), false);
+    }
+
+    /// As [`Change::carve`], for one who puts an extent at `from` next: what begins there now stands until then.
+    pub fn carve_for(&mut self, pool: u32, object: ObjectId, layer: Layer, from: u32, to: u32) {
+        self.make_room(pool, object, layer, (from, to), true);
+    }
+
+    fn make_room(&mut self, pool: u32, object: ObjectId, layer: Layer, (from, to): (u32, u32), replaced: bool) {
         for (block, extent) in self.extents(object, layer, from, to) {
             let end = block + extent.blocks();
             let (cut_from, cut_to) = (from.max(block), to.min(end));
             if block < cut_from {
                 self.put(&key::extent(object, layer, block), &extent.part(0, cut_from - block).encode());
-            } else {
-                self.delete(&key::extent(object, layer, block));
+            } else if !(replaced && block == from) {
+                self.delete_present(&key::extent(object, layer, block));
             }
             if cut_to < end && !sabotaged(Sabotage::CarveForgetsTheRightPart) {
                 self.put(&key::extent(object, layer, cut_to), &extent.part(cut_to - block, extent.blocks()).encode());

@@ -2,11 +2,13 @@
 
 use crate::driver::Driver;
 use crate::rotating::{Access, Actuator, Turn};
-use crate::uring::{self, UringDevice};
-use crate::{BLOCK, Buffer, Ring, Slice, sim};
+use crate::uring::{self, UringDevice, UringWrite};
+use crate::{BLOCK, Buffer, Ring, Slice, Task, sim};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,28 @@ enum Open {
     Uring(UringDevice),
 }
 
+/// A write on its way, and its outcome.
+pub struct StartedWrite {
+    started: Started,
+}
+
+enum Started {
+    Task(Task<io::Result<()>>),
+    Uring(UringWrite),
+    Refused(Option<io::Error>),
+}
+
+impl Future for StartedWrite {
+    type Output = io::Result<()>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.started {
+            Started::Task(task) => Pin::new(task).poll(context),
+            Started::Uring(write) => Pin::new(write).poll(context),
+            Started::Refused(error) => Poll::Ready(error.take().map_or(Ok(()), Err)),
+        }
+    }
+}
+
 impl Device {
     pub(crate) async fn open(ring: &Ring, path: &Path, options: DeviceOptions) -> io::Result<Device> {
         let (mut info, open) = match ring.driver() {
@@ -124,6 +148,21 @@ impl Device {
             Open::Sim(disk) => disk.write(offset, data).await,
             Open::Uring(device) => device.write(offset, data).await,
         }
+    }
+    /// As [`Device::write`], on its way at once: it goes on while nobody waits for it, and without a task of its own on a device that is just what
+    /// the kernel has.
+    pub fn start_write(&self, ring: &Ring, offset: u64, data: Slice) -> StartedWrite {
+        let started = match &self.inner.open {
+            Open::Uring(device) if self.inner.actuator.is_none() => match self.check(offset, data.len() as u64) {
+                Ok(()) => Started::Uring(device.write(offset, data)),
+                Err(error) => Started::Refused(Some(error)),
+            },
+            _ => {
+                let device = self.clone();
+                Started::Task(ring.spawn(async move { device.write(offset, data).await }))
+            }
+        };
+        StartedWrite { started }
     }
     /// Makes every write that completed before this call durable.
     pub async fn flush(&self) -> io::Result<()> {

@@ -26,7 +26,7 @@ pub mod uring;
 mod wake;
 
 pub use buffer::{BLOCK, Buffer, Slice};
-pub use device::{Device, DeviceInfo, DeviceKind, DeviceOptions, RotatingModel};
+pub use device::{Device, DeviceInfo, DeviceKind, DeviceOptions, RotatingModel, StartedWrite};
 pub use executor::Task;
 pub use socket::{Listener, Socket};
 pub use time::{Elapsed, Instant, UnixTime};

@@ -10,7 +10,7 @@ mod setup;
 mod socket;
 mod wakeup;
 
-pub(crate) use device::{UringDevice, open_device};
+pub(crate) use device::{UringDevice, UringWrite, open_device};
 pub(crate) use driver::Uring;
 pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adopt, adopt_listener, connect, listen};
 

@@ -46,8 +46,17 @@ fn key(kind: u8) -> Key {
     Key::from_slice(&[kind])
 }
 
-fn put_big(key: &mut Key, number: u32) {
-    key.put(&number.to_be_bytes());
+/// A kind, then fields of fixed length: copied once.
+fn fixed<const N: usize>(kind: u8, fields: &[&[u8]]) -> Key {
+    let mut bytes = [0; N];
+    let mut at = 1;
+    bytes[0] = kind;
+    for field in fields {
+        bytes[at..at + field.len()].copy_from_slice(field);
+        at += field.len();
+    }
+    assert_eq!(at, N, "the fields fill the key");
+    Key::from_slice(&bytes)
 }
 
 pub(crate) fn object(object: &ObjectKey) -> Key {
@@ -57,10 +66,7 @@ pub(crate) fn object(object: &ObjectKey) -> Key {
 }
 
 pub(crate) fn objects_of(pool: u32, pg: u32) -> Key {
-    let mut key = key(OBJECT);
-    put_big(&mut key, pool);
-    put_big(&mut key, pg);
-    key
+    fixed::<9>(OBJECT, &[&pool.to_be_bytes(), &pg.to_be_bytes()])
 }
 
 pub(crate) fn objects() -> Key {
@@ -81,15 +87,11 @@ pub(crate) fn parse_object(key: &[u8]) -> Option<ObjectKey> {
 
 /// Everything of an object but its record.
 pub(crate) fn content(object: ObjectId) -> Key {
-    let mut key = key(CONTENT);
-    key.put(&object.0.to_be_bytes());
-    key
+    fixed::<9>(CONTENT, &[&object.0.to_be_bytes()])
 }
 
 fn of_object(object: ObjectId, subkind: u8) -> Key {
-    let mut key = content(object);
-    key.put_u8(subkind);
-    key
+    fixed::<10>(CONTENT, &[&object.0.to_be_bytes(), &[subkind]])
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,13 @@ pub(crate) enum Layer {
 }
 
 impl Layer {
+    fn subkind(self) -> u8 {
+        match self {
+            Layer::Base => BASE_EXTENT,
+            Layer::Hot => HOT_EXTENT,
+        }
+    }
+
     /// The device that its extents lie on.
     pub fn side(self) -> Side {
         match self {
@@ -109,19 +118,7 @@ impl Layer {
 }
 
 pub(crate) fn extent(object: ObjectId, layer: Layer, block: u32) -> Key {
-    let mut key = extents(object, layer);
-    put_big(&mut key, block);
-    key
-}
-
-pub(crate) fn extents(object: ObjectId, layer: Layer) -> Key {
-    of_object(
-        object,
-        match layer {
-            Layer::Base => BASE_EXTENT,
-            Layer::Hot => HOT_EXTENT,
-        },
-    )
+    fixed::<14>(CONTENT, &[&object.0.to_be_bytes(), &[layer.subkind()], &block.to_be_bytes()])
 }
 
 pub(crate) fn inline(object: ObjectId) -> Key {
@@ -169,10 +166,7 @@ pub(crate) fn parse_content(key: &[u8]) -> Option<(ObjectId, Content)> {
 }
 
 pub(crate) fn references(side: Side, address: u64) -> Key {
-    let mut key = key(REFERENCES);
-    key.put_u8(side.encode());
-    key.put(&address.to_be_bytes());
-    key
+    fixed::<10>(REFERENCES, &[&[side.encode()], &address.to_be_bytes()])
 }
 
 pub(crate) fn parse_references(key: &[u8]) -> Option<(Side, u64)> {
@@ -186,10 +180,7 @@ pub(crate) fn parse_references(key: &[u8]) -> Option<(Side, u64)> {
 }
 
 pub(crate) fn hot_summary(pool: u32, object: ObjectId) -> Key {
-    let mut key = key(HOT_SUMMARY);
-    put_big(&mut key, pool);
-    key.put(&object.0.to_be_bytes());
-    key
+    fixed::<13>(HOT_SUMMARY, &[&pool.to_be_bytes(), &object.0.to_be_bytes()])
 }
 
 pub(crate) fn hot_summaries() -> Key {
@@ -204,16 +195,11 @@ pub(crate) fn parse_hot_summary(key: &[u8]) -> Option<(u32, ObjectId)> {
 }
 
 pub(crate) fn log(pool: u32, pg: u32, version: u64) -> Key {
-    let mut key = log_of(pool, pg);
-    key.put(&version.to_be_bytes());
-    key
+    fixed::<17>(LOG, &[&pool.to_be_bytes(), &pg.to_be_bytes(), &version.to_be_bytes()])
 }
 
 pub(crate) fn log_of(pool: u32, pg: u32) -> Key {
-    let mut key = key(LOG);
-    put_big(&mut key, pool);
-    put_big(&mut key, pg);
-    key
+    fixed::<9>(LOG, &[&pool.to_be_bytes(), &pg.to_be_bytes()])
 }
 
 pub(crate) fn logs() -> Key {
@@ -237,9 +223,7 @@ pub(crate) fn parse_log(key: &[u8]) -> Option<(u32, u32, u64)> {
 }
 
 pub(crate) fn pool_usage(pool: u32) -> Key {
-    let mut key = pool_usages();
-    put_big(&mut key, pool);
-    key
+    fixed::<5>(POOL_USAGE, &[&pool.to_be_bytes()])
 }
 
 pub(crate) fn pool_usages() -> Key {
@@ -252,9 +236,7 @@ pub(crate) fn parse_pool_usage(key: &[u8]) -> Option<u32> {
 }
 
 pub(crate) fn removed(object: ObjectId) -> Key {
-    let mut key = removed_objects();
-    key.put(&object.0.to_be_bytes());
-    key
+    fixed::<9>(REMOVED, &[&object.0.to_be_bytes()])
 }
 
 pub(crate) fn removed_objects() -> Key {

@@ -10,6 +10,7 @@ use super::leaf::Leaf;
 use super::node::{Body, Child, Inner, Node, NodePointer, Sibling};
 use crate::allocator::Run;
 use crate::limits::{DIRTY_NODE_BYTES_MAX, DIRTY_NODE_BYTES_MIN, DIRTY_NODE_SHARE, NODE_BYTES, TREE_LEVELS_MAX};
+use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::rc::Rc;
 
@@ -189,6 +190,74 @@ impl Tree {
         self.scan_below(&self.root, from, end, &mut f).map(drop)
     }
 
+    /// As [`Tree::scan`]; before it, `f` has the last entry in `[floor, from)`, if there is one.
+    pub fn scan_over(
+        &self,
+        floor: &[u8],
+        from: &[u8],
+        end: &[u8],
+        mut f: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Missing> {
+        let node = self.leaf_of(from)?;
+        let Body::Leaf(leaf) = &node.body else { unreachable!("a path ends in a leaf") };
+        let first = leaf.find(from).unwrap_or_else(|index| index);
+        let goes_on = match first.checked_sub(1) {
+            Some(before) => {
+                let (key, value) = leaf.entry(before);
+                key < floor || f(key, value)
+            }
+            None => Self::last_below(&self.root, floor, from, &mut f)?.unwrap_or(true),
+        };
+        if !goes_on {
+            return Ok(());
+        }
+        for index in first..leaf.len() {
+            let (key, value) = leaf.entry(index);
+            if key >= end || !f(key, value) {
+                return Ok(());
+            }
+        }
+        // Whether the range goes on in the next leaf, this one can't tell.
+        match leaf.len().checked_sub(1) {
+            Some(last) if first <= last => {
+                let mut after = SmallVec::<[u8; 64]>::from_slice(leaf.entry(last).0);
+                after.push(0);
+                self.scan(&after, Some(end), f)
+            }
+            _ => self.scan(from, Some(end), f),
+        }
+    }
+
+    /// Calls `f` with the last entry in `[floor, before)`; what it said, or `None` if there is no such entry.
+    fn last_below(
+        child: &Rc<Child>,
+        floor: &[u8],
+        before: &[u8],
+        f: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<Option<bool>, Missing> {
+        let node = Self::node(child)?;
+        match &node.body {
+            Body::Leaf(leaf) => {
+                let index = leaf.find(before).unwrap_or_else(|index| index);
+                let last = index.checked_sub(1).map(|index| leaf.entry(index)).filter(|(key, _)| *key >= floor);
+                Ok(last.map(|(key, value)| f(key, value)))
+            }
+            Body::Inner(inner) => {
+                let last = inner.find(before);
+                for (index, (low, child)) in inner.children().iter().enumerate().take(last + 1).rev() {
+                    if let Some(said) = Self::last_below(child, floor, before, f)? {
+                        return Ok(Some(said));
+                    }
+                    // All that lies to the left of this child comes before its lowest key.
+                    if index > 0 && &**low <= floor {
+                        break;
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
     fn scan_below(
         &self,
         child: &Rc<Child>,
@@ -264,6 +333,12 @@ impl Tree {
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Missing> {
         self.reach(key)?;
+        self.put_reached(key, value);
+        Ok(())
+    }
+
+    /// As [`Tree::put`], of a key that was reached before: it stays so whatever has been put and deleted since. Panics if it was not.
+    pub fn put_reached(&mut self, key: &[u8], value: &[u8]) {
         if value.len() > NODE_BYTES / 2 {
             self.dirty_large += 1 + value.len() / NODE_BYTES;
         }
@@ -278,7 +353,6 @@ impl Tree {
             children.extend(siblings);
             self.root = self.dirty(Body::Inner(Inner::new(level, children)));
         }
-        Ok(())
     }
 
     fn dirty(&mut self, body: Body) -> Rc<Child> {
@@ -373,9 +447,15 @@ impl Tree {
 
     /// Whether there was such a key.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool, Missing> {
-        if !self.contains(key)? {
-            return Ok(false);
+        let found = self.contains(key)?;
+        if found {
+            self.delete_reached(key);
         }
+        Ok(found)
+    }
+
+    /// Deletes a key that is there, as was seen. Panics if its path is not in memory.
+    pub fn delete_reached(&mut self, key: &[u8]) {
         let mut root = self.root.clone();
         self.own(&mut root);
         self.root = root.clone();
@@ -386,7 +466,7 @@ impl Tree {
                 Some(Node { body: Body::Inner(inner), .. }) if inner.children().len() == 1 => {
                     inner.children()[0].1.clone()
                 }
-                _ => return Ok(true),
+                _ => return,
             };
             let old = std::mem::replace(&mut self.root, only);
             self.discard(&old);
@@ -413,7 +493,8 @@ impl Tree {
         }
     }
 
-    /// Joins the sparse child at `index` with a neighbour that is in memory and has room; an empty one needs no neighbour.
+    /// Joins the sparse child at `index` with a neighbour that is in memory and has room; an empty one leaves its keys to a neighbour in memory,
+    /// room or not. Without one it stays as it is: where its keys would lie then was not reached.
     fn merge(&mut self, inner: &mut Inner, index: usize) {
         for left in [Some(index), index.checked_sub(1)].into_iter().flatten() {
             if left + 1 >= inner.children().len() {
@@ -453,7 +534,8 @@ impl Tree {
             Some(Node { body: Body::Leaf(leaf), .. }) => leaf.is_empty(),
             _ => false,
         };
-        if empty {
+        let heir = index.checked_sub(1).unwrap_or(1);
+        if empty && inner.children()[heir].1.node.borrow().is_some() {
             let child = inner.change(|children| {
                 let (_, child) = children.remove(index);
                 children[0].0 = Box::default();
@@ -582,9 +664,77 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(tree.get(&[1, 2]).ok().flatten(), model.get(&vec![1u8, 2]).cloned());
+                let (floor, from, end) = (&[0u8, 200], &[1u8, 2], &[1u8, 60]);
+                let mut seen = Vec::new();
+                let scanned = tree.scan_over(floor, from, end, |key, _| {
+                    seen.push(key.to_vec());
+                    true
+                });
+                let before = model.range(floor.to_vec()..from.to_vec()).next_back();
+                let expected: Vec<_> = before.into_iter().chain(model.range(from.to_vec()..end.to_vec())).collect();
+                prop_assert!(scanned.is_ok() && seen.iter().eq(expected.into_iter().map(|(key, _)| key)));
             }
             let expected: Vec<_> = model.into_iter().collect();
             prop_assert_eq!(contents(&tree), expected);
+        }
+    }
+
+    /// Takes all leaves out of memory, but those that hold one of `keys`; returns what it took.
+    fn forget_leaves_without(tree: &Tree, keys: &[Vec<u8>]) -> Vec<(Rc<Child>, Rc<Node>)> {
+        let kept: Vec<Rc<Node>> = keys.iter().filter_map(|key| tree.leaf_of(key).ok()).collect();
+        let mut taken = Vec::new();
+        let mut waiting = vec![tree.root()];
+        while let Some(child) = waiting.pop() {
+            let Some(node) = child.get() else { continue };
+            match &node.body {
+                Body::Inner(inner) => waiting.extend(inner.children().iter().map(|(_, child)| child.clone())),
+                Body::Leaf(_) if kept.iter().any(|kept| Rc::ptr_eq(kept, &node)) => {}
+                Body::Leaf(_) => taken.extend(child.node.borrow_mut().take().map(|node| (child.clone(), node))),
+            }
+        }
+        taken
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        /// A transaction deletes and puts what it has reached, in any order: a leaf that is empty on the way must not leave its keys to one
+        /// that is not in memory.
+        #[test]
+        fn what_was_reached_can_be_changed_whatever_else_is(
+            rounds in proptest::collection::vec((0u16..2000, 1u16..400, proptest::collection::vec((any::<u16>(), 0u8..4), 1..600)), 1..8),
+        ) {
+            let mut tree = Tree::new(1, 1 << 20);
+            let mut model = BTreeMap::new();
+            let mut next_block = 100;
+            for n in 0..2400u16 {
+                let (key, value) = (n.to_be_bytes().to_vec(), vec![7; 300]);
+                prop_assert!(tree.put(&key, &value).is_ok());
+                model.insert(key, value);
+            }
+            for (from, count, steps) in rounds {
+                let frozen = tree.freeze();
+                round_trip(&frozen, &mut next_block);
+                tree.thaw(frozen);
+                let keys: Vec<Vec<u8>> = (from..from + count).map(|n| n.to_be_bytes().to_vec()).collect();
+                let taken = forget_leaves_without(&tree, &keys);
+                // First all at once, so that leaves are emptied.
+                let all = keys.iter().map(|key| (key, 0));
+                for (key, what) in all.chain(steps.iter().map(|(n, what)| (&keys[usize::from(n % count)], *what))) {
+                    if what < 2 {
+                        let found = tree.delete(key);
+                        prop_assert!(found.is_ok_and(|found| found == model.remove(key).is_some()), "{key:?}");
+                    } else {
+                        let value = vec![what; usize::from(what) * 100];
+                        prop_assert!(tree.put(key, &value).is_ok(), "{key:?}");
+                        model.insert(key.clone(), value);
+                    }
+                }
+                for (child, node) in taken {
+                    child.node.borrow_mut().get_or_insert(node);
+                }
+                let expected: Vec<_> = model.clone().into_iter().collect();
+                prop_assert_eq!(contents(&tree), expected);
+            }
         }
     }
 

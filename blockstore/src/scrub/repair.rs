@@ -10,6 +10,7 @@ use crate::object::{ObjectId, ObjectKey};
 use crate::prepared::Applied;
 use crate::record::{Extent, ExtentState};
 use crate::state::{Change, State};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// What one block's repair takes in the log: up to three extents, the references of one, a summary.
@@ -85,7 +86,7 @@ async fn mend(
             let mut changing = Change::new(state, now_ns);
             done = exists && change(&mut changing);
             let (entry, hot_changes) = changing.finish();
-            Ok(Applied { entry, hot_changes, data: Vec::new() })
+            Ok(Applied { entry, hot_changes, data: SmallVec::new() })
         })
         .await;
     match commit {

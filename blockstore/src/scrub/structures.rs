@@ -15,6 +15,7 @@ use crate::state::{Change, State};
 use crate::superblock;
 use crate::wal::Side;
 use basalt_ring::BLOCK;
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 fn finding(inner: &Inner, subject: ScrubSubject, side: Side, block: u64, why: String, repaired: bool) -> ScrubFinding {
@@ -206,7 +207,7 @@ async fn rewrite_node(inner: &Rc<Inner>, low: &[u8]) -> Result<bool> {
                 change.put(&key, &value);
             }
             let (entry, hot_changes) = change.finish();
-            Ok(Applied { entry, hot_changes, data: Vec::new() })
+            Ok(Applied { entry, hot_changes, data: SmallVec::new() })
         })
         .await;
     match rewritten {

@@ -3,7 +3,7 @@
 use super::block_queue::BlockQueue;
 use super::driver::Uring;
 use super::file::{File, on_target};
-use super::operation::{Abandon, Held, is_interrupted, outcome};
+use super::operation::{Abandon, Held, InFlight, is_interrupted, outcome};
 use crate::device::{DeviceInfo, DeviceKind, DeviceOptions};
 use crate::{Buffer, Slice, mailbox};
 use io_uring::{opcode, types};
@@ -12,7 +12,9 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// The arena is the only registered buffer.
 const ARENA: u16 = 0;
@@ -127,6 +129,50 @@ fn describe_block_device(file: &fs::File, device: libc::dev_t) -> io::Result<Dev
     })
 }
 
+/// A write that was handed to the kernel, until all of it is done.
+pub(crate) struct UringWrite {
+    driver: Rc<Uring>,
+    file: Rc<File>,
+    offset: u64,
+    in_flight: Option<InFlight>,
+}
+
+fn write_some(driver: &Rc<Uring>, file: &Rc<File>, offset: u64, data: Slice) -> InFlight {
+    let len = data.len().min(TRANSFER_BYTES_MAX) as u32;
+    let pointer = data.as_ptr();
+    let entry = if data.is_registered() {
+        on_target!(file, |target| opcode::WriteFixed::new(target, pointer, len, ARENA).offset(offset).build())
+    } else {
+        on_target!(file, |target| opcode::Write::new(target, pointer, len).offset(offset).build())
+    };
+    driver.start(entry, file, Held::Slice(data), Abandon::RunOut)
+}
+
+impl Future for UringWrite {
+    type Output = io::Result<()>;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(in_flight) = &mut self.in_flight {
+            let (result, held) = std::task::ready!(Pin::new(in_flight).poll(context));
+            self.in_flight = None;
+            let mut data = held.into_slice();
+            if !is_interrupted(result) {
+                let count = outcome(result)?;
+                if count == data.len() {
+                    break;
+                }
+                if count == 0 {
+                    let message = format!("nothing was written at {}", self.offset);
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::WriteZero, message)));
+                }
+                data = data.slice(count..data.len());
+                self.offset += count as u64;
+            }
+            self.in_flight = Some(write_some(&self.driver, &self.file, self.offset, data));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl UringDevice {
     pub(crate) async fn read(&self, mut offset: u64, buffer: Buffer) -> (io::Result<()>, Buffer) {
         let mut filled = None;
@@ -168,33 +214,12 @@ impl UringDevice {
         }
     }
 
-    pub(crate) async fn write(&self, mut offset: u64, mut data: Slice) -> io::Result<()> {
-        while !data.is_empty() {
-            let len = data.len().min(TRANSFER_BYTES_MAX) as u32;
-            let pointer = data.as_ptr();
-            let entry = if data.is_registered() {
-                on_target!(self.file, |target| opcode::WriteFixed::new(target, pointer, len, ARENA)
-                    .offset(offset)
-                    .build())
-            } else {
-                on_target!(self.file, |target| opcode::Write::new(target, pointer, len).offset(offset).build())
-            };
-            let (result, held) = self.driver.start(entry, &self.file, Held::Slice(data), Abandon::RunOut).await;
-            data = held.into_slice();
-            if is_interrupted(result) {
-                continue;
-            }
-            let count = outcome(result)?;
-            if count == data.len() {
-                return Ok(());
-            }
-            if count == 0 {
-                return Err(io::Error::new(io::ErrorKind::WriteZero, format!("nothing was written at {offset}")));
-            }
-            data = data.slice(count..data.len());
-            offset += count as u64;
-        }
-        Ok(())
+    /// The write is handed to the kernel with the next turn's submissions, whether the future is polled or not. Dropped, it is not continued
+    /// where the kernel writes only a part.
+    pub(crate) fn write(&self, offset: u64, data: Slice) -> UringWrite {
+        let (driver, file) = (self.driver.clone(), self.file.clone());
+        let in_flight = (!data.is_empty()).then(|| write_some(&driver, &file, offset, data));
+        UringWrite { driver, file, offset, in_flight }
     }
 
     pub(crate) async fn flush(&self) -> io::Result<()> {
