@@ -10,14 +10,14 @@ use crate::encoding::Put;
 use crate::error::{Error, Result};
 use crate::index::{Frozen, NodePointer, key};
 use crate::inner::Inner;
-use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, MOVE_OPERATIONS_MAX};
+use crate::limits::{BLOCK_BYTES, CHECKPOINT_RUN_BLOCKS_MAX, DISCARD_BLOCKS_MIN, HOLE_BLOCKS_MIN, MOVE_OPERATIONS_MAX};
 use crate::record::Usage;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::superblock::Superblock;
 use crate::wal::Side;
 use crate::written::Purpose;
 use basalt_ring::local::Semaphore;
-use basalt_ring::{BLOCK, Slice, Task};
+use basalt_ring::{BLOCK, DeviceKind, Slice, Task};
 use std::rc::Rc;
 
 const SUPERBLOCK_COPIES: u64 = 4;
@@ -145,7 +145,8 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
 async fn discard_and_release(inner: &Inner, side: Side) {
     let discards = inner.state.borrow_mut().allocator(side).discards();
     let device = inner.device(side);
-    for run in discards {
+    let least = if device.info().kind == DeviceKind::File { HOLE_BLOCKS_MIN } else { DISCARD_BLOCKS_MIN };
+    for run in discards.into_iter().filter(|run| u64::from(run.blocks) >= least) {
         if let Err(error) = device.discard(run.at * BLOCK_BYTES, u64::from(run.blocks) * BLOCK_BYTES).await {
             tracing::debug!(device = %device.path().display(), %error, "a discard failed; the blocks are free all the same");
         }

@@ -83,6 +83,10 @@ pub const SPACE_ROUNDS_MAX: u32 = 3;
 /// Freed runs at least this long are discarded.
 pub const DISCARD_BLOCKS_MIN: u64 = 64;
 
+/// In a file, a hole is made only of runs at least this long: writing into it later, the filesystem allocates its blocks again, and every flush
+/// then waits for its journal.
+pub const HOLE_BLOCKS_MIN: u64 = (16 << 20) / BLOCK_BYTES;
+
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;
 /// A gathering flush takes runs shorter than this elsewhere: writing so much in a row takes a disk no longer than a turn.
