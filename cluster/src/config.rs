@@ -93,6 +93,8 @@ pub struct OsdSection {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// How long a core looks for completions before it sleeps.
+    pub busy_poll: Duration,
     /// Names the process while it runs.
     pub pid_file: Option<PathBuf>,
     pub devices: Vec<OsdDevice>,

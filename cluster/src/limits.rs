@@ -22,6 +22,8 @@ pub const APPLICATION_NAME_BYTES_MAX: usize = 128;
 /// Host names and addresses that an OSD boots with.
 pub const HOST_NAME_BYTES_MAX: usize = 64;
 pub const ADDRESS_BYTES_MAX: usize = 64;
+/// Microseconds that a core may look for completions before it sleeps: longer than a disk takes makes no sense.
+pub const BUSY_POLL_US_MAX: u32 = 10_000;
 /// Of a map as bytes, on the wire and in the store. Whole, it travels in parts; from one epoch to the next only what changed does.
 pub const MAP_BYTES_MAX: usize = 96 << 20;
 /// Of a CRUSH map as bytes, within it.

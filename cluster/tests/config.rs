@@ -22,6 +22,7 @@ public_address = "127.0.0.1:0"
 cluster_address = "127.0.0.1:0"
 memory_target = "4G"
 max_object_size = "128M"
+osd_busy_poll_us = 50
 
 [[osd.device]]
 id = 0
@@ -74,6 +75,7 @@ fn whole() -> Config {
             memory_target: 4 << 30,
             max_object_size: 128 << 20,
             scrub: ScrubSettings::default(),
+            busy_poll: std::time::Duration::from_micros(50),
             pid_file: None,
             devices: vec![
                 OsdDevice {
@@ -179,12 +181,13 @@ fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
         ),
         ("memory_target = \"4G\"", "memory_target = \"4X\"", 14, "memory_target: '4X' is not a size"),
         ("memory_target = \"4G\"", "memory_target = 5", 14, "at least 64 MiB is needed"),
-        ("id = 1", "id = 0", 26, "osd.0 has two devices"),
-        ("id = 1", "id = 99999", 26, "ids go from 0 to"),
-        ("id = 1", "id = -1", 26, "invalid value"),
-        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 26, "/dev/sdb is used twice"),
-        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 26, "/dev/nvme0n1p1 is used twice"),
-        ("base_model = \"hdd\"", "base_model = \"ssd\"", 22, "it is one of none, hdd"),
+        ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 16, "osd_busy_poll_us is at most 10000"),
+        ("id = 1", "id = 0", 27, "osd.0 has two devices"),
+        ("id = 1", "id = 99999", 27, "ids go from 0 to"),
+        ("id = 1", "id = -1", 27, "invalid value"),
+        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 27, "/dev/sdb is used twice"),
+        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 27, "/dev/nvme0n1p1 is used twice"),
+        ("base_model = \"hdd\"", "base_model = \"ssd\"", 23, "it is one of none, hdd"),
         ("[monitor]", "[monitor", 5, ""),
     ] {
         let text = WHOLE.replacen(right, wrong, 1);

@@ -42,7 +42,8 @@ impl Host {
             let (orders, receiver) = mailbox::channel(limits::CORE_MAILBOX_MAX);
             cores.push(Core { osds: devices.iter().map(|osd| osd.id).collect(), orders });
             let (config, news) = (config.clone(), news_sender.clone());
-            let ring = uring::UringConfig { cpu: Some(cpu), ..uring::UringConfig::default() };
+            let ring =
+                uring::UringConfig { cpu: Some(cpu), busy_poll: config.busy_poll, ..uring::UringConfig::default() };
             host.spawn(format!("osd-core-{cpu}"), move || {
                 let osds: Vec<u32> = devices.iter().map(|osd| osd.id).collect();
                 let tell = {

@@ -23,6 +23,8 @@ pub struct HostConfig {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// How long a core looks for completions before it sleeps.
+    pub busy_poll: Duration,
     /// How long a copy of a group that belongs to other OSDs now is kept.
     pub stray_kept: Duration,
     pub osds: Vec<OsdDevices>,
@@ -60,6 +62,7 @@ impl HostConfig {
             memory_target: section.memory_target,
             max_object_size: section.max_object_size,
             scrub: section.scrub,
+            busy_poll: section.busy_poll,
             stray_kept: limits::STRAY_KEPT,
             osds: section
                 .devices

@@ -8,6 +8,7 @@ mod keyed_lock;
 mod once;
 mod queue;
 mod semaphore;
+mod workers;
 
 pub use event::Event;
 pub use join::{Either, join, join_all, select};
@@ -15,3 +16,4 @@ pub use keyed_lock::{KeyGuard, KeyedLock};
 pub use once::{OnceReceiver, OnceSender, once};
 pub use queue::{QueueReceiver, QueueSender, queue};
 pub use semaphore::{Permit, Semaphore};
+pub use workers::Workers;

@@ -20,6 +20,7 @@ use setup::Use;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct UringConfig {
@@ -29,11 +30,14 @@ pub struct UringConfig {
     pub cpu: Option<usize>,
     /// Bytes of buffer memory registered with the kernel; beyond it buffers come from the heap, unregistered.
     pub registered_bytes: usize,
+    /// How long to look for completions before the thread sleeps until there is one. It then has no waking up to wait for, and takes a CPU while it
+    /// looks. Zero: not at all.
+    pub busy_poll: Duration,
 }
 
 impl Default for UringConfig {
     fn default() -> Self {
-        UringConfig { entries: 512, cpu: None, registered_bytes: 32 << 20 }
+        UringConfig { entries: 512, cpu: None, registered_bytes: 32 << 20, busy_poll: Duration::ZERO }
     }
 }
 

@@ -70,6 +70,11 @@ impl Remote {
         false
     }
 
+    /// Whether another thread has woken something that was not collected yet.
+    pub(crate) fn is_woken(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
     pub(crate) fn awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }

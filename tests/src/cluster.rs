@@ -232,6 +232,7 @@ impl Cluster {
             max_object_size: 16 << 20,
             // Often enough to meet faults; so small a store is read in a moment.
             scrub: ScrubSettings { interval: Duration::from_secs(140), ..ScrubSettings::default() },
+            busy_poll: Duration::ZERO,
             // Longer than a dead session is taken for one that lives.
             stray_kept: Duration::from_secs(6),
             osds: vec![OsdDevices {

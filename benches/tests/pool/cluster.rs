@@ -76,6 +76,7 @@ impl Cluster {
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
             scrub: Default::default(),
+            busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             osds: vec![OsdDevices {
                 id: 0,

@@ -30,7 +30,8 @@ pub fn client_config(global: &Global) -> Result<ClientConfig> {
 }
 
 /// Registered memory serves devices, which only a bench opens; without it a command that asks one question starts at once.
-const UNREGISTERED: UringConfig = UringConfig { entries: 256, cpu: None, registered_bytes: 0 };
+const UNREGISTERED: UringConfig =
+    UringConfig { entries: 256, cpu: None, registered_bytes: 0, busy_poll: std::time::Duration::ZERO };
 
 /// Runs `work` with a connected client; the sessions end with it.
 pub fn with_client<T, F>(global: &Global, work: impl FnOnce(Client) -> F) -> Result<T>

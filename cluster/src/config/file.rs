@@ -45,6 +45,7 @@ struct Osd {
     memory_target: Option<Spanned<Size>>,
     #[serde(alias = "osd_max_object_size")]
     max_object_size: Option<Spanned<Size>>,
+    osd_busy_poll_us: Option<Spanned<u32>>,
     osd_scrub_bytes_per_second: Option<Spanned<Size>>,
     osd_deep_scrub_interval: Option<Spanned<String>>,
     pid_file: Option<PathBuf>,
@@ -244,10 +245,20 @@ impl Reader<'_> {
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
             memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            busy_poll: self.busy_poll(section.osd_busy_poll_us.as_ref())?,
             pid_file: section.pid_file.map(|path| self.folder.join(path)),
             scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
             devices,
         })
+    }
+
+    fn busy_poll(&self, microseconds: Option<&Spanned<u32>>) -> Result<Duration, ConfigError> {
+        let Some(microseconds) = microseconds else { return Ok(Duration::ZERO) };
+        if *microseconds.get_ref() > limits::BUSY_POLL_US_MAX {
+            let most = limits::BUSY_POLL_US_MAX;
+            return Err(self.error(microseconds, format_args!("osd_busy_poll_us is at most {most}; 0 sleeps at once")));
+        }
+        Ok(Duration::from_micros((*microseconds.get_ref()).into()))
     }
 
     fn scrub(
@@ -362,6 +373,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         osd.insert("cluster_address".into(), text(&section.cluster_address));
         osd.insert("memory_target".into(), text(&section.memory_target));
         osd.insert("max_object_size".into(), text(&section.max_object_size));
+        if !section.busy_poll.is_zero() {
+            osd.insert("osd_busy_poll_us".into(), Value::Integer(section.busy_poll.as_micros() as i64));
+        }
         let defaults = ScrubSettings::default();
         if let Some(bytes) = section.scrub.bytes_per_second {
             osd.insert("osd_scrub_bytes_per_second".into(), text(&bytes));

@@ -96,6 +96,7 @@ impl LocalCluster {
             memory_target: 64 << 20,
             max_object_size: 16 << 20,
             scrub: Default::default(),
+            busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             osds: (0..self.osds)
                 .map(|id| OsdDevices {

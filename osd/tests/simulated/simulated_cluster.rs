@@ -137,6 +137,7 @@ impl SimulatedCluster {
             memory_target: 64 << 20,
             max_object_size: self.options.max_object_size,
             scrub: self.options.scrub,
+            busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             osds: vec![OsdDevices {
                 id: OSD,

@@ -46,6 +46,8 @@ pub(crate) struct Uring {
     )]
     pub(super) idle_messages: RefCell<Vec<Box<Message>>>,
     enters: Cell<u64>,
+    /// Nanoseconds.
+    busy_poll: u64,
     /// Set when the run ends: nothing new begins.
     closing: Cell<bool>,
     /// None once the run has ended.
@@ -66,10 +68,14 @@ struct Randomness {
 
 impl Uring {
     pub(super) fn new(config: &UringConfig, features: Use) -> io::Result<Rc<Uring>> {
+        let before = setup::allowed_cpus();
         if let Some(cpu) = config.cpu {
             setup::pin_to(cpu)?;
         }
         let ring = setup::build(config, features)?;
+        if let (Some(cpus), Some(_)) = (before, config.cpu) {
+            setup::let_workers_run_on(&ring, &cpus);
+        }
         let features = setup::probe(&ring, features);
         let pool = setup::pool(&ring, config)?;
         let target = Arc::new(WakeTarget::new(ring.as_raw_fd(), features.message_ring)?);
@@ -88,6 +94,7 @@ impl Uring {
             event_buffer: RefCell::new(None),
             idle_messages: RefCell::new(Vec::new()),
             enters: Cell::new(0),
+            busy_poll: u64::try_from(config.busy_poll.as_nanos()).unwrap_or(u64::MAX),
             closing: Cell::new(false),
             ring: RefCell::new(Some(ring)),
         });
@@ -154,6 +161,9 @@ impl Uring {
                 ring.submit()
             }
             Wait::Until(due) => {
+                if self.busy_poll > 0 && self.look_for_completions(ring, due) {
+                    return Ok(());
+                }
                 self.enters.set(self.enters.get() + 1);
                 match due {
                     None => ring.submit_and_wait(1),
@@ -174,6 +184,38 @@ impl Uring {
                 Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 _ => Err(io::Error::new(error.kind(), format!("io_uring_enter failed: {error}"))),
             },
+        }
+    }
+
+    /// Submits, and looks for completions for a while, without sleeping. Whether there are any, or a timer is due. What goes wrong here is for the call
+    /// that follows to tell.
+    fn look_for_completions(&self, ring: &mut IoUring, due: Option<u64>) -> bool {
+        const GET_EVENTS: u32 = 1;
+        let began = self.now();
+        loop {
+            let submission = ring.submission();
+            let (queued, has_work) = (submission.len() as u32, submission.taskrun() || submission.cq_overflow());
+            drop(submission);
+            if queued > 0 || has_work {
+                self.enters.set(self.enters.get() + 1);
+                // SAFETY: what the entries point to is owned by the operations' slab; there is no argument.
+                let entered = unsafe { ring.submitter().enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None) };
+                if entered.is_err() {
+                    return false;
+                }
+            }
+            self.reap(ring);
+            if !self.reaped.borrow().is_empty() || self.executor.remote().is_woken() {
+                return true;
+            }
+            let now = self.now();
+            if due.is_some_and(|due| now >= due) {
+                return true;
+            }
+            if now - began >= self.busy_poll {
+                return false;
+            }
+            std::hint::spin_loop();
         }
     }
 

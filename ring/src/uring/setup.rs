@@ -120,6 +120,23 @@ pub(super) fn pool(ring: &IoUring, config: &UringConfig) -> io::Result<Pool> {
     Ok(Pool::on_heap())
 }
 
+/// Where this thread may run. `None` if the kernel does not say.
+pub(super) fn allowed_cpus() -> Option<libc::cpu_set_t> {
+    // SAFETY: an all-zero set is a valid, empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is a live local of the given size.
+    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    (result == 0).then_some(set)
+}
+
+/// The kernel's own threads for what may block (a flush) would be held to this thread's CPU as well, and wait for it.
+pub(super) fn let_workers_run_on(ring: &IoUring, cpus: &libc::cpu_set_t) {
+    if let Err(error) = ring.submitter().register_iowq_aff(cpus) {
+        // Kernels before 5.14 don't know of it; flushes then share the thread's CPU.
+        tracing::debug!(%error, "io_uring's workers stay on this thread's CPU");
+    }
+}
+
 pub(super) fn pin_to(cpu: usize) -> io::Result<()> {
     if cpu >= libc::CPU_SETSIZE as usize {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("there is no CPU {cpu}")));

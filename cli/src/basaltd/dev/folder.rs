@@ -158,6 +158,7 @@ impl Folder {
                 memory_target: MEMORY_TARGET,
                 max_object_size: OBJECT_SIZE_MAX_DEFAULT,
                 scrub: before.map(|section| section.scrub).unwrap_or_default(),
+                busy_poll: before.map(|section| section.busy_poll).unwrap_or_default(),
                 pid_file: (!is_only).then(|| self.dir.join("run").join(format!("host.{host}.pid"))),
                 devices: layout
                     .osds_of(host)
