@@ -16,15 +16,20 @@ stop_cluster() {
     fi
 }
 
-# start_cluster DIR [ARGUMENTS OF basaltd dev]: returns once the cluster takes writes.
+# start_cluster DIR [ARGUMENTS OF basaltd dev]: a new one; returns once it takes writes.
 start_cluster() {
-    dir=$1
-    shift
-    if is_in_use "$dir"; then
-        echo "$dir is in use by process $(cat "$dir/run/dev.pid"): stop it first" >&2
+    if is_in_use "$1"; then
+        echo "$1 is in use by process $(cat "$1/run/dev.pid"): stop it first" >&2
         exit 16
     fi
-    rm -rf "$dir"
+    rm -rf "$1"
+    run_cluster "$@"
+}
+
+# run_cluster DIR [ARGUMENTS OF basaltd dev]: the one that is there, or a new one.
+run_cluster() {
+    dir=$1
+    shift
     mkdir -p "$dir"
     trap stop_cluster EXIT
     trap 'exit 130' INT

@@ -9,6 +9,38 @@ fn field(file: &str, name: &str) -> io::Result<u64> {
     number.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{file} has no number {name}")))
 }
 
+/// CPU time of a process so far, in user space and in the kernel, its kernel threads for io_uring with it. To a hundredth of a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CpuSeconds {
+    pub user: f64,
+    pub kernel: f64,
+}
+
+impl CpuSeconds {
+    pub fn of(pid: u32) -> io::Result<CpuSeconds> {
+        let file = format!("/proc/{pid}/stat");
+        let text = std::fs::read_to_string(&file)?;
+        // Behind the name, which may have spaces, come the state and ten numbers that are not wanted (proc(5)).
+        let mut ticks = text.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11);
+        let mut seconds = || {
+            let ticks: Option<f64> = ticks.next().and_then(|word| word.parse().ok());
+            let missing = || io::Error::new(io::ErrorKind::InvalidData, format!("{file} has no CPU times"));
+            Ok::<f64, io::Error>(ticks.ok_or_else(missing)? / TICKS_PER_SECOND)
+        };
+        Ok(CpuSeconds { user: seconds()?, kernel: seconds()? })
+    }
+}
+
+impl std::ops::Sub for CpuSeconds {
+    type Output = CpuSeconds;
+    fn sub(self, before: CpuSeconds) -> CpuSeconds {
+        CpuSeconds { user: self.user - before.user, kernel: self.kernel - before.kernel }
+    }
+}
+
+/// `USER_HZ`, which is the same on all of Linux's architectures that have 64 bits.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// Bytes of memory that are resident now.
 pub fn resident_bytes() -> io::Result<u64> {
     Ok(field("/proc/self/status", "VmRSS")? * 1024)

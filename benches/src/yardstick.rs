@@ -6,6 +6,7 @@
 
 use crate::histogram::Latency;
 use crate::job::{Job, Pattern, TargetName};
+use crate::process_figures::CpuSeconds;
 use crate::report::DirectionReport;
 use crate::target::TargetError;
 use basalt_client::Client;
@@ -21,12 +22,16 @@ const CASES: [(&str, u32); 4] = [("randwrite", 1), ("randwrite", 32), ("randread
 /// Bytes of a round trip's message: a small request's frame.
 const MESSAGE: usize = 128;
 const ROUND_TRIPS: u32 = 5000;
+/// The time before each measurement, as a part of its time.
+const RAMP_SHARE: u32 = 10;
 
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// A raw device (its content is lost) or a file on the disk that the pool's OSDs are on.
     pub raw: PathBuf,
     pub pool: Option<String>,
+    /// The process that serves the pool, to tell what an operation costs it.
+    pub daemon_pid: Option<u32>,
     /// Bytes of the region.
     pub size: u64,
     /// Of each measurement.
@@ -42,9 +47,20 @@ pub struct Case {
     /// Operations a second that a pool could reach at best.
     pub limit_iops: f64,
     pub pool: Option<DirectionReport>,
+    /// Of the daemon, over the pool's whole measurement.
+    pub daemon: Option<CpuSeconds>,
 }
 
 impl Case {
+    /// Microseconds of the daemon's CPU an operation, and the kernel's share of them. The time before the measurement counts, and its operations
+    /// by the rate they had.
+    pub fn daemon_cost(&self, settings: &Settings) -> Option<(f64, f64)> {
+        let (pool, daemon) = (self.pool.as_ref()?, self.daemon?);
+        let operations = pool.iops() * (settings.runtime + settings.runtime / RAMP_SHARE).as_secs_f64();
+        let seconds = daemon.user + daemon.kernel;
+        (operations > 0.0 && seconds > 0.0).then(|| (seconds * 1e6 / operations, daemon.kernel / seconds))
+    }
+
     /// The pool's part of the limit.
     pub fn ratio(&self) -> Option<f64> {
         let pool = self.pool.as_ref()?;
@@ -56,31 +72,47 @@ impl Case {
 pub struct Yardstick {
     pub round_trip: Latency,
     pub cases: Vec<Case>,
+    pub settings: Settings,
 }
 
 /// Measures raw and pool in turn, case by case.
 pub async fn measure(ring: &Ring, settings: &Settings, client: Option<&Client>) -> Result<Yardstick, TargetError> {
     let round_trip = loopback_round_trip(ring).await?;
+    if let Some(pool) = &settings.pool {
+        // Whatever is not there is written now, and costs none of the cases anything.
+        let first = Job {
+            runtime: Some(settings.runtime / RAMP_SHARE),
+            ..job(settings, TargetName::Pool(pool.clone()), "randread", 32)
+        };
+        figures(ring, first, client).await?;
+    }
     let mut cases = Vec::new();
     for (pattern, iodepth) in CASES {
         let mut raw_job = job(settings, TargetName::Filename(settings.raw.clone()), pattern, iodepth);
         // A pool's write is durable when it is answered; so is this one.
         raw_job.flush_every = u32::from(raw_job.pattern.writes && iodepth == 1);
         let raw = figures(ring, raw_job, None).await?;
+        let before = cpu(settings);
         let pool = match &settings.pool {
             Some(pool) => {
                 Some(figures(ring, job(settings, TargetName::Pool(pool.clone()), pattern, iodepth), client).await?)
             }
             None => None,
         };
+        let daemon = cpu(settings).zip(before).map(|(after, before)| after - before);
         let limit_iops = if iodepth == 1 && raw.iops() > 0.0 {
             1.0 / (1.0 / raw.iops() + round_trip.mean() / 1e9)
         } else {
             raw.iops()
         };
-        cases.push(Case { pattern, iodepth, raw, limit_iops, pool });
+        cases.push(Case { pattern, iodepth, raw, limit_iops, pool, daemon });
     }
-    Ok(Yardstick { round_trip, cases })
+    Ok(Yardstick { round_trip, cases, settings: settings.clone() })
+}
+
+/// `None` without a daemon, or if it has ended.
+fn cpu(settings: &Settings) -> Option<CpuSeconds> {
+    settings.daemon_pid.and_then(|pid| CpuSeconds::of(pid).ok())
 }
 
 fn job(settings: &Settings, target: TargetName, pattern: &str, iodepth: u32) -> Job {
@@ -91,7 +123,7 @@ fn job(settings: &Settings, target: TargetName, pattern: &str, iodepth: u32) -> 
         iodepth,
         runtime: Some(settings.runtime),
         time_based: true,
-        ramp_time: settings.runtime / 10,
+        ramp_time: settings.runtime / RAMP_SHARE,
         ..Job::new("yardstick", target)
     }
 }
@@ -187,8 +219,8 @@ impl Yardstick {
         );
         let _ = writeln!(
             text,
-            "{:10} {:>5} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6}",
-            "4 KiB", "depth", "raw IOPS", "raw us", "limit", "pool IOPS", "pool us", "ratio"
+            "{:10} {:>5} {:>10} {:>10} {:>10} {:>10} {:>10} {:>6} {:>7} {:>7}",
+            "4 KiB", "depth", "raw IOPS", "raw us", "limit", "pool IOPS", "pool us", "ratio", "CPU us", "kernel"
         );
         for case in &self.cases {
             let microseconds = |report: &DirectionReport| report.lat.mean() / 1e3;
@@ -204,6 +236,9 @@ impl Yardstick {
             if let Some(pool) = &case.pool {
                 let ratio = case.ratio().unwrap_or(0.0);
                 let _ = write!(text, " {:>10.0} {:>10.1} {ratio:>6.2}", pool.iops(), microseconds(pool));
+            }
+            if let Some((cost, kernel)) = case.daemon_cost(&self.settings) {
+                let _ = write!(text, " {cost:>7.1} {kernel:>7.2}");
             }
             text.push('\n');
         }
@@ -229,6 +264,8 @@ impl Yardstick {
                     "limit_iops": case.limit_iops,
                     "pool": case.pool.as_ref().map(figures),
                     "ratio": case.ratio(),
+                    "daemon_cpu_us": case.daemon_cost(&self.settings).map(|(cost, _)| cost),
+                    "daemon_kernel_share": case.daemon_cost(&self.settings).map(|(_, kernel)| kernel),
                 })
             })
             .collect();

@@ -38,6 +38,7 @@ fn the_yardstick_measures_every_case_and_a_round_trip() {
     let settings = yardstick::Settings {
         raw: yardstick::Yardstick::default_file(directory.path()),
         pool: None,
+        daemon_pid: None,
         size: 8 << 20,
         runtime: Duration::from_millis(200),
     };

@@ -302,7 +302,7 @@ fn finding(store: &Store, objects: u64, payload: Payload) -> Result<Finding, Fai
 fn key(object: u64) -> ObjectKey {
     let hash = mix(object + 1);
     let name = format!("7c1f0e2b-8a.4127.3_photos/{hash:016x}{:016x}.jpg", mix(hash)).into_bytes();
-    ObjectKey { pool: POOL, pg: (mix(!hash) % PGS) as u32, name }
+    ObjectKey { pool: POOL, pg: (mix(!hash) % PGS) as u32, name: name.into() }
 }
 
 async fn fill(ring: &Ring, store: &Store, objects: u64, payload: Payload) -> Result<(), Failure> {

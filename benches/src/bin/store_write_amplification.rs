@@ -311,7 +311,7 @@ impl Clients {
 
     async fn write(&self, object: u64, offset: u64, data: Slice, placement: Placement) -> Result<(), Failure> {
         let pg = (object % u64::from(PGS)) as u32;
-        let key = ObjectKey { pool: POOL, pg, name: format!("bench.{object:016x}").into_bytes() };
+        let key = ObjectKey { pool: POOL, pg, name: format!("bench.{object:016x}").into_bytes().into() };
         let mut transaction = self.store.begin(std::slice::from_ref(&key)).await;
         transaction.write(&key, offset, data);
         let mut prepared = transaction.prepare(placement).await?;
@@ -319,7 +319,7 @@ impl Clients {
         let order = order.acquire(1).await;
         version.set(version.get() + 1);
         prepared.set_version(version.get(), self.ring.unix_time().0);
-        prepared.put_log(POOL, pg, version.get(), vec![0; LOG_ENTRY_HEADER_BYTES + key.name.len()]);
+        prepared.put_log(POOL, pg, version.get(), vec![0; LOG_ENTRY_HEADER_BYTES + key.name.len()].into());
         if version.get().is_multiple_of(16) && version.get() > LOG_ENTRIES_KEPT {
             prepared.trim_log(POOL, pg, version.get() - LOG_ENTRIES_KEPT);
         }

@@ -51,6 +51,7 @@ fn the_yardstick_compares_a_pool_with_its_disk() {
     let settings = yardstick::Settings {
         raw: yardstick::Yardstick::default_file(cluster.folder.path()),
         pool: Some("data".into()),
+        daemon_pid: Some(std::process::id()),
         size: 8 << 20,
         runtime: Duration::from_millis(300),
     };
@@ -60,6 +61,8 @@ fn the_yardstick_compares_a_pool_with_its_disk() {
     println!("{}", yardstick.text());
     for case in &yardstick.cases {
         assert!(case.ratio().is_some_and(|ratio| ratio > 0.0), "{case:?}");
+        let (microseconds, kernel) = case.daemon_cost(&yardstick.settings).expect("this process serves the pool");
+        assert!(microseconds > 1.0 && (0.0..=1.0).contains(&kernel), "{case:?}");
     }
     assert_eq!(yardstick.json()["cases"].as_array().map(Vec::len), Some(4));
 }

@@ -101,7 +101,8 @@ pub enum Command {
     /// --time_based. --image=POOL/NAME instead of --pool writes to an image; --filename=PATH measures a raw device through the same ring. --output-format=json prints what
     /// fio prints, --summary one line a job.
     ///
-    /// --yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5] measures a raw file or device and the pool in turn.
+    /// --yardstick=FILE [--pool=POOL] [--daemon-pid=PID] [--size=256M] [--runtime=5] measures a raw file or device and the pool in turn, and
+    /// what an operation costs the process that serves the pool.
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "JOB_FILE | --OPTION=VALUE")]
         words: Vec<OsString>,

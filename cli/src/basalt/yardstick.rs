@@ -12,9 +12,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// `--yardstick=FILE [--pool=POOL] [--size=256M] [--runtime=5]`; `None` where the words ask for something else.
+/// `--yardstick=FILE [--pool=POOL] [--daemon-pid=PID] [--size=256M] [--runtime=5]`; `None` where the words ask for something else.
 pub fn settings(words: &[String]) -> Result<Option<Settings>> {
-    let mut settings = Settings { raw: PathBuf::new(), pool: None, size: 256 << 20, runtime: Duration::from_secs(5) };
+    let mut settings = Settings {
+        raw: PathBuf::new(),
+        pool: None,
+        daemon_pid: None,
+        size: 256 << 20,
+        runtime: Duration::from_secs(5),
+    };
     if !words.iter().any(|word| word.starts_with("--yardstick")) {
         return Ok(None);
     }
@@ -24,9 +30,13 @@ pub fn settings(words: &[String]) -> Result<Option<Settings>> {
         match option {
             "--yardstick" => settings.raw = PathBuf::from(value),
             "--pool" => settings.pool = Some(value.to_owned()),
+            "--daemon-pid" => {
+                let pid = value.parse().map_err(|_| invalid("this is no process id".to_owned()))?;
+                settings.daemon_pid = Some(pid);
+            }
             "--size" => settings.size = quantity::parse_bytes(value).map_err(invalid)?,
             "--runtime" => settings.runtime = quantity::parse_duration(value).map_err(invalid)?,
-            _ => return Err(invalid("with --yardstick go --pool, --size and --runtime".to_owned())),
+            _ => return Err(invalid("with --yardstick go --pool, --daemon-pid, --size and --runtime".to_owned())),
         }
     }
     Ok(Some(settings))
