@@ -25,13 +25,20 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new(objects: usize) -> Rc<Group> {
+    fn new() -> Rc<Group> {
         Rc::new(Group {
             outcome: RefCell::new(None),
             done: Event::new(),
             end_lsn: Cell::new(0),
-            objects: RefCell::new(Vec::with_capacity(objects)),
+            objects: RefCell::default(),
         })
+    }
+
+    /// A group that is done and that nobody else looks at becomes a new one.
+    fn begin_again(&self) {
+        self.outcome.take();
+        self.end_lsn.set(0);
+        self.objects.borrow_mut().clear();
     }
 
     pub async fn durable(&self) -> Result<()> {
@@ -68,22 +75,36 @@ pub(crate) struct DataWrite {
 impl Gathering {
     /// With the memory of one that is done, for about as many objects as that had.
     fn new(spare: &mut Spare) -> Gathering {
-        let Spare { body, data, objects } = std::mem::take(spare);
-        Gathering { group: Group::new(objects), body, transactions: 0, data }
+        let group = spare.groups.iter().position(|group| Rc::strong_count(group) == 1);
+        let group = match group.and_then(|index| spare.groups.remove(index)) {
+            Some(group) => {
+                group.begin_again();
+                group
+            }
+            None => Group::new(),
+        };
+        Gathering {
+            group,
+            body: std::mem::take(&mut spare.body),
+            transactions: 0,
+            data: std::mem::take(&mut spare.data),
+        }
     }
 }
 
-/// The memory of a group that is done, empty.
+/// The memory of groups that are done.
 #[derive(Default)]
 struct Spare {
     body: Vec<u8>,
     data: Vec<DataWrite>,
-    objects: usize,
+    /// The last few, some of which somebody still looks at.
+    groups: VecDeque<Rc<Group>>,
 }
 
 /// What is kept of it. A usual group is a few KiB.
 const SPARE_BYTES_MAX: usize = 64 << 10;
 const SPARE_WRITES_MAX: usize = 1024;
+const SPARE_GROUPS_MAX: usize = 4;
 
 /// The log's positions and its queue.
 pub(crate) struct Log {
@@ -243,10 +264,16 @@ impl Log {
     }
 
     /// Takes back what a group that is done was gathered in.
-    fn reuse(&mut self, mut body: Vec<u8>, data: Vec<DataWrite>, objects: usize) {
+    fn reuse(&mut self, group: Rc<Group>, mut body: Vec<u8>, data: Vec<DataWrite>) {
         if body.capacity() <= SPARE_BYTES_MAX && data.capacity() <= SPARE_WRITES_MAX {
             body.clear();
-            self.spare = Spare { body, data, objects: objects.min(SPARE_WRITES_MAX) };
+            (self.spare.body, self.spare.data) = (body, data);
+        }
+        if group.objects.borrow().capacity() <= SPARE_WRITES_MAX {
+            self.spare.groups.push_back(group);
+            if self.spare.groups.len() > SPARE_GROUPS_MAX {
+                self.spare.groups.pop_front();
+            }
         }
     }
 
@@ -364,8 +391,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
     log.durable_lsn = end_lsn;
     log.settled_lsn = header.durable_lsn;
     log.sealed = false;
-    let objects = gathered.group.objects.borrow().len();
-    log.reuse(gathered.body, gathered.data, objects);
+    log.reuse(gathered.group, gathered.body, gathered.data);
     Ok(())
 }
 

@@ -366,7 +366,7 @@ fn index_entry_seeds() -> Vec<Vec<u8>> {
 }
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().into() }
 }
 
 /// A closed store with something in it, whose log ends where its checkpoint begins.
@@ -502,7 +502,7 @@ fn examine(images: &[Image], hot: bool) {
         for (pool, pg) in store.list_pgs().await.expect("list_pgs") {
             let (names, _) = store.list(pool, pg, &[], &[], 100).await.expect("list");
             for name in names {
-                let object = ObjectKey { pool, pg, name };
+                let object = ObjectKey { pool, pg, name: name.into() };
                 let info = store.stat(&object).await.expect("stat").expect("it was listed");
                 store.read(&object, info.size.saturating_sub(1 << 20), 1 << 20).await.expect("read");
                 store.list_xattrs(&object).await.expect("list_xattrs");

@@ -1,12 +1,24 @@
 //! What an object is called and what is known of it without reading it.
 
+use smallvec::SmallVec;
+
+/// Names of usual length are copied without the heap: one operation does so often.
+pub type ObjectName = SmallVec<[u8; 48]>;
+
 /// An object's name within the store.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     pub pool: u32,
     pub pg: u32,
     /// 1 to [`NAME_BYTES_MAX`] bytes of anything.
-    pub name: Vec<u8>,
+    pub name: ObjectName,
+}
+
+impl Clone for ObjectKey {
+    fn clone(&self) -> ObjectKey {
+        // The derived one would copy the name byte by byte.
+        ObjectKey { pool: self.pool, pg: self.pg, name: ObjectName::from_slice(&self.name) }
+    }
 }
 
 /// An object's number within the store: given at its creation, never used again after its removal.

@@ -21,13 +21,16 @@ use std::rc::Rc;
 
 type ObjectIds = SmallVec<[ObjectId; 1]>;
 
+/// An entry of a placement group's log, encoded. Those of small writes need no heap.
+pub type LogBytes = SmallVec<[u8; 144]>;
+
 /// A transaction that has read all it needs.
 pub struct Prepared {
     inner: Rc<Inner>,
     placement: Placement,
-    staged: Vec<Staged>,
+    staged: SmallVec<[Staged; 1]>,
     version: Option<(u64, u64)>,
-    log: Vec<(u32, u32, u64, Vec<u8>)>,
+    log: SmallVec<[(u32, u32, u64, LogBytes); 1]>,
     trims: Vec<(u32, u32, u64)>,
     forgotten: Vec<(u32, u32, u64)>,
     _locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
@@ -156,7 +159,7 @@ impl Prepared {
     pub(crate) fn new(
         inner: Rc<Inner>,
         placement: Placement,
-        staged: Vec<Staged>,
+        staged: SmallVec<[Staged; 1]>,
         locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
     ) -> Prepared {
         Prepared {
@@ -164,7 +167,7 @@ impl Prepared {
             placement,
             staged,
             version: None,
-            log: Vec::new(),
+            log: SmallVec::new(),
             trims: Vec::new(),
             forgotten: Vec::new(),
             _locks: locks,
@@ -177,7 +180,7 @@ impl Prepared {
     }
 
     /// An entry of a placement group's log, in the same atomic commit.
-    pub fn put_log(&mut self, pool: u32, pg: u32, version: u64, entry: Vec<u8>) {
+    pub fn put_log(&mut self, pool: u32, pg: u32, version: u64, entry: LogBytes) {
         assert!(entry.len() <= LOG_ENTRY_BYTES_MAX, "a log entry of {} bytes", entry.len());
         self.log.push((pool, pg, version, entry));
     }

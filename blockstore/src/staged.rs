@@ -6,7 +6,7 @@ use crate::index::key;
 use crate::inner::Inner;
 use crate::limits::*;
 use crate::object::ObjectKey;
-use crate::record::ObjectRecord;
+use crate::record::{Checksums, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
 use basalt_ring::{BLOCK, Buffer, Slice};
@@ -33,7 +33,7 @@ pub(crate) enum Step {
 pub(crate) enum Content {
     Data {
         blocks: Slice,
-        checksums: Vec<u32>,
+        checksums: Checksums,
     },
     Hole,
     /// What another object, or this one, had from `block` on before the transaction.
@@ -161,9 +161,10 @@ impl Staged {
 fn cut(content: &Content, from: u32, to: u32) -> Content {
     match content {
         Content::Hole => Content::Hole,
-        Content::Data { blocks, .. } => {
-            Content::Data { blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK), checksums: Vec::new() }
-        }
+        Content::Data { blocks, .. } => Content::Data {
+            blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK),
+            checksums: Checksums::new(),
+        },
         Content::Shared { source, block } => Content::Shared { source: source.clone(), block: block + from },
     }
 }
@@ -376,7 +377,7 @@ pub(crate) async fn choose_home(inner: &Rc<Inner>, object: &mut Staged) -> Resul
         if was_inline {
             if object.staged_block(0).is_none() {
                 let first = block(inner, object, 0).await?;
-                object.insert(0, 1, Content::Data { blocks: first.freeze(), checksums: Vec::new() });
+                object.insert(0, 1, Content::Data { blocks: first.freeze(), checksums: Checksums::new() });
             }
             object.inline = Some(None);
         }
@@ -426,7 +427,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
         let mut buffer = block(inner, object, first).await?;
         let count = data.len().min(BLOCK - head);
         buffer[head..head + count].copy_from_slice(&data[..count]);
-        object.insert(first, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+        object.insert(first, 1, Content::Data { blocks: buffer.freeze(), checksums: Checksums::new() });
     }
     if whole_from < whole_to {
         let from = (u64::from(whole_from) * BLOCK_BYTES - offset) as usize;
@@ -438,7 +439,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
             copy.copy_from_slice(&middle);
             copy.freeze()
         };
-        object.insert(whole_from, whole_to - whole_from, Content::Data { blocks, checksums: Vec::new() });
+        object.insert(whole_from, whole_to - whole_from, Content::Data { blocks, checksums: Checksums::new() });
     }
     if tail != 0 && whole_to >= whole_from {
         // What lies behind the write in its last block stays, if there is anything.
@@ -450,7 +451,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
             zeros
         };
         buffer[..tail].copy_from_slice(&data[data.len() - tail..]);
-        object.insert(whole_to, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+        object.insert(whole_to, 1, Content::Data { blocks: buffer.freeze(), checksums: Checksums::new() });
     }
     object.size = object.size.max(end);
     Ok(())
@@ -460,7 +461,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
 async fn zero_within(inner: &Rc<Inner>, object: &mut Staged, at: u32, from: usize, to: usize) -> Result<()> {
     let mut buffer = block(inner, object, at).await?;
     buffer[from..to].fill(0);
-    object.insert(at, 1, Content::Data { blocks: buffer.freeze(), checksums: Vec::new() });
+    object.insert(at, 1, Content::Data { blocks: buffer.freeze(), checksums: Checksums::new() });
     Ok(())
 }
 

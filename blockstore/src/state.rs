@@ -163,11 +163,14 @@ impl State {
     }
 }
 
+type PoolObject = (u32, ObjectId);
+
 /// A transaction being applied. Everything it touches has been reached before, so nothing here waits or fails.
 pub(crate) struct Change<'a> {
     pub state: &'a mut State,
     entry: EntryWriter,
-    summaries: BTreeMap<(u32, ObjectId), (HotSummary, HotSummary)>,
+    /// Before and after; in the order of objects.
+    summaries: SmallVec<[(PoolObject, (HotSummary, HotSummary)); 1]>,
     now_ns: u64,
 }
 
@@ -177,7 +180,7 @@ impl<'a> Change<'a> {
     /// `now_ns`: nanoseconds since 1970, for when dirty data became so.
     pub fn new(state: &'a mut State, now_ns: u64) -> Change<'a> {
         let entry = std::mem::take(&mut state.writer);
-        Change { state, entry, summaries: BTreeMap::new(), now_ns }
+        Change { state, entry, summaries: SmallVec::new(), now_ns }
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -222,12 +225,15 @@ impl<'a> Change<'a> {
     }
 
     pub fn summary(&mut self, pool: u32, object: ObjectId) -> &mut HotSummary {
-        let state = &*self.state;
-        let entry = self.summaries.entry((pool, object)).or_insert_with(|| {
-            let before = state.hot_summary(pool, object).unwrap_or_else(|_| panic!("{REACHED}"));
-            (before, before)
-        });
-        &mut entry.1
+        let index = match self.summaries.binary_search_by_key(&(pool, object), |(key, _)| *key) {
+            Ok(index) => index,
+            Err(index) => {
+                let before = self.state.hot_summary(pool, object).unwrap_or_else(|_| panic!("{REACHED}"));
+                self.summaries.insert(index, ((pool, object), (before, before)));
+                index
+            }
+        };
+        &mut self.summaries[index].1.1
     }
 
     pub fn extents(&self, object: ObjectId, layer: Layer, from: u32, to: u32) -> Extents {

@@ -20,7 +20,7 @@ pub struct Transaction {
     inner: Rc<Inner>,
     objects: SmallVec<[ObjectKey; 1]>,
     locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
-    steps: Vec<(usize, Step)>,
+    steps: SmallVec<[(usize, Step); 1]>,
 }
 
 impl Transaction {
@@ -33,7 +33,7 @@ impl Transaction {
             [object] => smallvec![inner.locks.lock(object.clone()).await],
             objects => join_all(objects.iter().map(|object| inner.locks.lock(object.clone())).collect()).await.into(),
         };
-        Transaction { inner, objects, locks, steps: Vec::new() }
+        Transaction { inner, objects, locks, steps: SmallVec::new() }
     }
 
     fn index(&self, object: &ObjectKey) -> usize {
@@ -161,7 +161,7 @@ impl Transaction {
     /// Reads what partial blocks need and checks every limit. Nothing is changed yet.
     pub async fn prepare(self, placement: Placement) -> Result<Prepared> {
         let Transaction { inner, objects, locks, steps } = self;
-        let mut staged = Vec::with_capacity(objects.len());
+        let mut staged: SmallVec<[Staged; 1]> = SmallVec::with_capacity(objects.len());
         for object in objects {
             if object.name.is_empty() || object.name.len() > NAME_BYTES_MAX {
                 return Err(Error::Invalid(format!(

@@ -45,6 +45,7 @@ use crate::limits::{ADDRESS_LIMIT, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::record::{Checksums, Usage};
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"BWAL");
@@ -111,7 +112,7 @@ fn seed(store_id: &[u8; 16], lsn: u64) -> Seed {
 
 impl Header {
     pub fn encode(&self, store_id: &[u8; 16]) -> [u8; HEADER_BYTES] {
-        let mut fields = Vec::with_capacity(HEADER_BYTES);
+        let mut fields = SmallVec::<[u8; HEADER_BYTES]>::new();
         fields.put_u64(self.lsn);
         fields.put_u64(self.durable_lsn);
         fields.put_u32(self.blocks);

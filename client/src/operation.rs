@@ -2,14 +2,14 @@
 
 use crate::error::{E2BIG, EINVAL, Error, Result};
 use crate::limits::{OPERATIONS_MAX, TRANSFER_BYTES_MAX};
-use basalt_net::message::object::Operation;
+use basalt_net::message::object::{Operation, Operations};
 use basalt_ring::Slice;
 
 /// Builds a vector of operations on one object: all are applied, or nothing. Guards come first by custom; reads see the object before the
 /// vector's writes; writes are applied in order.
 #[derive(Clone, Default)]
 pub struct ObjectOperations {
-    pub(crate) operations: Vec<Operation>,
+    pub(crate) operations: Operations,
     pub(crate) payload: Vec<Slice>,
 }
 

@@ -1,7 +1,7 @@
 //! What came out of an operation vector.
 
 use crate::error::{Error, Result};
-use basalt_net::message::object::{ObjectReply, OperationResult};
+use basalt_net::message::object::{ObjectReply, OperationResult, Results};
 use basalt_ring::{Buffer, Ring, Slice};
 
 /// A key and its value.
@@ -21,7 +21,7 @@ pub struct Stat {
 /// What a request that succeeded brought: one result an operation.
 pub struct Outcome {
     version: u64,
-    results: Vec<OperationResult>,
+    results: Results,
     /// One a `Data` result.
     data: Vec<Slice>,
 }

@@ -151,7 +151,7 @@ fn serve_frames() -> SocketAddr {
                         failed_operation: None,
                         version: 1,
                         epoch: 1,
-                        results: vec![OperationResult::Data { length: BYTES as u64 }],
+                        results: [OperationResult::Data { length: BYTES as u64 }].into(),
                     };
                     let payload = frame.take_payload().unwrap().freeze();
                     sender.send(&reply, vec![payload]).await.unwrap();
@@ -177,8 +177,8 @@ async fn ask_on(ring: &Ring, address: SocketAddr, depth: usize) -> Figure {
         epoch: 1,
         pool: 1,
         pg: 1,
-        name: b"rbd_data.0123456789ab.0000000000000000".to_vec(),
-        operations: vec![Operation::Write { offset: 0, length: BYTES as u64 }],
+        name: b"rbd_data.0123456789ab.0000000000000000".as_slice().into(),
+        operations: [Operation::Write { offset: 0, length: BYTES as u64 }].into(),
         completed_up_to: 0,
         attempt: 0,
     };

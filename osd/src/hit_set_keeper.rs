@@ -35,7 +35,7 @@ struct Kept {
 const PREFIX: &str = "hit set/";
 
 fn key(pool: u32, number: u64) -> ObjectKey {
-    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: format!("{PREFIX}{pool}/{number}").into_bytes() }
+    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: format!("{PREFIX}{pool}/{number}").into_bytes().into() }
 }
 
 fn parse(name: &[u8]) -> Option<(u32, u64)> {

@@ -139,7 +139,7 @@ async fn remove_step(osd: &Osd, id: PgId) -> Result<bool, Refusal> {
 
 /// All of them; in one transaction, or in several where the log is too small for that.
 async fn remove_objects(osd: &Osd, pool: u32, pg: u32, names: Vec<Vec<u8>>) -> Result<(), Refusal> {
-    let keys: Vec<ObjectKey> = names.into_iter().map(|name| ObjectKey { pool, pg, name }).collect();
+    let keys: Vec<ObjectKey> = names.into_iter().map(|name| ObjectKey { pool, pg, name: name.into() }).collect();
     let mut step = keys.len().max(1);
     let mut rest = keys.as_slice();
     while !rest.is_empty() {

@@ -35,6 +35,8 @@ pub const REFUSAL_BYTES_KEPT: usize = 256;
 /// Bytes that requests clone at a time; they are read into memory first.
 pub const CLONE_BYTES_MAX: u64 = 64 << 20;
 
+/// Tasks of one OSD that wait for requests to work on. Each holds a few KiB.
+pub const IDLE_WORKERS_MAX: usize = 128;
 /// Requests of one session that are being worked on.
 pub const SESSION_REQUESTS_MAX: u64 = 1024;
 /// Bytes of read data of one session that are being read or wait to be sent.

@@ -17,6 +17,7 @@ use crate::recovery_pace::RecoveryPace;
 use crate::refusal::Refusal;
 use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
+use crate::session_server::ObjectJob;
 use crate::tier_driver::TierDriver;
 use basalt_blockstore::Store;
 use basalt_cluster::config::ScrubSettings;
@@ -24,7 +25,7 @@ use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{GroupJoin, MonitorRequest};
 use basalt_net::{Fsid, Key};
-use basalt_ring::local::{Event, QueueReceiver, QueueSender, Semaphore, queue, select};
+use basalt_ring::local::{Event, QueueReceiver, QueueSender, Semaphore, Workers, queue, select};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,7 @@ pub struct Osd {
     cloning: Semaphore,
     requests_running: Cell<u64>,
     request_ended: Event,
+    workers: Workers<ObjectJob>,
     stopping: Cell<bool>,
     stop_begun: Event,
     background: RefCell<Vec<Task<()>>>,
@@ -127,6 +129,7 @@ impl Osd {
             cloning: Semaphore::new(limits::CLONE_BYTES_MAX),
             requests_running: Cell::new(0),
             request_ended: Event::new(),
+            workers: Workers::new(limits::IDLE_WORKERS_MAX),
             stopping: Cell::new(false),
             stop_begun: Event::new(),
             background: RefCell::default(),
@@ -321,6 +324,11 @@ impl Osd {
     pub(crate) fn request_guard(self: &Rc<Self>) -> RequestGuard {
         self.requests_running.set(self.requests_running.get() + 1);
         RequestGuard { osd: self.clone() }
+    }
+
+    /// Has a request about an object worked on.
+    pub(crate) fn work_on(&self, job: ObjectJob) {
+        self.workers.start(&self.ring, job, ObjectJob::done);
     }
 
     /// What is looked at once a second: silent sessions, the fence.

@@ -22,7 +22,7 @@ pub async fn digests(
         let (names, more) = osd.store().list(pg.pool, pg.seed, &after, &[], max).await?;
         after = names.last().cloned().unwrap_or_default();
         for name in names {
-            objects.extend(digest(osd, &ObjectKey { pool: pg.pool, pg: pg.seed, name }, deep).await?);
+            objects.extend(digest(osd, &ObjectKey { pool: pg.pool, pg: pg.seed, name: name.into() }, deep).await?);
         }
         // A page of objects that were all removed since they were listed would not say where the next one begins.
         if !more || !objects.is_empty() {
@@ -38,7 +38,7 @@ pub async fn digest(osd: &Osd, key: &ObjectKey, deep: bool) -> Result<Option<Obj
         let Some((info, data)) = content(store, key, deep).await? else { return Ok(None) };
         Ok(Some((info, data, attributes(store, key).await?)))
     };
-    let name = key.name.clone();
+    let name = key.name.to_vec();
     match taken.await {
         Ok(Some((info, data, attributes))) => Ok(Some(ObjectDigest {
             name,

@@ -357,7 +357,7 @@ async fn mend(osd: &Osd, step: &mut ScrubStep) {
 }
 
 fn record_key() -> ObjectKey {
-    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: b"scrub".to_vec() }
+    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: b"scrub".as_slice().into() }
 }
 
 /// A name may be of thousands of bytes, and there may be many such lines.

@@ -3,7 +3,7 @@
 use crate::command;
 use crate::limits;
 use crate::operation_vector;
-use crate::osd::Osd;
+use crate::osd::{Osd, RequestGuard};
 use crate::pg::placement::Claim;
 use crate::pg::read::{self, Read};
 use crate::pg::request_id::Applied;
@@ -12,7 +12,9 @@ use crate::refusal::Refusal;
 use crate::session_credits::SessionCredits;
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::PgId;
-use basalt_net::message::object::{ListReply, ListRequest, ObjectReply, ObjectRequest, OsdCommandRequest};
+use basalt_net::message::object::{
+    ListReply, ListRequest, ObjectName, ObjectReply, ObjectRequest, OsdCommandRequest, Results,
+};
 use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
 use basalt_ring::Slice;
 use basalt_ring::local::{Either, Permit, select};
@@ -61,6 +63,23 @@ struct Holding {
     _frame: ReceivedFrame,
 }
 
+/// A request about an object, that a task can begin with.
+pub(crate) struct ObjectJob {
+    server: Rc<Server>,
+    request: ObjectRequest,
+    payload: Option<Slice>,
+    holding: Holding,
+    guard: RequestGuard,
+}
+
+impl ObjectJob {
+    pub async fn done(self) {
+        let ObjectJob { server, request, payload, holding, guard } = self;
+        server.object(request, payload).await;
+        drop((holding, guard));
+    }
+}
+
 impl Server {
     /// Ends the session once what was begun is answered. The client asks elsewhere or later for the rest.
     async fn farewell(&self) {
@@ -82,11 +101,8 @@ impl Server {
                     _frame: frame,
                 };
                 let guard = self.osd.request_guard();
-                let ring = self.osd.ring().clone();
-                ring.spawn(async move {
-                    self.object(request, payload).await;
-                    drop((holding, guard));
-                });
+                let osd = self.osd.clone();
+                osd.work_on(ObjectJob { server: self, request, payload, holding, guard });
             }
             FrameKind::LIST_REQUEST => {
                 let request: ListRequest = frame.message()?;
@@ -131,7 +147,7 @@ impl Server {
             Ok(leadership) => leadership,
             Err(refusal) => return self.refuse(&request, refusal).await,
         };
-        let key = ObjectKey { pool: request.pool, pg: request.pg, name: request.name.clone() };
+        let key = ObjectKey { pool: request.pool, pg: request.pg, name: ObjectName::from_slice(&request.name) };
         if summary.writes {
             match write::write(osd, &leadership, &key, &request, &summary, payload).await {
                 Ok(applied) => {
@@ -216,7 +232,7 @@ impl Server {
             failed_operation: refusal.operation,
             version: 0,
             epoch: self.osd.epoch(),
-            results: Vec::new(),
+            results: Results::new(),
         };
         self.send(&reply, Vec::new()).await;
     }

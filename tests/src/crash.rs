@@ -95,7 +95,7 @@ impl Counts {
 }
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 /// The steps of a kind on the object it works on; movers and checkpoints have none.

@@ -119,7 +119,7 @@ impl Kept {
 }
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 3, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 3, name: name.as_bytes().into() }
 }
 
 fn encode(image: &Image) -> Vec<u8> {

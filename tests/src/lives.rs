@@ -50,7 +50,7 @@ enum Work {
 }
 
 fn object(number: u64) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: (number % 2) as u32, name: format!("object {number}").into_bytes() }
+    ObjectKey { pool: POOL, pg: (number % 2) as u32, name: format!("object {number}").into_bytes().into() }
 }
 
 fn bytes(random: &mut Random, most: u64) -> Vec<u8> {

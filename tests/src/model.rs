@@ -130,7 +130,7 @@ impl Model {
                 let (names, more) = store.list(pool, pg, &after, &[], 100).await?;
                 after = names.last().cloned().unwrap_or_default();
                 for name in names {
-                    let key = ObjectKey { pool, pg, name };
+                    let key = ObjectKey { pool, pg, name: name.into() };
                     let object = Model::object(store, &key).await?;
                     model.objects.insert(key, object);
                 }

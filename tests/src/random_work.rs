@@ -14,7 +14,7 @@ const POOL: u32 = 3;
 
 fn key(random: &mut Random) -> ObjectKey {
     let number = random.below(6);
-    ObjectKey { pool: POOL, pg: (number % 2) as u32, name: format!("object {number}/\n").into_bytes() }
+    ObjectKey { pool: POOL, pg: (number % 2) as u32, name: format!("object {number}/\n").into_bytes().into() }
 }
 
 fn length(random: &mut Random) -> usize {

@@ -51,7 +51,8 @@ fn live(seed: u64, shape: Shape, random: &mut Random) -> Past {
     sim.world.block_on(async {
         let store = simulated::open(&ring, shape).await.expect("open");
         for round in 0..24u64 {
-            let object = ObjectKey { pool: POOL, pg: 0, name: format!("object {}", random.below(9)).into_bytes() };
+            let object =
+                ObjectKey { pool: POOL, pg: 0, name: format!("object {}", random.below(9)).into_bytes().into() };
             let length = 1 + random.below(12_000) as usize;
             let steps = [
                 Step::Write { offset: random.below(9) * 3000, data: random.bytes(length) },

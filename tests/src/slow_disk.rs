@@ -22,7 +22,7 @@ pub fn run(run: u64) {
 }
 
 fn object(number: usize) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: number.to_string().into_bytes() }
+    ObjectKey { pool: POOL, pg: 0, name: number.to_string().into_bytes().into() }
 }
 
 /// Content of so many blocks, unlike any other's.

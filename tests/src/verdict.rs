@@ -101,12 +101,16 @@ pub async fn compare(store: &Store, model: &Model) -> Result<u64, String> {
     };
     let mut places: Vec<(u32, u32)> = model.objects.keys().map(|key| (key.pool, key.pg)).collect();
     places.dedup();
-    let all = ObjectKey { pool: 0, pg: 0, name: b"all".to_vec() };
+    let all = ObjectKey { pool: 0, pg: 0, name: b"all".as_slice().into() };
     check(store.list_pgs().await.map(|found| found == places), "placement groups", &all)?;
     for (pool, pg) in places {
         let listed = store.list(pool, pg, &[], &[], usize::MAX).await;
         let names = model.objects.keys().filter(|key| (key.pool, key.pg) == (pool, pg)).map(|key| &key.name);
-        check(listed.map(|(found, _)| found.iter().eq(names)), "list", &all)?;
+        check(
+            listed.map(|(found, _)| found.iter().map(Vec::as_slice).eq(names.map(|name| name.as_slice()))),
+            "list",
+            &all,
+        )?;
     }
     for (key, expected) in &model.objects {
         let size = store.stat(key).await.map(|info| info.map(|info| info.size) == Some(expected.data.len() as u64));

@@ -63,7 +63,7 @@ fn a_write_that_waits_while_a_member_joins_reaches_it_whole() {
         disk.release();
         writing.await.expect("written");
         verdict::wait_until_clean(&cluster, Duration::from_secs(60)).await.expect("two copies");
-        let key = ObjectKey { pool: cluster.map().pools[0].id, pg: 0, name: b"o".to_vec() };
+        let key = ObjectKey { pool: cluster.map().pools[0].id, pg: 0, name: b"o".as_slice().into() };
         assert_eq!(recovered(&cluster, primary), recovered_before, "the write itself brought the data");
         for osd in [primary, other] {
             let copy = cluster.osd(osd).expect("it runs").store().read(&key, 0, u64::MAX).await.expect("a copy");

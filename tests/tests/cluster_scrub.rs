@@ -42,7 +42,7 @@ fn scene(seed: u64, size: u32) -> Scene {
         verdict::wait_until_clean(&cluster, Duration::from_secs(30)).await.expect("nothing was done to it");
         let map = cluster.map();
         let placed = map.place(pool.id(), NAME).expect("the pool");
-        let key = ObjectKey { pool: placed.pg.pool, pg: placed.pg.seed, name: NAME.to_vec() };
+        let key = ObjectKey { pool: placed.pg.pool, pg: placed.pg.seed, name: NAME.into() };
         (placed.acting, key)
     });
     Scene { cluster, members, key }

@@ -38,7 +38,7 @@ async fn all_have(cluster: &Cluster, value: u8) {
         assert_eq!(group.in_sync.len(), 3);
         for member in &group.in_sync {
             let osd = cluster.osd(*member).expect("it runs");
-            let key = basalt_blockstore::ObjectKey { pool: pg.pool, pg: pg.seed, name: name.clone() };
+            let key = basalt_blockstore::ObjectKey { pool: pg.pool, pg: pg.seed, name: name.as_slice().into() };
             let read = osd.store().read(&key, 0, 5000).await.expect("a copy");
             assert!(read.data.iter().all(|byte| *byte == value), "object-{number} on osd.{member}");
         }

@@ -22,7 +22,7 @@ fn a_group_acknowledged_long_before_a_power_cut_is_never_taken_for_torn() {
             let mut sim = formatted(seed, shape);
             let ring = sim.ring();
             let one_device = placement == Placement::Hot || shape.hot_bytes == 0;
-            let key = ObjectKey { pool: 1, pg: 0, name: b"photo".to_vec() };
+            let key = ObjectKey { pool: 1, pg: 0, name: b"photo".as_slice().into() };
             let store = sim.world.block_on(async {
                 let store = simulated::open(&ring, shape).await.expect("open");
                 let disk = if placement == Placement::Hot { sim.hot.as_ref().expect("a hot disk") } else { &sim.base };

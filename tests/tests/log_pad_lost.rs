@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const SHAPE: Shape = Shape::SMALL_PLAIN;
 
 fn object() -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: b"album".to_vec() }
+    ObjectKey { pool: 1, pg: 0, name: b"album".as_slice().into() }
 }
 
 fn pair(key: u8, length: usize) -> [Step; 1] {

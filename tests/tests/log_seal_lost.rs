@@ -9,7 +9,7 @@ use basalt_tests::simulated_store::{self as simulated, Shape};
 use std::time::Duration;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().into() }
 }
 
 #[test]

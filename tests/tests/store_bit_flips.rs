@@ -18,7 +18,7 @@ const BLOCK: u64 = 4096;
 const BITS: u64 = BLOCK * 8;
 
 fn object(number: u64) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: format!("object {number}").into_bytes() }
+    ObjectKey { pool: POOL, pg: 0, name: format!("object {number}").into_bytes().into() }
 }
 
 struct Sample {

@@ -10,7 +10,7 @@ const BLOCK: u64 = 4096;
 const SHAPE: Shape = Shape::SMALL_TIERED;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 fn pattern(seed: u8, length: u64) -> Vec<u8> {

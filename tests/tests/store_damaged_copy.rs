@@ -17,7 +17,7 @@ fn what_changed_beside_the_tier_is_told_as_it_is_when_it_is_told() {
     let ring = sim.ring();
     sim.world.block_on(async {
         let store = simulated::open(&ring, SHAPE).await.expect("open");
-        let object = ObjectKey { pool: POOL, pg: 0, name: b"o".to_vec() };
+        let object = ObjectKey { pool: POOL, pg: 0, name: b"o".as_slice().into() };
         let bytes = Random::new(1).bytes(3 * BLOCK as usize);
         let steps = [Step::Write { offset: 0, data: bytes.clone() }];
         transact(&ring, &store, &object, &steps, Placement::Hot).await.expect("written");

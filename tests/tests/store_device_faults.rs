@@ -18,7 +18,7 @@ const POOL: u32 = 4;
 const BLOCK: u64 = 4096;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 fn content(name: &str) -> Vec<u8> {

@@ -13,7 +13,7 @@ const BLOCK: u64 = 4096;
 const EIO: i32 = 5;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 fn write(data: Vec<u8>) -> Vec<Step> {
@@ -247,7 +247,11 @@ async fn compare(store: &Store, model: &Model) -> Result<u32, String> {
     }
     let listed = store.list(POOL, 0, &[], &[], usize::MAX).await;
     let names = model.objects.keys().map(|key| &key.name);
-    check(listed.map(|(found, _)| found.iter().eq(names)), "list", &object("all"))?;
+    check(
+        listed.map(|(found, _)| found.iter().map(Vec::as_slice).eq(names.map(|name| name.as_slice()))),
+        "list",
+        &object("all"),
+    )?;
     Ok(errors)
 }
 

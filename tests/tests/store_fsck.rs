@@ -13,7 +13,7 @@ const BLOCK: usize = 4096;
 const SHAPES: [Shape; 2] = [Shape::SMALL_TIERED, Shape::SMALL_PLAIN];
 
 fn object(number: u64) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: format!("object {number}").into_bytes() }
+    ObjectKey { pool: POOL, pg: 0, name: format!("object {number}").into_bytes().into() }
 }
 
 /// A store with some of everything, at rest: closed, or left with a log to replay.

@@ -12,7 +12,7 @@ const ENOSPC: i32 = 28;
 const TINY: Shape = Shape { base_bytes: 4 << 20, hot_bytes: 0, wal_bytes: 256 << 10 };
 
 fn object(number: usize) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: format!("{number}").into_bytes() }
+    ObjectKey { pool: POOL, pg: 0, name: format!("{number}").into_bytes().into() }
 }
 
 /// Writes objects of these steps until the store is full; returns how many it took.
@@ -116,7 +116,7 @@ fn an_index_full_of_tiny_objects_refuses_more_and_still_deletes() {
                 let mut object = object(number);
                 if kind == "long names" {
                     // Spread over the index.
-                    object.name = format!("{:x}", number.wrapping_mul(0x9e37_79b9) & 0xffff_ffff).into_bytes();
+                    object.name = format!("{:x}", number.wrapping_mul(0x9e37_79b9) & 0xffff_ffff).into_bytes().into();
                     object.name.resize(1500, b'n');
                 }
                 object

@@ -11,7 +11,7 @@ use std::time::Duration;
 const BLOCK: usize = 4096;
 
 fn object(number: u8) -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: vec![b'o', number] }
+    ObjectKey { pool: 1, pg: 0, name: [b'o', number].as_slice().into() }
 }
 
 fn copy_block(from: &Image, to: &mut Image, block: u64) {

@@ -14,7 +14,7 @@ const POOL: u32 = 7;
 const TIERED: Shape = Shape { base_bytes: 32 << 20, hot_bytes: 32 << 20, wal_bytes: 1 << 20 };
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 /// One node of the index in memory besides the dirty ones.
@@ -88,7 +88,7 @@ fn names_and_values_of_the_largest_size_are_kept_and_larger_ones_refused() {
         for number in 0..60u8 {
             let mut name = vec![b'n'; NAME_BYTES_MAX];
             name[usize::from(number) * 30] = number;
-            let key = ObjectKey { pool: POOL, pg: 0, name };
+            let key = ObjectKey { pool: POOL, pg: 0, name: name.into() };
             let mut omap_key = vec![b'k'; OMAP_KEY_BYTES_MAX];
             omap_key[OMAP_KEY_BYTES_MAX - 1] = number;
             let steps = [
@@ -118,7 +118,7 @@ fn names_and_values_of_the_largest_size_are_kept_and_larger_ones_refused() {
             assert!(outcome.is_err_and(|error| error.errno() == 22));
         }
         for name in [vec![], vec![b'n'; NAME_BYTES_MAX + 1]] {
-            let key = ObjectKey { pool: POOL, pg: 0, name };
+            let key = ObjectKey { pool: POOL, pg: 0, name: name.into() };
             let outcome = transact(&ring, &store, &key, &[Step::Touch], Placement::Hot).await;
             assert!(outcome.is_err_and(|error| error.errno() == 22));
         }

@@ -19,7 +19,7 @@ const POOL: u32 = 2;
 const SURVIVORS: u64 = 3;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 /// A store that was killed with all it holds in its log, or closed.

@@ -11,7 +11,7 @@ const BLOCK: u64 = 4096;
 const SHAPE: Shape = Shape::SMALL_TIERED;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: 1, pg: 0, name: name.as_bytes().into() }
 }
 
 async fn write(ring: &Ring, store: &Store, model: &mut Model, name: &str, steps: &[Step]) {

@@ -16,7 +16,7 @@ const EIO: i32 = 5;
 const SHAPE: Shape = Shape::SMALL_TIERED;
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().to_vec() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 fn pattern(seed: u64, blocks: u64) -> Vec<u8> {

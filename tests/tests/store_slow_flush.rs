@@ -16,7 +16,7 @@ const SLOW: Duration = Duration::from_secs(60);
 const SOON: Duration = Duration::from_millis(100);
 
 fn object(name: &str) -> ObjectKey {
-    ObjectKey { pool: POOL, pg: 0, name: name.into() }
+    ObjectKey { pool: POOL, pg: 0, name: name.as_bytes().into() }
 }
 
 async fn put(ring: &Ring, store: &Store, name: &str) {

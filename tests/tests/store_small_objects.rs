@@ -8,7 +8,7 @@ use std::time::Duration;
 const BLOCK: usize = 4096;
 
 fn object(number: u32) -> ObjectKey {
-    ObjectKey { pool: 1, pg: 0, name: format!("photo {number}").into_bytes() }
+    ObjectKey { pool: 1, pg: 0, name: format!("photo {number}").into_bytes().into() }
 }
 
 /// The lengths in blocks of what one new object of so many bytes writes.

@@ -81,7 +81,7 @@ pub(crate) fn parse_object(key: &[u8]) -> Option<ObjectKey> {
     (kind == OBJECT).then(|| ObjectKey {
         pool: u32::from_be_bytes(*pool),
         pg: u32::from_be_bytes(*pg),
-        name: name.to_vec(),
+        name: name.into(),
     })
 }
 

@@ -180,8 +180,12 @@ impl Osd {
                 let reply = ObjectReply { attempt, ..reply };
                 if let Some(left) = self.faults.stray.get().checked_sub(1) {
                     self.faults.stray.set(left);
-                    let older =
-                        ObjectReply { attempt: attempt - 1, errno: ENOENT, results: Vec::new(), ..reply.clone() };
+                    let older = ObjectReply {
+                        attempt: attempt - 1,
+                        errno: ENOENT,
+                        results: Default::default(),
+                        ..reply.clone()
+                    };
                     sender.send(&older, Vec::new()).await.unwrap();
                 }
                 let mut buffer = self.ring.buffer(data.len());
@@ -211,7 +215,7 @@ impl Osd {
             failed_operation: None,
             version: 0,
             epoch,
-            results: Vec::new(),
+            results: Default::default(),
         };
         let is_stale = self.faults.stale.get() > 0;
         if is_stale || !self.monitor.is_primary(self.id, request.pool, &request.name) {
@@ -239,7 +243,7 @@ impl Osd {
         known.answers.retain(|sequence, _| *sequence > known.floor);
         self.figures.carried_out.set(self.figures.carried_out.get() + 1);
 
-        let key = (request.pool, request.name.clone());
+        let key = (request.pool, request.name.to_vec());
         let before = self.objects.borrow().get(&key).cloned();
         let find = |name: &[u8]| {
             assert_eq!(Some(request.pg), self.monitor.pg_of(request.pool, name), "a source of another placement group");

@@ -1,6 +1,13 @@
 //! Requests to an OSD about objects. Write data and read data travel as the frame's payload, concatenated in the order of the operations.
 
 use rkyv::{Archive, Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Of usual length, names are taken over without the heap.
+pub type ObjectName = SmallVec<[u8; 48]>;
+/// Most requests are one operation.
+pub type Operations = SmallVec<[Operation; 1]>;
+pub type Results = SmallVec<[OperationResult; 1]>;
 
 /// Names a request for good: a client that resends after a broken session uses the same one, and it is applied once.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,8 +28,8 @@ pub struct ObjectRequest {
     pub epoch: u32,
     pub pool: u32,
     pub pg: u32,
-    pub name: Vec<u8>,
-    pub operations: Vec<Operation>,
+    pub name: ObjectName,
+    pub operations: Operations,
     /// The client is done with every request up to this sequence and sends none of them again: what is known of them for duplicate detection
     /// may be forgotten. One of them that still arrives is an old copy from a broken session; it is neither applied nor answered.
     pub completed_up_to: u64,
@@ -139,7 +146,7 @@ pub struct ObjectReply {
     /// The OSD's map epoch; a client behind it fetches a newer map. With ESTALE the request was not applied and is to be placed anew.
     pub epoch: u32,
     /// One an operation.
-    pub results: Vec<OperationResult>,
+    pub results: Results,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -3,7 +3,7 @@
 //!
 //! `reign` counts the primaries that a group has had. A member refuses what comes from a reign other than its map's.
 
-use super::object::Operation;
+use super::object::{ObjectName, Operation};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// A placement group under one primary.
@@ -39,7 +39,7 @@ pub enum PeerRequest {
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[rkyv(derive(Debug))]
 pub struct ReplicaWrite {
-    pub name: Vec<u8>,
+    pub name: ObjectName,
     pub version: u64,
     pub mtime_ns: u64,
     pub operations: Vec<Operation>,

@@ -60,8 +60,8 @@ fn request(sequence: u64, length: u64) -> ObjectRequest {
         epoch: 1,
         pool: 1,
         pg: 0,
-        name: vec![b'n'; (sequence % 60) as usize],
-        operations: vec![Operation::Write { offset: 0, length }],
+        name: vec![b'n'; (sequence % 60) as usize].into(),
+        operations: [Operation::Write { offset: 0, length }].into(),
         completed_up_to: 0,
         attempt: 0,
     }

@@ -146,7 +146,7 @@ pub async fn write(
     match outcome {
         Ok(()) => caller.reply(&PeerReply::Written { reign, version, number: 0 }, Vec::new()).await,
         Err(refusal) => {
-            let damaged = if refusal.damage.is_some() { name } else { Vec::new() };
+            let damaged = if refusal.damage.is_some() { name.into_vec() } else { Vec::new() };
             refuse(&osd, &caller, reign, 0, refusal, damaged).await;
         }
     }
@@ -173,7 +173,7 @@ async fn apply_write(
     pg.follower().check(caller, reign)?;
     prepared.set_version(write.version, write.mtime_ns);
     if !sabotaged(Sabotage::ForgetTheLog) {
-        prepared.put_log(key.pool, key.pg, write.version, write.entry);
+        prepared.put_log(key.pool, key.pg, write.version, write.entry.into());
     }
     if write.trim_below > 0 {
         prepared.trim_log(key.pool, key.pg, write.trim_below);
@@ -216,7 +216,7 @@ async fn apply_push(
     payload: Option<Slice>,
     turn: &mut Turn,
 ) -> Result<(), Refusal> {
-    let key = ObjectKey { pool: reign.pool, pg: reign.pg, name: push.name };
+    let key = ObjectKey { pool: reign.pool, pg: reign.pg, name: push.name.into() };
     let touches = push.state.object.is_some() || push.state.is_absent;
     let locked = if touches { vec![key.clone()] } else { Vec::new() };
     let mut transaction = osd.store().begin(&locked).await;
@@ -234,7 +234,7 @@ async fn apply_push(
     }
     for (version, entry) in push.entries {
         let entry = log_entry::without_committed(entry);
-        prepared.put_log(key.pool, key.pg, version, entry);
+        prepared.put_log(key.pool, key.pg, version, entry.into());
     }
     let commit = prepared.submit().await?;
     turn.pass();
@@ -312,7 +312,7 @@ async fn try_answer(
             Answer::Objects { objects, more }
         }
         Question::Object { name, ranges, attributes } => {
-            let key = ObjectKey { pool, pg: seed, name };
+            let key = ObjectKey { pool, pg: seed, name: name.into() };
             let (state, payload) = object_state::read_ranges(osd, &key, &ranges, attributes).await?;
             return Ok((Answer::Object(state), payload));
         }
@@ -321,7 +321,7 @@ async fn try_answer(
             Answer::Digests { objects, more }
         }
         Question::Digest { name, deep } => {
-            let digest = scrub_digest::digest(osd, &ObjectKey { pool, pg: seed, name }, deep).await?;
+            let digest = scrub_digest::digest(osd, &ObjectKey { pool, pg: seed, name: name.into() }, deep).await?;
             Answer::Digests { objects: digest.into_iter().collect(), more: false }
         }
     };

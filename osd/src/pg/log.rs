@@ -57,7 +57,7 @@ mod tests {
         let Claim::New(ticket) = table.claim(request, sequence - 1) else { panic!("{request:?} is not new") };
         window.push(version, request);
         table.logged(request);
-        ticket.applied(Applied { version, results: Vec::new(), data: Vec::new() });
+        ticket.applied(Applied { version, results: Default::default(), data: Vec::new() });
         window.trim(table, limits::LOG_ENTRIES_KEPT, u64::MAX).map(|(first, _)| first)
     }
 

@@ -20,9 +20,11 @@
 //! before there were replicas, ends its header at 28 and says nothing of what changed: all of it, then.
 
 use super::changes::Changes;
-use basalt_net::message::object::{OperationResult, RequestId};
+use basalt_blockstore::LogBytes;
+use basalt_net::message::object::{ObjectName, OperationResult, RequestId, Results};
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
+use smallvec::smallvec;
 
 const FORMAT: u8 = 2;
 const EXISTS: u8 = 1;
@@ -35,7 +37,7 @@ const COMMITTED_AT: usize = 36;
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogEntry {
     pub request: RequestId,
-    pub name: Vec<u8>,
+    pub name: ObjectName,
     pub exists: bool,
     /// The version before this one in its primary's log; 0: it is the first.
     pub previous: u64,
@@ -43,7 +45,7 @@ pub struct LogEntry {
     pub committed: u64,
     pub changes: Changes,
     /// One an operation.
-    pub results: Vec<OperationResult>,
+    pub results: Results,
     /// What the reads among them brought.
     pub data: Vec<u8>,
 }
@@ -64,7 +66,7 @@ pub fn without_committed(mut entry: Vec<u8>) -> Vec<u8> {
 
 impl LogEntry {
     /// Panics if a part is longer than its length field: the limits on names, operations and recorded results exclude it.
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> LogBytes {
         let plain = self.results.iter().all(|result| *result == OperationResult::Done);
         let results = if plain {
             AlignedVec::new()
@@ -79,7 +81,7 @@ impl LogEntry {
         let flags = [(self.exists, EXISTS), (*is_whole, WHOLE), (*xattrs, XATTRS), (omap.is_whole(), WHOLE_OMAP)];
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         let parts = [self.name.len(), 16 * ranges.len(), keys_length, results.len(), self.data.len()];
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + parts.iter().sum::<usize>());
+        let mut bytes = LogBytes::with_capacity(HEADER_BYTES + parts.iter().sum::<usize>());
         bytes.push(FORMAT);
         bytes.push(flags);
         bytes.extend_from_slice(&length(self.name.len()).to_le_bytes());
@@ -152,16 +154,16 @@ impl LogEntry {
             return Err(MalformedEntry(format!("{} bytes behind its end", rest.len())));
         }
         let results = if archive.is_empty() {
-            vec![OperationResult::Done; usize::from(operations)]
+            smallvec![OperationResult::Done; usize::from(operations)]
         } else {
             let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
             aligned.extend_from_slice(archive);
-            rkyv::from_bytes::<Vec<OperationResult>, rancor::Error>(&aligned)
+            rkyv::from_bytes::<Results, rancor::Error>(&aligned)
                 .map_err(|error| MalformedEntry(format!("its results are no archive: {error}")))?
         };
         Ok(LogEntry {
             request: RequestId { client, sequence },
-            name: name.to_vec(),
+            name: name.into(),
             exists: flags & EXISTS != 0,
             previous,
             committed,
@@ -208,12 +210,12 @@ mod tests {
         (numbers, name, any::<bool>(), changes, results, data).prop_map(
             |((client, sequence, previous, committed), name, exists, changes, results, data)| LogEntry {
                 request: RequestId { client, sequence },
-                name,
+                name: name.into(),
                 exists,
                 previous,
                 committed,
                 changes,
-                results,
+                results: results.into(),
                 data,
             },
         )
@@ -227,7 +229,7 @@ mod tests {
 
         #[test]
         fn an_entry_that_is_copied_into_another_log_says_nothing_of_what_is_committed_there(entry in entries()) {
-            let copied = LogEntry::decode(&without_committed(entry.encode())).unwrap();
+            let copied = LogEntry::decode(&without_committed(entry.encode().into_vec())).unwrap();
             prop_assert_eq!(copied, LogEntry { committed: 0, ..entry });
         }
 

@@ -270,17 +270,17 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use basalt_net::message::object::RequestId;
+    use basalt_net::message::object::{RequestId, Results};
 
     fn entry(name: &[u8]) -> LogEntry {
         LogEntry {
             request: RequestId { client: 1, sequence: 1 },
-            name: name.to_vec(),
+            name: name.into(),
             exists: true,
             previous: 0,
             committed: 0,
             changes: Changes { xattrs: true, ..Changes::default() },
-            results: Vec::new(),
+            results: Results::new(),
             data: Vec::new(),
         }
     }

@@ -220,10 +220,10 @@ pub async fn versions(
     let (names, more) = store.list(pg.pool, pg.seed, after, &[], max).await?;
     let mut objects = Vec::with_capacity(names.len());
     for name in names {
-        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name };
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.into() };
         // One that was removed since it was listed is as if it had never been.
         if let Some(info) = store.stat(&key).await? {
-            objects.push((key.name, info.version));
+            objects.push((key.name.into_vec(), info.version));
         }
     }
     Ok((objects, more))

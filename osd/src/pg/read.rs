@@ -8,14 +8,14 @@ use crate::osd::Osd;
 use crate::refusal::Refusal;
 use crate::session_credits::{ReadPermit, SessionCredits};
 use basalt_blockstore::{ObjectInfo, ObjectKey, Store};
-use basalt_net::message::object::{ListRequest, ObjectRequest, Operation, OperationResult};
+use basalt_net::message::object::{ListRequest, ObjectRequest, Operation, OperationResult, Results};
 use basalt_ring::Slice;
 
 /// What a request that reads only brought.
 pub struct Read {
     /// 0: there is no object.
     pub version: u64,
-    pub results: Vec<OperationResult>,
+    pub results: Results,
     pub data: Vec<Slice>,
     /// What the tier is to be told, after the reply.
     pub accesses: Vec<ReadAccess>,
@@ -171,7 +171,7 @@ pub struct Reader<'a> {
     key: &'a ObjectKey,
     info: Option<ObjectInfo>,
     result_bytes_left: usize,
-    pub results: Vec<OperationResult>,
+    pub results: Results,
     pub data: Vec<Slice>,
     pub accesses: Vec<ReadAccess>,
     /// Of the object when its data was read.
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
             key,
             info,
             result_bytes_left: limits::RESULT_BYTES_MAX,
-            results: Vec::new(),
+            results: Results::new(),
             data: Vec::new(),
             accesses: Vec::new(),
             seen_version: None,

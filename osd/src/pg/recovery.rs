@@ -290,7 +290,7 @@ impl Sync {
 
     async fn push_object(&self, name: Vec<u8>) -> Result<(), Refusal> {
         let pg = self.leadership.pg();
-        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name };
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.into() };
         let Some(lack) = self.member.lack_of(&key.name) else { return Ok(()) };
         let size = self.osd.store().stat(&key).await?.map_or(0, |info| info.size);
         let mut permit = Some(self.admit(lack.changes.bytes(size)).await?);
@@ -314,7 +314,7 @@ impl Sync {
                 }
             };
             let mut push =
-                Push { name: key.name.clone(), number: 0, state: part.state, entries: Vec::new(), forget: Vec::new() };
+                Push { name: key.name.to_vec(), number: 0, state: part.state, entries: Vec::new(), forget: Vec::new() };
             let bytes: u64 = part.payload.iter().map(|slice| slice.len() as u64).sum();
             let payload =
                 if part.payload.is_empty() { Vec::new() } else { vec![gather(self.osd.ring(), &part.payload)] };

@@ -101,7 +101,7 @@ async fn fetch(
     let Some(link) = osd.peers().link(member) else { return Ok(None) };
     let Some(session) = link.session() else { return Ok(None) };
     let ranges = vec![(piece.start, piece.end - piece.start)];
-    let question = Question::Object { name: key.name.clone(), ranges, attributes: false };
+    let question = Question::Object { name: key.name.to_vec(), ranges, attributes: false };
     let asked = osd.ring().timeout(limits::REPAIR_WAIT_MAX, link.ask(session, reign, question)).await;
     let answered = asked.unwrap_or_else(|_| Err(Refusal::new(libc::ETIMEDOUT, "no answer in time")))?;
     let Answer::Object(state) = answered.answer else { return Ok(None) };
@@ -158,7 +158,7 @@ pub async fn take_over(
     let mut taken: Option<(u64, u64)> = None;
     loop {
         let ranges = vec![(at, limits::PUSH_PART_BYTES)];
-        let question = Question::Object { name: key.name.clone(), ranges, attributes: taken.is_none() };
+        let question = Question::Object { name: key.name.to_vec(), ranges, attributes: taken.is_none() };
         let asked = osd.ring().timeout(limits::REPAIR_WAIT_MAX, link.ask(session, reign, question)).await;
         let answered = asked.unwrap_or_else(|_| Err(Refusal::new(libc::ETIMEDOUT, "no answer in time")))?;
         let Answer::Object(mut state) = answered.answer else {
@@ -191,7 +191,7 @@ pub async fn take_over(
     }
     log.forget.into_iter().for_each(|version| prepared.forget_log(key.pool, key.pg, version));
     for (version, entry) in log.entries {
-        prepared.put_log(key.pool, key.pg, version, log_entry::without_committed(entry));
+        prepared.put_log(key.pool, key.pg, version, log_entry::without_committed(entry).into());
     }
     let commit = prepared.submit().await?;
     osd.tier().changed(commit.hot_changes());

@@ -9,7 +9,7 @@
 
 use crate::limits;
 use crate::refusal::Refusal;
-use basalt_net::message::object::{OperationResult, RequestId};
+use basalt_net::message::object::{RequestId, Results};
 use basalt_ring::local::Event;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -20,7 +20,7 @@ use std::rc::Rc;
 pub struct Applied {
     /// The object's version after it; 0 if the request removed it.
     pub version: u64,
-    pub results: Vec<OperationResult>,
+    pub results: Results,
     /// Read data, as the results say.
     pub data: Vec<u8>,
 }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn applied(version: u64) -> Applied {
-        Applied { version, results: vec![OperationResult::Done], data: Vec::new() }
+        Applied { version, results: Results::default(), data: Vec::new() }
     }
 
     fn apply(table: &RequestTable, sequence: u64, completed_up_to: u64) {

@@ -158,7 +158,7 @@ impl Comparison {
     /// Looks at one object of which the copies seem to differ.
     async fn examine(&self, name: &[u8], found: &mut Found) -> Result<(), Refusal> {
         let pg = self.leadership.pg();
-        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.to_vec() };
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.into() };
         let mut is_repaired = false;
         loop {
             // Nobody writes to it until this is dropped.
@@ -199,7 +199,7 @@ impl Comparison {
     async fn copies(&self, key: &ObjectKey) -> Result<Vec<(u32, Copy)>, Refusal> {
         let members = self.members()?;
         let asked = members.iter().map(|member| {
-            let question = Question::Digest { name: key.name.clone(), deep: true };
+            let question = Question::Digest { name: key.name.to_vec(), deep: true };
             async move { Ok::<_, Refusal>((member.osd, self.ask(member, question).await?.pop().into())) }
         });
         let ours = scrub_digest::digest(&self.osd, key, true).await?;

@@ -34,7 +34,7 @@ const XATTR: &[u8] = b"status";
 const COMPARED_XATTR: &[u8] = b"compared";
 
 fn record_key(pg: PgId) -> ObjectKey {
-    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: format!("group/{pg}").into_bytes() }
+    ObjectKey { pool: limits::OWN_POOL, pg: 0, name: format!("group/{pg}").into_bytes().into() }
 }
 
 /// Of a group that was never filled nor settled: complete, as it began here.

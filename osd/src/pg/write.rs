@@ -11,11 +11,11 @@ use crate::limits;
 use crate::operation_vector::{self, Kind, Summary};
 use crate::osd::Osd;
 use crate::refusal::Refusal;
-use basalt_blockstore::{ObjectKey, Transaction};
-use basalt_net::message::object::{ObjectRequest, Operation, OperationResult};
+use basalt_blockstore::{LogBytes, ObjectKey, Transaction};
+use basalt_net::message::object::{ObjectName, ObjectRequest, Operation, OperationResult, Results};
 use basalt_net::message::peer::ReplicaWrite;
 use basalt_ring::Slice;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use std::rc::Rc;
 
 /// Applies a request once, whatever the number of its copies, and returns when it is durable.
@@ -138,7 +138,7 @@ async fn apply(
     prepared.set_version(version, mtime_ns);
     let entry = LogEntry {
         request: request.request,
-        name: key.name.clone(),
+        name: ObjectName::from_slice(&key.name),
         exists,
         previous: leadership.newest(),
         committed: leadership.committed(),
@@ -147,7 +147,7 @@ async fn apply(
         data: read.data,
     };
     let encoded = entry.encode();
-    prepared.put_log(key.pool, key.pg, version, encoded.clone());
+    prepared.put_log(key.pool, key.pg, version, LogBytes::from_slice(&encoded));
     let trim_below = leadership.trim();
     if let Some(below) = trim_below {
         prepared.trim_log(key.pool, key.pg, below);
@@ -158,7 +158,7 @@ async fn apply(
         version,
         mtime_ns,
         operations: writes_of(&request.operations),
-        entry: encoded,
+        entry: encoded.into_vec(),
         trim_below: trim_below.unwrap_or(0),
     };
     leadership.ordered(osd, version, &entry, write, replicated);
@@ -192,15 +192,15 @@ async fn first_of_its_copies(
 
 /// All objects that the request touches.
 pub fn keys(key: &ObjectKey, summary: &Summary) -> SmallVec<[ObjectKey; 1]> {
-    let sources = summary.sources.iter().filter(|name| **name != key.name);
+    let sources = summary.sources.iter().filter(|name| name.as_slice() != &*key.name);
     std::iter::once(key.clone())
-        .chain(sources.map(|name| ObjectKey { pool: key.pool, pg: key.pg, name: name.clone() }))
+        .chain(sources.map(|name| ObjectKey { pool: key.pool, pg: key.pg, name: name.as_slice().into() }))
         .collect()
 }
 
 /// What the reads of a request that also writes brought; small, because the log keeps it.
 struct RecordedRead {
-    results: Vec<OperationResult>,
+    results: Results,
     data: Vec<u8>,
 }
 
@@ -214,7 +214,10 @@ async fn judge_and_read(
 ) -> Result<RecordedRead, Refusal> {
     let has_guards = request.operations.iter().any(|operation| operation_vector::kind(operation) == Kind::Guard);
     if !has_guards && !summary.reads {
-        return Ok(RecordedRead { results: vec![OperationResult::Done; request.operations.len()], data: Vec::new() });
+        return Ok(RecordedRead {
+            results: smallvec![OperationResult::Done; request.operations.len()],
+            data: Vec::new(),
+        });
     }
     // Reads wait for what is in flight, and the lock keeps new changes away, so guards and reads see one state.
     let info = transaction.stat(key).await?;
@@ -356,7 +359,7 @@ pub async fn stage(
                 transaction.clear_omap(key);
             }
             Operation::CloneRange { source, source_offset, offset, length } => {
-                let source = ObjectKey { pool: key.pool, pg: key.pg, name: source.clone() };
+                let source = ObjectKey { pool: key.pool, pg: key.pg, name: source.as_slice().into() };
                 if transaction.stat(&source).await?.is_none() {
                     return Err(Refusal::no_such_object(&source.name).at(index));
                 }

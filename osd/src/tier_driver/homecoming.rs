@@ -45,7 +45,7 @@ impl TierDriver {
             loop {
                 let (names, more) = self.store.list(pool, pg, &after, &[], limits::HOT_LIST_STEP).await?;
                 for name in names {
-                    let key = ObjectKey { pool, pg, name };
+                    let key = ObjectKey { pool, pg, name: name.into() };
                     let size = self.store.stat(&key).await?.map_or(0, |info| info.size);
                     for offset in (0..size).step_by(limits::HOMECOMING_PIECE_BYTES as usize) {
                         let has_room = |tier: &mut basalt_tier::Tier| !tier.is_full_for(limits::HOMECOMING_PIECE_BYTES);
@@ -55,7 +55,7 @@ impl TierDriver {
                         }
                         came += self.bring_piece(&key, offset).await?;
                     }
-                    after = key.name;
+                    after = key.name.into_vec();
                 }
                 if !more {
                     break;

@@ -14,8 +14,8 @@ const PIECE: u64 = 4096;
 
 /// Allocations of the daemon for a write of 4 KiB and for a read. What it does by the clock is in the counts; the least of some rounds has the
 /// least of that. It is to come down: a bound that is far from the count has to follow it.
-const WRITE_MAX: u64 = 52;
-const READ_MAX: u64 = 13;
+const WRITE_MAX: u64 = 6;
+const READ_MAX: u64 = 6;
 
 #[test]
 fn a_write_and_a_read_allocate_little() {

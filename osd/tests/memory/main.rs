@@ -77,7 +77,7 @@ async fn run(ring: Ring, path: PathBuf) -> (u64, u64) {
 fn key(object: u64) -> ObjectKey {
     let hash = object.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let name = format!("{:016x}{object:016x}.jpg", hash ^ (hash >> 29)).into_bytes();
-    ObjectKey { pool: 1, pg: (hash >> 59) as u32, name }
+    ObjectKey { pool: 1, pg: (hash >> 59) as u32, name: name.into() }
 }
 
 async fn fill(ring: &Ring, store: &Store, next: &Cell<u64>) {

@@ -137,7 +137,7 @@ fn what_is_no_hit_set_is_dropped() {
         let store = cluster.with_osd(|osd| osd.store().clone());
         let names = kept(&cluster).await;
         assert_eq!(names.len(), 1, "{names:?}");
-        let own = |name: &[u8]| ObjectKey { pool: basalt_osd::limits::OWN_POOL, pg: 0, name: name.to_vec() };
+        let own = |name: &[u8]| ObjectKey { pool: basalt_osd::limits::OWN_POOL, pg: 0, name: name.into() };
         let first = own(&names[0]);
         let record = store.read(&first, 0, 1 << 20).await.expect("a record").data.to_vec();
         // One that is damaged, and its like of another pool, of another set, of no pool, and without any content.

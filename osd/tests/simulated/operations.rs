@@ -99,7 +99,7 @@ fn xattrs_and_omap_are_kept_with_the_object() {
         let x = (b"x".to_vec(), b"1".to_vec());
         let y = (b"y".to_vec(), b"2".to_vec());
         assert_eq!(
-            reply.results,
+            reply.results.to_vec(),
             vec![
                 OperationResult::Value(b"1".to_vec()),
                 OperationResult::Pairs { pairs: vec![x, y], more: false },
@@ -126,7 +126,7 @@ fn xattrs_and_omap_are_kept_with_the_object() {
                 &[],
             )
             .await;
-        assert_eq!(reply.results, vec![OperationResult::Pairs { pairs: Vec::new(), more: false }]);
+        assert_eq!(reply.results.to_vec(), vec![OperationResult::Pairs { pairs: Vec::new(), more: false }]);
     });
 }
 
@@ -145,7 +145,7 @@ fn a_vector_is_applied_whole_or_not_at_all() {
         assert_eq!((reply.errno, reply.failed_operation), (libc::ENODATA, Some(2)));
         assert_eq!(peer.read_all(POOL, b"o").await, Ok(b"before".to_vec()));
         let reply = peer.done(POOL, b"o", vec![Operation::ListXattrs], &[]).await;
-        assert_eq!(reply.results, vec![OperationResult::Pairs { pairs: Vec::new(), more: false }]);
+        assert_eq!(reply.results.to_vec(), vec![OperationResult::Pairs { pairs: Vec::new(), more: false }]);
     });
 }
 

@@ -63,8 +63,8 @@ impl Peer {
             epoch: self.map.epoch(),
             pool,
             pg: self.map.pg_of(pool, name).map_or(0, |pg| pg.seed),
-            name: name.to_vec(),
-            operations,
+            name: name.into(),
+            operations: operations.into(),
             completed_up_to: 0,
             attempt: 0,
         }
@@ -110,7 +110,7 @@ impl Peer {
         if reply.errno != 0 {
             return Err(reply.errno);
         }
-        assert_eq!(reply.results, vec![OperationResult::Data { length: data.len() as u64 }]);
+        assert_eq!(reply.results.to_vec(), vec![OperationResult::Data { length: data.len() as u64 }]);
         Ok(data)
     }
 

@@ -264,7 +264,7 @@ fn a_cold_object_in_many_pieces_is_put_into_few_on_the_way() {
         let store = cluster.with_osd(|osd| osd.store().clone());
         for name in names {
             let pg = peer.map().pg_of(POOL, name).expect("a pool").seed;
-            let object = ObjectKey { pool: POOL, pg, name: name.to_vec() };
+            let object = ObjectKey { pool: POOL, pg, name: name.into() };
             let left = store.rewrite(&object).await.expect("rewrite").fragments_before;
             assert!(left <= 2, "{left} pieces are left of {}", name.escape_ascii());
             let expected: Vec<u8> = (0..64).flat_map(|index| vec![index; 4096]).collect();

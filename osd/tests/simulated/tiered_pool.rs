@@ -84,7 +84,7 @@ impl<'a> TieredPool<'a> {
         let name = name.as_bytes();
         let group = self.peer.map().pg_of(POOL, name).expect("the pool has groups");
         let store = self.cluster.with_osd(|osd| osd.store().clone());
-        let key = ObjectKey { pool: POOL, pg: group.seed, name: name.to_vec() };
+        let key = ObjectKey { pool: POOL, pg: group.seed, name: name.into() };
         let object = store.stat(&key).await.expect("an answer").expect("it exists").id;
         let (hot, more) = store.list_hot((0, ObjectId(0)), 10_000).await.expect("a list");
         assert!(!more, "one list is enough for a test");

@@ -116,7 +116,7 @@ async fn replicas_agree(cluster: &Rc<Cluster>, history: &History) -> Result<(), 
         let pool = map.pool_by_name(super::POOL).ok_or("the pool is gone")?;
         let pg = map.pg_of(pool.id, name.as_bytes()).ok_or("no group")?;
         let group = map.pg(pg).ok_or("no group")?;
-        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.clone().into_bytes() };
+        let key = ObjectKey { pool: pg.pool, pg: pg.seed, name: name.clone().into_bytes().into() };
         let mut first: Option<(u32, Copy)> = None;
         for member in &group.in_sync {
             let osd = cluster.osd(*member).ok_or_else(|| format!("osd.{member} is not there"))?;
