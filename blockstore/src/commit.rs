@@ -73,7 +73,7 @@ pub(crate) struct DataWrite {
 }
 
 impl Gathering {
-    /// With the memory of one that is done, for about as many objects as that had.
+    /// With the memory of one that is done.
     fn new(spare: &mut Spare) -> Gathering {
         let group = spare.groups.iter().position(|group| Rc::strong_count(group) == 1);
         let group = match group.and_then(|index| spare.groups.remove(index)) {
