@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
+.PHONY: help quickstart test bench yardstick scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
+	@echo 'make pool-scale         memory of 10,000 sessions without work, and names a second of a listing of a million'
 	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
 	@echo 'make calm-recovery      latencies of clients beside a long backfill, and just before it (CALM_ROUNDS=3 CALM_OBJECT_KIB=64)'
 	@echo 'make write-amplification  bytes to devices over bytes from clients, of a store (needs 12 GiB of disk)'
@@ -48,6 +49,10 @@ scale:
 # So many seeds of whole clusters: `make cluster-seeds SEEDS=2000..12000`.
 cluster-seeds:
 	BASALT_SEEDS=$(SEEDS) $(CARGO) test --release -p basalt-tests --test cluster_seeds -- --exact clusters_keep_their_promises --nocapture
+
+# POOL_SCALE="--sessions 1000 --objects 100000" for less.
+pool-scale:
+	@CARGO='$(CARGO)' POOL_SCALE='$(POOL_SCALE)' sh scripts/pool_scale.sh
 
 map-scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin map_scale

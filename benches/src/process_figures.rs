@@ -41,6 +41,11 @@ impl std::ops::Sub for CpuSeconds {
 /// `USER_HZ`, which is the same on all of Linux's architectures that have 64 bits.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Bytes of another process's memory that are resident now.
+pub fn resident_bytes_of(pid: u32) -> io::Result<u64> {
+    Ok(field(&format!("/proc/{pid}/status"), "VmRSS")? * 1024)
+}
+
 /// Bytes of memory that are resident now.
 pub fn resident_bytes() -> io::Result<u64> {
     Ok(field("/proc/self/status", "VmRSS")? * 1024)

@@ -27,6 +27,8 @@ pub const FRAME_OVERHEAD_BYTES: u64 = 256;
 
 /// What an idle session receives into, in bytes: two blocks hold a 4 KiB write with its message.
 pub const STAGING_IDLE_BYTES: usize = 8 << 10;
+/// What a session receives into that has had nothing to receive for a while: there may be ten thousand of them.
+pub const STAGING_SILENT_BYTES: usize = 1 << 10;
 /// What a busy session receives into, so that one receive brings many frames.
 pub const STAGING_BUSY_BYTES: usize = 64 << 10;
 /// A payload that still lacks this many bytes is received straight into place; with less, copying is cheaper than a receive of its own.
@@ -51,5 +53,5 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= SEND_CREDIT_BYTES);
     assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= RECEIVE_CREDIT_BYTES);
     assert!(STAGING_IDLE_BYTES <= 16 << 10);
-    assert!(STAGING_IDLE_BYTES <= STAGING_BUSY_BYTES);
+    assert!(STAGING_SILENT_BYTES <= STAGING_IDLE_BYTES && STAGING_IDLE_BYTES <= STAGING_BUSY_BYTES);
 };

@@ -42,7 +42,7 @@ pub const SESSION_REQUESTS_MAX: u64 = 1024;
 /// Bytes of read data of one session that are being read or wait to be sent.
 pub const SESSION_READ_BYTES_MAX: u64 = 64 << 20;
 /// Sessions of one OSD.
-pub const SESSIONS_MAX: usize = 1024;
+pub const SESSIONS_MAX: usize = 16 << 10;
 /// Payload bytes, read and written, of all requests that one OSD is working on.
 pub const OSD_PAYLOAD_BYTES_MAX: u64 = 512 << 20;
 /// A session that was silent this long is asked for a sign of life.

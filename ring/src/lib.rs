@@ -108,6 +108,11 @@ impl Ring {
     pub fn buffer(&self, len: usize) -> Buffer {
         self.driver.pool().buffer(len)
     }
+    /// A buffer of `len` bytes that, if it is smaller than a block, shares one with others and is not aligned: not for devices. Its content is as
+    /// [`Ring::buffer`] says.
+    pub fn piece(&self, len: usize) -> Buffer {
+        self.driver.pool().piece(len)
+    }
     /// Opens a block device or a regular file with O_DIRECT (falling back to buffered where a filesystem has none), exclusively
     /// when asked: `O_EXCL` on block devices, an advisory lock on files. `EBUSY` if another holds it.
     pub async fn open_device(&self, path: &Path, options: DeviceOptions) -> io::Result<Device> {

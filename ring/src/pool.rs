@@ -24,6 +24,8 @@ struct State {
     arena_carved: Cell<usize>,
     idle_heap_bytes: Cell<usize>,
     poisoned: bool,
+    /// What is left of the block that pieces come from.
+    begun: RefCell<Option<Buffer>>,
 }
 
 #[derive(Default)]
@@ -55,6 +57,7 @@ impl Pool {
                 arena_carved: Cell::new(0),
                 idle_heap_bytes: Cell::new(0),
                 poisoned,
+                begun: RefCell::default(),
             }),
         }
     }
@@ -66,6 +69,25 @@ impl Pool {
             buffer.fill(POISON);
         }
         buffer
+    }
+}
+
+impl Pool {
+    /// A part of a block that others have other parts of: for what is smaller than a block and need not be aligned.
+    pub(crate) fn piece(&self, len: usize) -> Buffer {
+        if len >= BLOCK {
+            return self.buffer(len);
+        }
+        let mut begun = self.state.begun.borrow_mut();
+        let mut piece = match begun.take() {
+            Some(rest) if rest.len() >= len => rest,
+            _ => self.buffer(BLOCK),
+        };
+        let rest = piece.split_off(len);
+        if !rest.is_empty() {
+            *begun = Some(rest);
+        }
+        piece
     }
 }
 

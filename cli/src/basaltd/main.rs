@@ -29,6 +29,9 @@ fn main() -> ExitCode {
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     log_to_stderr();
+    if let Some(files) = basalt_ring::heap::raise_open_files_limit() {
+        tracing::debug!(files, "open files at the most");
+    }
     match arguments.command {
         Command::Dev(dev) => dev::run(&dev),
         Command::Mon(role) => roles::monitor(&config(&role.config)?),

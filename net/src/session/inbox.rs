@@ -6,7 +6,7 @@
 
 use super::{CloseReason, ReceivedFrame};
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
-use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STRAIGHT_RECEIVE_BYTES};
+use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES};
 use basalt_ring::local::{Permit, Semaphore};
 use basalt_ring::{Buffer, Ring, Socket};
 use rkyv::util::AlignedVec;
@@ -87,9 +87,9 @@ impl Inbox {
         }
     }
 
-    /// Whether the next receive takes a buffer larger than an idle session may hold.
+    /// Whether the next receive takes a buffer larger than a silent session may hold.
     pub fn is_busy(&self) -> bool {
-        self.staging_bytes() > STAGING_IDLE_BYTES
+        self.staging_bytes() > STAGING_SILENT_BYTES
     }
 
     /// The session has fallen silent: the receive after this one takes a small buffer.
@@ -224,8 +224,10 @@ impl Inbox {
     fn staging_bytes(&self) -> usize {
         if self.lately_received >= STAGING_IDLE_BYTES && self.last_frame_bytes < STRAIGHT_RECEIVE_BYTES {
             STAGING_BUSY_BYTES
-        } else {
+        } else if self.lately_received >= STAGING_SILENT_BYTES / 2 {
             STAGING_IDLE_BYTES
+        } else {
+            STAGING_SILENT_BYTES
         }
     }
 
@@ -242,7 +244,7 @@ impl Inbox {
                 buffer
             }
             old => {
-                let mut fresh = self.ring.buffer(wanted);
+                let mut fresh = self.ring.piece(wanted);
                 let staged = old.as_ref().and_then(|old| old.get(self.staged.start..self.staged.end));
                 let staged = staged.unwrap_or_default();
                 if let Some(place) = fresh.get_mut(..staged.len()) {

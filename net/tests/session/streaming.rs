@@ -1,7 +1,7 @@
 use super::*;
 use basalt_net::limits::{
     MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX, RECEIVE_CREDIT_BYTES, STAGING_BUSY_BYTES, STAGING_IDLE_BYTES,
-    STRAIGHT_RECEIVE_BYTES,
+    STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES,
 };
 use basalt_net::message::monitor::{MapNews, MonitorReply};
 use basalt_net::session::SessionError;
@@ -63,7 +63,8 @@ fn stream(seed: u64, lengths: Vec<usize>, pieces: usize, impatient: bool) {
 
 #[test]
 fn frames_of_every_size_arrive_whole_and_in_order() {
-    let edges = [0, 1, BLOCK, STAGING_IDLE_BYTES, STRAIGHT_RECEIVE_BYTES, STAGING_BUSY_BYTES, 1 << 20];
+    let edges =
+        [0, 1, STAGING_SILENT_BYTES, BLOCK, STAGING_IDLE_BYTES, STRAIGHT_RECEIVE_BYTES, STAGING_BUSY_BYTES, 1 << 20];
     let near = |edge: &usize| [edge.saturating_sub(300), edge.saturating_sub(1), *edge, edge + 1, edge + 200];
     let lengths: Vec<usize> = edges.iter().flat_map(near).collect();
     for seed in 0..5 {

@@ -84,8 +84,10 @@ pub(super) fn probe(ring: &IoUring, features: Use) -> Features {
     let probed = ring.submitter().register_probe(&mut probe).is_ok();
     let supports = |code: u8| probed && probe.is_supported(code);
     // A table larger than the limit on open files is refused.
-    let registered_files =
-        [4096, 1024, 256].into_iter().find(|count| ring.submitter().register_files_sparse(*count).is_ok()).unwrap_or(0);
+    let registered_files = [16384, 4096, 1024, 256]
+        .into_iter()
+        .find(|count| ring.submitter().register_files_sparse(*count).is_ok())
+        .unwrap_or(0);
     Features {
         message_ring: supports(opcode::MsgRingData::CODE),
         multishot_accept: Cell::new(true),
