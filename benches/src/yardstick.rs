@@ -77,6 +77,9 @@ pub struct Yardstick {
 
 /// Measures raw and pool in turn, case by case.
 pub async fn measure(ring: &Ring, settings: &Settings, client: Option<&Client>) -> Result<Yardstick, TargetError> {
+    if let Some(pid) = settings.daemon_pid {
+        CpuSeconds::of(pid).map_err(|error| TargetError::io(&format!("the CPU time of process {pid}"), &error))?;
+    }
     let round_trip = loopback_round_trip(ring).await?;
     if let Some(pool) = &settings.pool {
         // Whatever is not there is written now, and costs none of the cases anything.

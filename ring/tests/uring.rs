@@ -25,6 +25,12 @@ fn run_plain<T>(main: impl AsyncFnOnce(Ring) -> T) -> T {
     uring::run_with_required_features(config(), |ring| main(ring)).expect("io_uring works here")
 }
 
+/// As a core that looks for completions before it sleeps.
+fn run_polling<T>(main: impl AsyncFnOnce(Ring) -> T) -> T {
+    let config = UringConfig { busy_poll: Duration::from_micros(200), ..config() };
+    uring::run(config, |ring| main(ring)).expect("io_uring works here")
+}
+
 /// A directory on a filesystem with O_DIRECT, which the one of /tmp need not be.
 fn scratch() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a writable target directory");
@@ -32,13 +38,14 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Each claim twice: with all this kernel has, and with the fallbacks for older ones.
+/// Each claim three times: with all this kernel has, with the fallbacks for older ones, and with busy polling.
 macro_rules! on_one_ring {
     ($($claim:ident),* $(,)?) => {$(
         #[test]
         fn $claim() {
             run(async |ring| concurrency::$claim(&ring).await);
             run_plain(async |ring| concurrency::$claim(&ring).await);
+            run_polling(async |ring| concurrency::$claim(&ring).await);
         }
     )*};
 }
@@ -63,6 +70,8 @@ macro_rules! on_a_device {
             run(async |ring| devices::$claim(&ring, &path).await);
             let (_directory, path) = scratch();
             run_plain(async |ring| devices::$claim(&ring, &path).await);
+            let (_directory, path) = scratch();
+            run_polling(async |ring| devices::$claim(&ring, &path).await);
         }
     )*};
 }
@@ -88,6 +97,7 @@ macro_rules! on_two_ends {
             let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
             run(async |ring| sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await);
             run_plain(async |ring| sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await);
+            run_polling(async |ring| sockets::$claim(&Ends { server: ring.clone(), client: ring, address }).await);
         }
     )*};
 }
@@ -127,17 +137,37 @@ fn a_sleeping_ring_is_woken_from_a_thread_without_a_ring() {
     thread.join().expect("the sender ends");
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Message,
+    Eventfd,
+    Polling,
+}
+
+fn run_in<T>(mode: Mode, main: impl AsyncFnOnce(Ring) -> T) -> T {
+    match mode {
+        Mode::Message => run(main),
+        Mode::Eventfd => run_plain(main),
+        Mode::Polling => run_polling(main),
+    }
+}
+
 #[test]
 fn rings_wake_each_other_by_message() {
-    wake_each_other(false);
+    wake_each_other(Mode::Message);
 }
 
 #[test]
 fn rings_wake_each_other_by_eventfd() {
-    wake_each_other(true);
+    wake_each_other(Mode::Eventfd);
 }
 
-fn wake_each_other(plain: bool) {
+#[test]
+fn rings_that_poll_wake_each_other() {
+    wake_each_other(Mode::Polling);
+}
+
+fn wake_each_other(mode: Mode) {
     let (there, mut coming) = mailbox::channel::<u32>(1);
     let (back, mut returned) = mailbox::channel::<u32>(1);
     let echo = std::thread::spawn(move || {
@@ -146,7 +176,7 @@ fn wake_each_other(plain: bool) {
                 back.try_send(value + 1).expect("one at a time");
             }
         };
-        if plain { run_plain(echo) } else { run(echo) }
+        run_in(mode, echo)
     });
     let main = async |ring: Ring| {
         for value in 0..2000 {
@@ -156,11 +186,7 @@ fn wake_each_other(plain: bool) {
         }
         drop(there);
     };
-    if plain {
-        run_plain(main)
-    } else {
-        run(main)
-    }
+    run_in(mode, main);
     echo.join().expect("the other ring ends");
 }
 

@@ -50,6 +50,27 @@ fn a_cancelled_lock_leaves_its_key_free() {
 }
 
 #[test]
+fn a_key_passes_over_those_who_gave_up() {
+    let locks = KeyedLock::new();
+    let Poll::Ready(first) = poll(pin!(locks.lock(1))) else { panic!("free") };
+    let mut second = Box::pin(locks.lock(1));
+    let mut third = Box::pin(locks.lock(1));
+    let mut fourth = Box::pin(locks.lock(1));
+    for waiting in [&mut second, &mut third, &mut fourth] {
+        assert!(poll(waiting.as_mut()).is_pending());
+    }
+    drop(second);
+    drop(first);
+    // Granted, and given up before it was taken.
+    drop(third);
+    let Poll::Ready(last) = poll(fourth.as_mut()) else { panic!("nobody else is left") };
+    let mut behind = Box::pin(locks.lock(1));
+    assert!(poll(behind.as_mut()).is_pending(), "it is held");
+    drop(last);
+    assert!(poll(behind.as_mut()).is_ready());
+}
+
+#[test]
 fn a_cancelled_receive_leaves_the_value() {
     let (sender, mut receiver) = queue();
     {
