@@ -84,4 +84,11 @@ impl Driver {
             Driver::Uring(uring) => uring.enters(),
         }
     }
+
+    pub(crate) fn gathered_writes(&self) -> u64 {
+        match self {
+            Driver::Sim(_) => 0,
+            Driver::Uring(uring) => uring.gathered_writes.get(),
+        }
+    }
 }

@@ -136,4 +136,8 @@ impl Ring {
     pub fn enter_count(&self) -> u64 {
         self.driver.enters()
     }
+    /// How many writes went to the kernel as parts of larger ones, since they continued each other on a device; 0 in the simulator.
+    pub fn gathered_write_count(&self) -> u64 {
+        self.driver.gathered_writes()
+    }
 }

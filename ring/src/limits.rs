@@ -33,9 +33,21 @@ pub(crate) const GATHERED_SLICES_MAX: usize = 1024;
 /// Connections that the kernel keeps for a listener until they are accepted.
 pub(crate) const LISTEN_BACKLOG: i32 = 1024;
 
+/// Writes up to this size wait for the turn's submission, to go out with their neighbours.
+pub(crate) const PLUGGED_BYTES_MAX: u32 = 64 << 10;
+
+/// Writes that wait for it at the most; also the most that become one.
+pub(crate) const PLUGGED_WRITES_MAX: usize = 64;
+
+/// Vectors of writes that became one, kept for reuse.
+pub(crate) const IDLE_GATHERED_MAX: usize = 16;
+
 /// Message headers kept for reuse.
 pub(crate) const IDLE_MESSAGES_MAX: usize = 256;
 
+const _: () = assert!(PLUGGED_WRITES_MAX <= GATHERED_SLICES_MAX);
+const _: () =
+    assert!(PLUGGED_WRITES_MAX * (PLUGGED_BYTES_MAX as usize) <= 0x7FFF_F000, "the kernel moves no more at once");
 const _: () = assert!(PROVIDED_BUFFERS.is_power_of_two(), "the kernel wants a power of two");
 const _: () = assert!(ARENA_PIECE_BYTES_MAX <= POOLED_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX <= SIMULATED_WINDOW_BYTES);

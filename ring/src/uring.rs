@@ -5,6 +5,7 @@ mod device;
 mod driver;
 mod file;
 mod operation;
+mod plug;
 mod provided;
 mod setup;
 mod socket;

@@ -68,6 +68,8 @@ on_a_device!(
     a_missing_device_is_not_found,
     an_exclusive_device_opens_once,
     a_discarded_range_leaves_its_neighbours,
+    neighbours_written_at_once_land_where_they_belong,
+    neighbours_that_cannot_be_written_fail_each,
     operations_dropped_in_flight_keep_their_buffers,
     many_operations_at_once_all_complete,
 );

@@ -86,6 +86,8 @@ on_a_device!(
     a_missing_device_is_not_found,
     an_exclusive_device_opens_once,
     a_discarded_range_leaves_its_neighbours,
+    neighbours_written_at_once_land_where_they_belong,
+    neighbours_that_cannot_be_written_fail_each,
     operations_dropped_in_flight_keep_their_buffers,
     many_operations_at_once_all_complete,
 );
@@ -333,4 +335,73 @@ fn block_devices_are_claimed_described_and_discarded() {
         };
         if plain { run_plain(test) } else { run(test) }
     }
+}
+
+#[test]
+fn neighbours_go_to_the_kernel_as_one() {
+    let gathered = async |ring: Ring| {
+        let (_directory, path) = scratch();
+        let device = ring.open_device(&path, devices::writable()).await.expect("creatable");
+        let data = devices::pattern(&ring, BLOCK, 1).freeze();
+        let enters = ring.enter_count();
+        let writes: Vec<_> =
+            [3u64, 0, 2, 1, 9].map(|block| device.start_write(&ring, block * BLOCK as u64, data.clone())).into();
+        for write in writes {
+            write.await.expect("writable");
+        }
+        assert!(ring.enter_count() - enters < 5, "{} for five writes", ring.enter_count() - enters);
+        ring.gathered_write_count()
+    };
+    assert_eq!(run(gathered), 4);
+    assert_eq!(run_plain(gathered), 4);
+    // A write that is large enough goes by itself.
+    let large = run(async |ring| {
+        let (_directory, path) = scratch();
+        let device = ring.open_device(&path, devices::writable()).await.expect("creatable");
+        let data = devices::pattern(&ring, 32 * BLOCK, 1).freeze();
+        let writes: Vec<_> =
+            [0u64, 32].map(|block| device.start_write(&ring, block * BLOCK as u64, data.clone())).into();
+        for write in writes {
+            write.await.expect("writable");
+        }
+        ring.gathered_write_count()
+    });
+    assert_eq!(large, 0);
+}
+
+/// The kernel writes as much as the limit on a file's size lets it, and stops in the middle of what went to it as one: what it did not come to is
+/// tried again, and fails for itself. The limit is the process's, so this test needs one of its own, as nextest gives it.
+#[test]
+fn of_neighbours_written_in_part_each_knows_its_own_fate() {
+    let limit = libc::rlimit { rlim_cur: 2 * BLOCK as u64 + 512, rlim_max: libc::RLIM_INFINITY };
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    run(async |ring| {
+        let (_directory, path) = scratch();
+        let device = ring.open_device(&path, devices::writable()).await.expect("creatable");
+        let data = devices::pattern(&ring, 5 * BLOCK, 1).freeze();
+        // SAFETY: neither touches memory beyond the live local; the signal would end the process.
+        let limited = unsafe {
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            libc::setrlimit(libc::RLIMIT_FSIZE, &limit)
+        };
+        assert_eq!(limited, 0);
+        let writes: Vec<_> = (0..5)
+            .map(|block| {
+                device.start_write(&ring, (block * BLOCK) as u64, data.slice(block * BLOCK..(block + 1) * BLOCK))
+            })
+            .collect();
+        let mut outcomes = Vec::new();
+        for write in writes {
+            outcomes.push(write.await.map_err(|error| error.raw_os_error()));
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &unlimited) }, 0);
+        assert_eq!(outcomes[..2], [Ok(()), Ok(())]);
+        assert!(outcomes[2..].iter().all(Result::is_err), "{outcomes:?}");
+        assert_eq!(outcomes[3..], [Err(Some(libc::EFBIG)), Err(Some(libc::EFBIG))]);
+        let (read, content) = device.read(0, ring.buffer(2 * BLOCK)).await;
+        read.expect("readable");
+        assert!(content[..] == data[..2 * BLOCK]);
+        assert_eq!(ring.gathered_write_count(), 5);
+    });
 }

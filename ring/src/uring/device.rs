@@ -4,6 +4,7 @@ use super::block_queue::BlockQueue;
 use super::driver::Uring;
 use super::file::{File, on_target};
 use super::operation::{Abandon, Held, InFlight, is_interrupted, outcome};
+use super::plug::{ARENA, Waiting};
 use crate::device::{DeviceInfo, DeviceKind, DeviceOptions};
 use crate::{Buffer, Slice, mailbox};
 use io_uring::{opcode, types};
@@ -16,8 +17,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-/// The arena is the only registered buffer.
-const ARENA: u16 = 0;
 /// Bytes the kernel moves at most in one operation.
 const TRANSFER_BYTES_MAX: usize = 0x7FFF_F000;
 
@@ -139,13 +138,10 @@ pub(crate) struct UringWrite {
 
 fn write_some(driver: &Rc<Uring>, file: &Rc<File>, offset: u64, data: Slice) -> InFlight {
     let len = data.len().min(TRANSFER_BYTES_MAX) as u32;
-    let pointer = data.as_ptr();
-    let entry = if data.is_registered() {
-        on_target!(file, |target| opcode::WriteFixed::new(target, pointer, len, ARENA).offset(offset).build())
-    } else {
-        on_target!(file, |target| opcode::Write::new(target, pointer, len).offset(offset).build())
-    };
-    driver.start(entry, file, Held::Slice(data), Abandon::RunOut)
+    let (pointer, registered) = (data.as_ptr(), data.is_registered());
+    let (key, in_flight) = driver.begin(file, Held::Slice(data), Abandon::RunOut);
+    driver.plug(Waiting { key, file: file.clone(), offset, pointer, len, registered });
+    in_flight
 }
 
 impl Future for UringWrite {

@@ -2,6 +2,7 @@
 
 use super::UringConfig;
 use super::operation::Operation;
+use super::plug::Plug;
 use super::provided::Provided;
 use super::setup::{self, Features, Use};
 use super::socket::Message;
@@ -45,6 +46,9 @@ pub(crate) struct Uring {
         reason = "the kernel knows a header by its address, so it stays where it is while it changes hands"
     )]
     pub(super) idle_messages: RefCell<Vec<Box<Message>>>,
+    pub(super) plugged: RefCell<Plug>,
+    /// Writes that went out with others.
+    pub(crate) gathered_writes: Cell<u64>,
     enters: Cell<u64>,
     /// Nanoseconds.
     busy_poll: u64,
@@ -93,6 +97,8 @@ impl Uring {
             target,
             event_buffer: RefCell::new(None),
             idle_messages: RefCell::new(Vec::new()),
+            plugged: RefCell::default(),
+            gathered_writes: Cell::new(0),
             enters: Cell::new(0),
             busy_poll: u64::try_from(config.busy_poll.as_nanos()).unwrap_or(u64::MAX),
             closing: Cell::new(false),
@@ -144,6 +150,7 @@ impl Uring {
 
     /// Submits what is queued and, if asked, waits for a completion; then takes completions over from the kernel.
     fn enter(&self, wait: Wait) -> io::Result<()> {
+        self.unplug();
         let mut ring = self.ring.borrow_mut();
         let Some(ring) = ring.as_mut() else { return Ok(()) };
         // What has completed already is no reason to sleep.

@@ -3,6 +3,7 @@
 
 use super::driver::Uring;
 use super::file::File;
+use super::plug::Gathered;
 use super::socket::{Message, SocketAddress};
 use super::wakeup::WakeTarget;
 use crate::{Buffer, Slice};
@@ -23,6 +24,7 @@ pub(super) enum Held {
     Message(Box<Message>),
     Address(#[expect(dead_code, reason = "only the kernel reads it")] Box<SocketAddress>),
     Wakeup(Arc<WakeTarget>),
+    Gathered(Box<Gathered>),
 }
 
 impl Held {
@@ -67,6 +69,8 @@ enum State {
     },
     /// Nobody waits any more.
     Orphaned(Leftover),
+    /// It stands for several that are pending.
+    Several,
 }
 
 /// One completion of a multishot operation.
@@ -95,6 +99,11 @@ pub(super) enum Abandon {
 }
 
 impl Operation {
+    /// One that stands for several, which `held` names.
+    pub(super) fn of_several(file: &Rc<File>, held: Held) -> Operation {
+        Operation { _file: Some(file.clone()), held, abandon: Abandon::RunOut, state: State::Several }
+    }
+
     /// Whether the kernel is done with it.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.state, State::Done(_) | State::Shots { over: true, .. })
@@ -114,6 +123,13 @@ impl Uring {
         InFlight { key: Some(self.submit(entry, operation)), driver: self.clone() }
     }
 
+    /// An operation that is handed to the kernel later.
+    pub(super) fn begin(self: &Rc<Self>, file: &Rc<File>, held: Held, abandon: Abandon) -> (usize, InFlight) {
+        let operation = Operation { _file: Some(file.clone()), held, abandon, state: State::Pending(None) };
+        let key = self.operations.borrow_mut().insert(operation);
+        (key, InFlight { key: Some(key), driver: self.clone() })
+    }
+
     /// As [`Uring::start`], for operations with many completions.
     pub(super) fn start_shots(self: &Rc<Self>, entry: squeue::Entry, file: &Rc<File>, leftover: Leftover) -> Shots {
         let state = State::Shots { results: VecDeque::new(), waker: None, over: false, leftover };
@@ -127,7 +143,7 @@ impl Uring {
         self.submit(entry, Operation { _file: None, held, abandon: Abandon::RunOut, state });
     }
 
-    fn submit(&self, entry: squeue::Entry, operation: Operation) -> usize {
+    pub(super) fn submit(&self, entry: squeue::Entry, operation: Operation) -> usize {
         let key = self.operations.borrow_mut().insert(operation);
         if !self.push(&entry.user_data(key as u64)) {
             self.complete(key, -libc::ECANCELED, 0);
@@ -174,6 +190,12 @@ impl Uring {
                     Some(target) => target.wake_by_event(),
                     None => self.clean_up(leftover, Shot { result, flags }),
                 }
+            }
+            State::Several => {
+                let operation = operations.remove(key);
+                drop(operations);
+                let Held::Gathered(gathered) = operation.held else { unreachable!("it holds the several") };
+                self.gathered_ended(gathered, result);
             }
             State::Done(_) => debug_assert!(false, "a second completion of a single operation"),
         }
@@ -254,7 +276,9 @@ impl Future for InFlight {
                 *waker = Some(context.waker().clone());
                 Poll::Pending
             }
-            State::Shots { .. } | State::Orphaned(_) => unreachable!("a single operation that is waited for"),
+            State::Shots { .. } | State::Orphaned(_) | State::Several => {
+                unreachable!("a single operation that is waited for")
+            }
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Features {
     pub(super) multishot_accept: Cell<bool>,
     pub(super) multishot_receive: Cell<bool>,
     pub(super) discard_command: Cell<bool>,
+    /// Vectors of registered memory, since 6.15.
+    pub(super) gathered_fixed_writes: bool,
     pub(super) registered_files: u32,
 }
 
@@ -77,6 +79,7 @@ pub(super) fn probe(ring: &IoUring, features: Use) -> Features {
             multishot_accept: Cell::new(false),
             multishot_receive: Cell::new(false),
             discard_command: Cell::new(false),
+            gathered_fixed_writes: false,
             registered_files: 0,
         };
     }
@@ -93,6 +96,7 @@ pub(super) fn probe(ring: &IoUring, features: Use) -> Features {
         multishot_accept: Cell::new(true),
         multishot_receive: Cell::new(true),
         discard_command: Cell::new(supports(opcode::UringCmd16::CODE)),
+        gathered_fixed_writes: supports(opcode::WritevFixed::CODE),
         registered_files,
     }
 }

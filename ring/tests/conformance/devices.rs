@@ -113,6 +113,63 @@ pub async fn a_discarded_range_leaves_its_neighbours(ring: &Ring, path: &Path) {
     assert!(read(ring, &device, 9 * BLOCK as u64, BLOCK).await == written[..BLOCK]);
 }
 
+/// Writes begun in one turn land where they belong, in whatever order they were begun, with gaps and sizes of all kinds, also when the device next to
+/// it is written at the same offsets.
+pub async fn neighbours_written_at_once_land_where_they_belong(ring: &Ring, path: &Path) {
+    let device = open(ring, path).await;
+    let other = ring.open_device(&path.with_extension("other"), writable()).await.expect("creatable");
+    let written = pattern(ring, 128 * BLOCK, 11).freeze();
+    // Blocks 0 to 127 in pieces of one to four blocks, every seventh piece left out, the order turned about.
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < 128 {
+        let count = (at * 5 % 4 + 1).min(128 - at);
+        pieces.push(at..at + count);
+        at += count;
+    }
+    let mut pieces: Vec<_> = pieces.into_iter().enumerate().filter(|(index, _)| index % 7 != 3).collect();
+    pieces.rotate_left(17);
+    pieces.reverse();
+    let begin = |device: &Device, blocks: &std::ops::Range<usize>, from: usize| {
+        let data =
+            written.slice((blocks.start + from) % 64 * BLOCK..((blocks.start + from) % 64 + blocks.len()) * BLOCK);
+        device.start_write(ring, (blocks.start * BLOCK) as u64, data)
+    };
+    let writes: Vec<_> =
+        pieces.iter().flat_map(|(_, blocks)| [begin(&device, blocks, 0), begin(&other, blocks, 32)]).collect();
+    for (index, write) in writes.into_iter().enumerate() {
+        // Some are given up, and land all the same.
+        if index % 5 != 0 {
+            write.await.expect("writable");
+        }
+    }
+    for (device, from) in [(&device, 0), (&other, 32)] {
+        let mut expected = vec![0; 128 * BLOCK];
+        for (_, blocks) in &pieces {
+            let source = (blocks.start + from) % 64 * BLOCK;
+            let length = blocks.len() * BLOCK;
+            expected[blocks.start * BLOCK..][..length].copy_from_slice(&written[source..][..length]);
+        }
+        // Those given up may take as long as the device likes.
+        let mut rounds = 0;
+        while read(ring, device, 0, 128 * BLOCK).await != expected {
+            rounds += 1;
+            assert!(rounds < 100, "something is not where it belongs");
+            ring.sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+pub async fn neighbours_that_cannot_be_written_fail_each(ring: &Ring, path: &Path) {
+    drop(open(ring, path).await);
+    let device = ring.open_device(path, DeviceOptions::default()).await.expect("it exists");
+    let data = ring.buffer(BLOCK).freeze();
+    let writes: Vec<_> = (0..9).map(|block| device.start_write(ring, block * BLOCK as u64, data.clone())).collect();
+    for write in writes {
+        write.await.expect_err("not opened for writing");
+    }
+}
+
 /// Dropped operations run out in the background and harm nothing: neither the device's content nor anyone's memory.
 pub async fn operations_dropped_in_flight_keep_their_buffers(ring: &Ring, path: &Path) {
     let device = open(ring, path).await;
