@@ -9,7 +9,10 @@
 //! there until it is freed; its places for nodes are counted in groups of as many blocks as a node has, from the device's end on.
 
 use crate::allocation_page::{PAGE_BITS, PAGE_WORDS, PageImage, PageSlot, pages};
-use crate::limits::{DISCARD_BLOCKS_MIN, NODE_BYTES};
+use crate::limits::{
+    DISCARD_BLOCKS_MIN, FREE_BEFORE_GROWTH_MIN, FREE_BEFORE_GROWTH_SHARE, GROWN_FOR_BLOCKS, GROWTH_BLOCKS,
+    KEPT_FOR_REUSE_MIN, NODE_BYTES,
+};
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
 use smallvec::SmallVec;
@@ -61,6 +64,7 @@ pub(crate) struct Allocator {
     coming_data: u64,
     /// Frozen with the checkpoint in progress.
     releasing: Vec<Run>,
+    releasing_blocks: u64,
     reserved: BTreeMap<u64, u32>,
     reserved_blocks: u64,
     /// Pages that differ from their newest image.
@@ -68,6 +72,8 @@ pub(crate) struct Allocator {
     /// By page: the slot that holds the newest image, and the generation it is of.
     slots: Vec<(u8, u64)>,
     discards: bool,
+    /// Behind the last block for data that was ever used, where it is better to use those before it again than to go on.
+    frontier: Option<u64>,
 }
 
 impl Allocator {
@@ -89,11 +95,13 @@ impl Allocator {
             pending_blocks: 0,
             coming_data: 0,
             releasing: Vec::new(),
+            releasing_blocks: 0,
             reserved: BTreeMap::new(),
             reserved_blocks: 0,
             changed: (0..pages).collect(),
             slots: vec![(1, 0); pages as usize],
             discards,
+            frontier: None,
         };
         fill(&mut allocator.words, first, end, false);
         allocator
@@ -116,6 +124,33 @@ impl Allocator {
         fill(&mut self.words, 0, self.first, true);
         fill(&mut self.words, self.end, bits, true);
         self.count();
+    }
+
+    /// For a file: its filesystem has to find a place for each block that is written for the first time, and a flush then waits for the filesystem's
+    /// own writes too. So blocks that were in use before come first, and the file grows in steps. Called once all that is used is known.
+    pub fn grow_in_steps(&mut self) {
+        let last = (self.first..self.zone_at).rev().find(|block| self.is_used(*block));
+        self.frontier = Some(last.map_or(self.first, |last| last + 1));
+    }
+
+    /// Where data may lie now.
+    fn data_end(&self) -> u64 {
+        self.frontier.map_or(self.zone_at, |frontier| frontier.min(self.zone_at))
+    }
+
+    /// Blocks that were in use before and may be used again, where that makes a difference.
+    fn used_before(&self) -> u64 {
+        self.free_data.saturating_sub(self.zone_at - self.data_end())
+    }
+
+    /// Makes sure of room before the frontier, and of enough for the space to be worth looking through.
+    fn grow(&mut self, blocks: u64) {
+        let Some(frontier) = self.frontier else { return };
+        let wanted = blocks.max(FREE_BEFORE_GROWTH_MIN).max((self.data_end() - self.first) / FREE_BEFORE_GROWTH_SHARE);
+        let missing = wanted.saturating_sub(self.used_before());
+        if missing > 0 {
+            self.frontier = Some((frontier + missing.next_multiple_of(GROWTH_BLOCKS)).min(self.zone_at));
+        }
     }
 
     /// What follows from the bits and the zone's size.
@@ -301,8 +336,7 @@ impl Allocator {
 
     /// Blocks that hold something (freed ones excepted, although they may not be reused yet).
     pub fn used_blocks(&self) -> u64 {
-        let releasing: u64 = self.releasing.iter().map(|r| u64::from(r.blocks)).sum();
-        self.total_blocks() - self.free_data - self.free_zone - self.pending_blocks - releasing
+        self.total_blocks() - self.free_data - self.free_zone - self.pending_blocks - self.releasing_blocks
     }
 
     /// Of the used blocks, those of movers whose transactions are still to come.
@@ -339,6 +373,7 @@ impl Allocator {
             self.data_places.set(self.data_places.get().saturating_sub(spoilt));
             self.free_data -= changed - in_zone;
             self.free_zone -= in_zone;
+            self.frontier = self.frontier.map(|frontier| frontier.max(run.end().min(self.zone_at)));
         } else {
             self.free_data += changed - in_zone;
             self.free_zone += in_zone;
@@ -384,17 +419,19 @@ impl Allocator {
         if blocks > self.free_data {
             return None;
         }
+        self.grow(blocks);
         let mut runs = Runs::new();
         let mut wanted = blocks;
         // First choice is one piece for all of it (or for each longest run); what is passed over is taken in a second round.
-        for whole_only in [true, false] {
+        let mut whole_only = true;
+        loop {
             let mut from = self.cursor;
             let mut wrapped = false;
             // A bounded search: after so many misfits a long run is not worth its price.
             let mut misfits = 0;
             while wanted > 0 {
                 let most = wanted.min(u64::from(longest));
-                let limit = if wrapped { self.cursor } else { self.zone_at };
+                let limit = if wrapped { self.cursor } else { self.data_end() };
                 match self.free_run(from, limit, most) {
                     Some((at, length)) if length == most || !whole_only => {
                         let run = self.take(at, length);
@@ -416,13 +453,21 @@ impl Allocator {
                     }
                 }
             }
-            if wanted == 0 {
+            if wanted == 0 || !whole_only {
                 break;
+            }
+            match self.data_end() {
+                // Rather than in pieces among what is left, in new space.
+                frontier if wanted >= GROWN_FOR_BLOCKS && frontier + wanted <= self.zone_at => {
+                    self.frontier = Some((frontier + wanted.next_multiple_of(GROWTH_BLOCKS)).min(self.zone_at));
+                    self.cursor = frontier;
+                }
+                _ => whole_only = false,
             }
         }
         assert!(wanted == 0, "the free count says there is room");
         if let Some(last) = runs.last() {
-            self.cursor = if last.end() >= self.zone_at { self.first } else { last.end() };
+            self.cursor = if last.end() >= self.data_end() { self.first } else { last.end() };
         }
         Some(runs)
     }
@@ -525,7 +570,7 @@ impl Allocator {
     pub fn freeze(&mut self) -> Vec<PageImage> {
         assert!(self.releasing.is_empty(), "two checkpoints at once");
         self.releasing = std::mem::take(&mut self.pending);
-        self.pending_blocks = 0;
+        self.releasing_blocks = std::mem::take(&mut self.pending_blocks);
         let changed = std::mem::take(&mut self.changed);
         let mut images: BTreeMap<u64, PageImage> = changed
             .into_iter()
@@ -580,7 +625,8 @@ impl Allocator {
 
     /// The frozen frees worth telling the device, merged.
     pub fn discards(&self) -> Vec<Run> {
-        if !self.discards {
+        let kept = self.used_blocks().max(KEPT_FOR_REUSE_MIN);
+        if !self.discards || self.frontier.is_some() && self.used_before() + self.releasing_blocks <= kept {
             return Vec::new();
         }
         let mut runs = self.releasing.clone();
@@ -606,6 +652,7 @@ impl Allocator {
             }
             self.set(run, false);
         }
+        self.releasing_blocks = 0;
     }
 }
 
@@ -703,8 +750,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_block_is_handed_out_twice_and_none_is_lost(requests in proptest::collection::vec((1u64..40, 1u32..16, any::<bool>()), 1..60)) {
+        fn no_block_is_handed_out_twice_and_none_is_lost(
+            requests in proptest::collection::vec((1u64..40, 1u32..16, any::<bool>()), 1..60),
+            in_steps in any::<bool>(),
+        ) {
             let mut allocator = Allocator::new(70_000, (100, 66_000), 0, false);
+            if in_steps {
+                allocator.grow_in_steps();
+            }
             let mut held: Vec<Run> = Vec::new();
             let mut seen = std::collections::BTreeSet::new();
             for (blocks, longest, free) in requests {
@@ -727,5 +780,39 @@ mod tests {
                 prop_assert_eq!(allocator.used_blocks(), seen.len() as u64);
             }
         }
+    }
+
+    #[test]
+    fn a_store_on_a_file_uses_blocks_again_before_it_grows() {
+        let blocks = 4 * KEPT_FOR_REUSE_MIN;
+        let mut allocator = Allocator::new(blocks, (8, blocks - 2), 200, true);
+        allocator.grow_in_steps();
+        let mut held: std::collections::VecDeque<Run> = std::collections::VecDeque::new();
+        let mut farthest = 0;
+        // A set of 64 MiB that is overwritten block by block, with a checkpoint every 32 MiB: forty times as much is written in all.
+        for number in 0..40 * 16_384 {
+            let runs = allocator.allocate(1, 256).expect("there is room");
+            farthest = farthest.max(runs[0].end());
+            held.extend(runs);
+            if held.len() > 16_384 {
+                allocator.free(held.pop_front().expect("it holds some"));
+            }
+            if number % 8_192 == 0 {
+                allocator.freeze();
+                assert_eq!(allocator.discards(), [], "it would have to find a place for them again");
+                allocator.release();
+            }
+        }
+        assert!(farthest < 5 * 16_384, "{farthest} blocks of the file for a set of {}", held.len());
+
+        // What is large is not put among the pieces that are left; and what a large object leaves is given back, but for some.
+        let large = allocator.allocate(3 * KEPT_FOR_REUSE_MIN, 1 << 20).expect("there is room");
+        assert!(large.len() <= 4, "{} pieces", large.len());
+        for run in large {
+            allocator.free(run);
+        }
+        allocator.freeze();
+        assert!(!allocator.discards().is_empty(), "most of the file holds nothing");
+        allocator.release();
     }
 }

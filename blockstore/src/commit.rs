@@ -4,12 +4,14 @@
 use crate::allocator::Run;
 use crate::error::{Error, Result};
 use crate::inner::Inner;
-use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE};
+use crate::limits::{
+    BLOCK_BYTES, GROUP_BYTES_MAX, HELD_WRITE_BYTES_MAX, SEAL_AFTER, WAL_CHECKPOINT_SHARE, WAL_GROUP_SHARE,
+};
 use crate::object::ObjectKey;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::wal::{self, Header, Kind, Side};
 use basalt_ring::local::Event;
-use basalt_ring::{BLOCK, StartedWrite};
+use basalt_ring::{BLOCK, Slice, StartedWrite};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -69,7 +71,23 @@ struct Gathering {
 pub(crate) struct DataWrite {
     pub side: Side,
     pub run: Run,
-    pub write: StartedWrite,
+    pub stage: DataStage,
+}
+
+pub(crate) enum DataStage {
+    /// It goes out with the record. What is small, and comes while another group is in flight, waits for it: the record has yet to be written
+    /// in any case, and neighbours that go out together are one write to the kernel and to the device.
+    Held(Slice),
+    Started(StartedWrite),
+}
+
+impl DataWrite {
+    fn start(&mut self, inner: &Inner) {
+        if let DataStage::Held(slice) = &self.stage {
+            let write = inner.device(self.side).start_write(&inner.ring, self.run.at * BLOCK_BYTES, slice.clone());
+            self.stage = DataStage::Started(write);
+        }
+    }
 }
 
 impl Gathering {
@@ -123,6 +141,8 @@ pub(crate) struct Log {
     sealed: bool,
     closing: bool,
     stopped: bool,
+    /// A group is being made durable.
+    committing: bool,
     gathering: Gathering,
     spare: Spare,
     /// Full groups, or ones that a checkpoint closed, in order.
@@ -149,6 +169,7 @@ impl Log {
             sealed: true,
             closing: false,
             stopped: false,
+            committing: false,
             gathering: Gathering::new(&mut Spare::default()),
             spare: Spare::default(),
             closed: VecDeque::new(),
@@ -242,6 +263,11 @@ impl Log {
         self.closing
     }
 
+    /// Up to how many bytes a write is to wait for its group's turn.
+    pub fn held_bytes_max(&self) -> usize {
+        if self.committing { HELD_WRITE_BYTES_MAX } else { 0 }
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
@@ -252,6 +278,7 @@ impl Log {
             None if self.gathering.transactions > 0 => Some(self.begin_next()),
             None => None,
         };
+        self.committing = taken.is_some();
         if taken.is_some() {
             self.progress.notify_all();
         }
@@ -356,11 +383,16 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
         kind: Kind::Group,
         previous: 0,
     };
+    for data in &mut gathered.data {
+        data.start(inner);
+    }
     let end_lsn = append(inner, &mut header, &gathered.body).await?;
     let mut base_written = false;
     let mut hot_written = false;
-    for DataWrite { side, run, write } in gathered.data.drain(..) {
-        if !sabotaged(Sabotage::AcknowledgeBeforeData) {
+    for DataWrite { side, run, stage } in gathered.data.drain(..) {
+        if let DataStage::Started(write) = stage
+            && !sabotaged(Sabotage::AcknowledgeBeforeData)
+        {
             write.await.map_err(|e| Error::device("write", inner.device(side), &e))?;
         }
         // The write has ended, and nobody reads what it wrote before the group is durable.

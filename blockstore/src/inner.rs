@@ -14,7 +14,7 @@ use crate::superblock::Superblock;
 use crate::wal::Side;
 use crate::written::{Purpose, WriteCounter};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
-use basalt_ring::{Device, Ring, Slice, Task};
+use basalt_ring::{Device, DeviceKind, Ring, Slice, Task};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -72,7 +72,12 @@ impl Drop for Mover {
 impl Inner {
     /// What replay left, with nothing running yet.
     pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
-        let Opened { superblock, state, next_lsn, link, .. } = opened;
+        let Opened { superblock, mut state, next_lsn, link, .. } = opened;
+        for (side, device) in [(Side::Base, Some(&devices.base)), (Side::Hot, devices.hot.as_ref())] {
+            if device.is_some_and(|device| device.info().kind == DeviceKind::File) {
+                state.allocator(side).grow_in_steps();
+            }
+        }
         let log = Log::new(superblock.store_id, superblock.layout.wal_blocks, superblock.replay_lsn, next_lsn, link);
         let features = superblock.features.upgraded();
         let data_cache_bytes = options.data_cache_bytes as usize;

@@ -50,6 +50,9 @@ pub const WAL_CHECKPOINT_SHARE: u64 = 2;
 /// Transactions wait for the group in flight once the gathering one is this large.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
 
+/// Data larger than this goes to its device at once, whatever the log is doing: it takes the device longer than a record.
+pub const HELD_WRITE_BYTES_MAX: usize = 64 << 10;
+
 /// Removing an object whose index entries take more than this in the log leaves the rest to the reaper, which takes as much at a time.
 pub const REMOVE_BYTES_MAX: usize = 8 << 10;
 
@@ -86,6 +89,21 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 /// In a file, a hole is made only of runs at least this long: writing into it later, the filesystem allocates its blocks again, and every flush
 /// then waits for its journal.
 pub const HOLE_BLOCKS_MIN: u64 = (16 << 20) / BLOCK_BYTES;
+
+/// A store on a file keeps so many free blocks for use again, or as many as it uses, before it makes holes of any.
+pub const KEPT_FOR_REUSE_MIN: u64 = (1 << 30) / BLOCK_BYTES;
+
+/// It takes so many more blocks of the file at a time,
+pub const GROWTH_BLOCKS: u64 = (64 << 20) / BLOCK_BYTES;
+
+/// once fewer than these are free of those it has,
+pub const FREE_BEFORE_GROWTH_MIN: u64 = (16 << 20) / BLOCK_BYTES;
+
+/// or than one in so many.
+pub const FREE_BEFORE_GROWTH_SHARE: u64 = 8;
+
+/// What is at least so large, and finds no whole piece, makes it grow too.
+pub const GROWN_FOR_BLOCKS: u64 = (64 << 10) / BLOCK_BYTES;
 
 /// Largest device write and read made of merged neighbours.
 pub const MOVE_RUN_BLOCKS_MAX: u32 = 512;

@@ -1,7 +1,7 @@
 //! Submitting: the one synchronous step in which a transaction becomes part of the index and of the log's next group.
 
 use crate::allocator::{Run, Runs};
-use crate::commit::{DataWrite, Group};
+use crate::commit::{DataStage, DataWrite, Group};
 use crate::error::{Error, Result};
 use crate::index::{Key, Layer, Missing, key};
 use crate::inner::{Inner, Loads};
@@ -126,12 +126,17 @@ impl Inner {
             for (side, run) in applied.entry.frees() {
                 self.data_cache.borrow_mut().invalidate(*side, *run);
             }
+            let held_bytes_max = self.log.borrow().held_bytes_max();
             let writes = applied.data.into_iter().map(|(side, block, slice)| {
                 self.written.add(Purpose::Data, slice.len() as u64);
                 let run = Run { at: block, blocks: (slice.len() / BLOCK) as u32 };
                 self.data_cache.borrow_mut().invalidate(side, run);
-                let write = self.device(side).start_write(&self.ring, block * BLOCK_BYTES, slice);
-                DataWrite { side, run, write }
+                let stage = if slice.len() <= held_bytes_max {
+                    DataStage::Held(slice)
+                } else {
+                    DataStage::Started(self.device(side).start_write(&self.ring, block * BLOCK_BYTES, slice))
+                };
+                DataWrite { side, run, stage }
             });
             let group = self.log.borrow_mut().gather(|body| applied.entry.encode(body), writes, names);
             self.state.borrow_mut().writer = applied.entry.cleared();

@@ -1,13 +1,14 @@
 //! The first bytes in which sorted keys differ, side by side, so that a search reads a few cache lines of numbers and compares one key whole or
 //! none. Keys of a node share their beginning (kind, object, pool), which is left out.
 
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 
 /// Belongs to a list of keys in ascending order, without two alike; every change of the list is a change here.
 #[derive(Clone, Default)]
 pub(super) struct Heads {
-    /// Bytes that all keys begin with.
-    shared: usize,
+    /// What all keys begin with. Kept here, since a key of the node lies in memory that a search may not need otherwise.
+    shared: SmallVec<[u8; 24]>,
     /// The next eight of each, as a number; zeros where the key ends.
     heads: Vec<u64>,
 }
@@ -16,10 +17,10 @@ impl Heads {
     pub fn of<'a>(keys: impl DoubleEndedIterator<Item = &'a [u8]> + Clone) -> Heads {
         // What the first and the last begin with is what all between them do.
         let shared = match (keys.clone().next(), keys.clone().next_back()) {
-            (Some(first), Some(last)) => shared_bytes(first, last),
-            _ => 0,
+            (Some(first), Some(last)) => &first[..shared_bytes(first, last)],
+            _ => &[],
         };
-        Heads { shared, heads: keys.map(|key| head(key, shared)).collect() }
+        Heads { shared: shared.into(), heads: keys.map(|key| head(key, shared.len())).collect() }
     }
 
     /// Where `key` is, or would be.
@@ -27,22 +28,28 @@ impl Heads {
         if self.heads.is_empty() {
             return Err(0);
         }
-        let common = self.shared.min(key.len());
-        match key[..common].cmp(&key_at(0)[..common]) {
+        let shared = self.shared.len();
+        let common = shared.min(key.len());
+        match key[..common].cmp(&self.shared[..common]) {
             Ordering::Less => return Err(0),
             Ordering::Greater => return Err(self.heads.len()),
             // A part of what all begin with comes before them.
-            Ordering::Equal if common < self.shared => return Err(0),
+            Ordering::Equal if common < shared => return Err(0),
             Ordering::Equal => {}
         }
-        let wanted = head(key, self.shared);
-        let first = self.heads.partition_point(|head| *head < wanted);
-        let mut from = first;
-        let mut to = first + self.heads[first..].partition_point(|head| *head == wanted);
-        // Most often there is one at the most.
+        let wanted = head(key, shared);
+        let mut from = self.heads.partition_point(|head| *head < wanted);
+        // Most often there is one like it at the most.
+        let mut to = match &self.heads[from..] {
+            [first, second, ..] if *first == wanted && *second == wanted => {
+                from + self.heads[from..].partition_point(|head| *head == wanted)
+            }
+            [first, ..] if *first == wanted => from + 1,
+            _ => return Err(from),
+        };
         while from < to {
             let middle = from + (to - from) / 2;
-            match key_at(middle)[self.shared..].cmp(&key[self.shared..]) {
+            match key_at(middle)[shared..].cmp(&key[shared..]) {
                 Ordering::Less => from = middle + 1,
                 Ordering::Equal => return Ok(middle),
                 Ordering::Greater => to = middle,
@@ -55,14 +62,16 @@ impl Heads {
     pub fn insert<'a>(&mut self, index: usize, key: &[u8], key_at: impl Fn(usize) -> &'a [u8]) {
         let shared = match self.heads.len() {
             0 => key.len(),
-            _ => shared_bytes(key, &key_at(0)[..self.shared]),
+            _ => shared_bytes(key, &self.shared),
         };
-        if shared < self.shared {
+        if self.heads.is_empty() {
+            self.shared = key.into();
+        } else if shared < self.shared.len() {
             for (index, head_of_it) in self.heads.iter_mut().enumerate() {
                 *head_of_it = head(key_at(index), shared);
             }
+            self.shared.truncate(shared);
         }
-        self.shared = shared;
         self.heads.insert(index, head(key, shared));
     }
 
@@ -71,11 +80,13 @@ impl Heads {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.heads.capacity() * size_of::<u64>()
+        let spilled = if self.shared.spilled() { self.shared.capacity() } else { 0 };
+        self.heads.capacity() * size_of::<u64>() + spilled
     }
 
     pub fn shrink_to_fit(&mut self) {
         self.heads.shrink_to_fit();
+        self.shared.shrink_to_fit();
     }
 }
 

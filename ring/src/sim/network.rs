@@ -356,9 +356,11 @@ impl SimulatedSocket {
     pub(crate) async fn receive(&self, mut buffer: Buffer) -> (io::Result<usize>, Buffer) {
         let result = self.receive_with(|received| {
             let count = received.len().min(buffer.len());
-            for (byte, from) in buffer.iter_mut().zip(received.drain(..count)) {
-                *byte = from;
-            }
+            let (first, second) = received.as_slices();
+            let in_first = first.len().min(count);
+            buffer[..in_first].copy_from_slice(&first[..in_first]);
+            buffer[in_first..count].copy_from_slice(&second[..count - in_first]);
+            received.drain(..count);
             count
         });
         let result = result.await;

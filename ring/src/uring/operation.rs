@@ -24,7 +24,7 @@ pub(super) enum Held {
     Message(Box<Message>),
     Address(#[expect(dead_code, reason = "only the kernel reads it")] Box<SocketAddress>),
     Wakeup(Arc<WakeTarget>),
-    Gathered(Box<Gathered>),
+    Gathered(Gathered),
 }
 
 impl Held {

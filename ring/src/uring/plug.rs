@@ -16,7 +16,7 @@ pub(super) const ARENA: u16 = 0;
 pub(super) struct Plug {
     waiting: Vec<Waiting>,
     /// For reuse.
-    idle: Vec<Box<Gathered>>,
+    idle: Vec<Gathered>,
 }
 
 /// A write whose memory and file belong to its operation.
@@ -118,7 +118,7 @@ impl Uring {
     }
 
     /// Tells each of the writes what became of it.
-    pub(super) fn gathered_ended(&self, mut gathered: Box<Gathered>, result: i32) {
+    pub(super) fn gathered_ended(&self, mut gathered: Gathered, result: i32) {
         let mut left = result;
         for (member, vector) in gathered.members.iter().zip(&gathered.vectors) {
             let its_own = match result {
