@@ -382,6 +382,20 @@ pub enum Osd {
         #[arg(value_name = "ID", value_parser = osd_choice)]
         osd: OsdChoice,
     },
+    /// How long commits and writes take on each OSD, over its last reports.
+    ///
+    /// commit: from the turn of a group of transactions until it is durable on the OSD's device. apply: from the arrival of a client's write
+    /// at its primary until every member has it. 0 where nothing was written.
+    Perf,
+    /// Requests that are slow: those under way, with what they wait for, and the last ones that were answered, with the stage that was slow.
+    ///
+    /// Slow is what takes longer than `osd_op_complaint_time` of the OSD's configuration, 1 s unless set.
+    #[command(visible_alias = "slow-requests")]
+    SlowOps {
+        /// `0`, `osd.0`, or `all`.
+        #[arg(value_name = "ID", value_parser = osd_choice, default_value = "all")]
+        osd: OsdChoice,
+    },
     /// Sets a flag of the whole cluster: noscrub, nodeep-scrub, pause, noout and others.
     Set { flag: String },
     /// Takes a flag back.

@@ -14,6 +14,7 @@ mod obj;
 mod osd_crush;
 mod pg;
 mod plain;
+mod slow_ops;
 mod tier_simulate;
 mod user;
 

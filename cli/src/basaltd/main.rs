@@ -4,6 +4,7 @@ mod arguments;
 mod dev;
 mod devices;
 mod fsck;
+mod metrics;
 mod mkfs;
 mod nbd;
 mod pid_file;
