@@ -4,7 +4,7 @@ use crate::arguments::{
     Application, Blocklist, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange,
 };
 use crate::connection::with_client;
-use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain, slow_ops};
+use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain, report, slow_ops, top};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
@@ -30,6 +30,8 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
             show(&client, &mut output, AdminCommand::Df, |df| plain::space::render(df, detail.is_some())).await
         }
         Command::Versions => show(&client, &mut output, AdminCommand::Versions, plain::pretty).await,
+        Command::Top(arguments) => top::run(&client, &mut output, &arguments).await,
+        Command::Report { output: to } => report::run(&client, &mut output, &global.config, to.as_deref()).await,
         Command::Iostat(arguments) => iostat::run(&client, &mut output, &arguments).await,
         Command::Osd(command) => osd(&client, &mut output, command).await,
         Command::Pg(command) => pg::run(&client, &mut output, command).await,

@@ -11,6 +11,7 @@ mod gateways;
 mod limits;
 mod monitor;
 mod osds;
+mod page;
 mod process;
 
 use crate::nbd::NbdFiguresAsker;

@@ -20,7 +20,8 @@ pub fn address(dir: &Path, name: &str) -> String {
 }
 
 pub fn get(address: &str, path: &str) -> Response {
-    send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).expect("an answer")
+    send(address, format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())
+        .expect("an answer")
 }
 
 /// `None`: the connection ended without one.

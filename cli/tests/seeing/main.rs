@@ -8,4 +8,6 @@ mod dist;
 mod http;
 mod latency;
 mod metrics;
+mod page;
+mod reports;
 mod scrape;

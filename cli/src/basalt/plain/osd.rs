@@ -174,52 +174,6 @@ fn two_decimals(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.2}") }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn small_tree() -> Value {
-        json!({ "nodes": [
-            { "id": -1, "name": "default", "type": "root", "weight": 1, "depth": 0, "children": [-3, -2] },
-            { "id": -2, "name": "h", "type": "host", "weight": 0, "depth": 1, "children": [] },
-            { "id": -3, "name": "vm", "type": "host", "weight": 1, "depth": 1, "children": [0] },
-            { "id": 0, "name": "osd.0", "type": "osd", "crush_weight": 1, "depth": 2, "status": "up", "reweight": 1, "primary_affinity": 1 },
-        ], "stray": [] })
-    }
-
-    #[test]
-    fn a_tree_has_the_columns_of_ceph() {
-        let expected = "\
-ID  CLASS  WEIGHT   TYPE NAME      STATUS  REWEIGHT  PRI-AFF
--1         1.00000  root default
--2               0      host h
--3         1.00000      host vm
- 0         1.00000          osd.0      up   1.00000  1.00000
-";
-        assert_eq!(tree(&small_tree()), expected);
-    }
-
-    #[test]
-    fn a_tree_of_space_has_its_buckets_where_the_flat_one_has_none() {
-        let mut document = small_tree();
-        document["nodes"][3]["kb"] = json!(1024);
-        let tree = df(&document, true);
-        assert!(tree.contains("TYPE NAME") && tree.contains("        osd.0") && tree.contains("    host vm"), "{tree}");
-        let flat = df(&document, false);
-        assert!(!flat.contains("host") && !flat.contains("TYPE NAME"), "{flat}");
-        for shown in [&tree, &flat] {
-            assert!(shown.lines().any(|line| line.contains("TOTAL  1 MiB")), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_tree_deeper_than_any_is_cut() {
-        let node = json!({ "id": -1, "name": "a", "type": "root", "depth": u64::MAX });
-        assert!(tree(&json!({ "nodes": [node] })).len() < 1000);
-    }
-}
-
 /// As Ceph prints it.
 pub fn perf(document: &Value) -> String {
     let right = |heading| (heading, Align::Right);
@@ -282,4 +236,50 @@ fn request_words(request: &Value) -> String {
         text(request, "/pg"),
         text(request, "/client")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn small_tree() -> Value {
+        json!({ "nodes": [
+            { "id": -1, "name": "default", "type": "root", "weight": 1, "depth": 0, "children": [-3, -2] },
+            { "id": -2, "name": "h", "type": "host", "weight": 0, "depth": 1, "children": [] },
+            { "id": -3, "name": "vm", "type": "host", "weight": 1, "depth": 1, "children": [0] },
+            { "id": 0, "name": "osd.0", "type": "osd", "crush_weight": 1, "depth": 2, "status": "up", "reweight": 1, "primary_affinity": 1 },
+        ], "stray": [] })
+    }
+
+    #[test]
+    fn a_tree_has_the_columns_of_ceph() {
+        let expected = "\
+ID  CLASS  WEIGHT   TYPE NAME      STATUS  REWEIGHT  PRI-AFF
+-1         1.00000  root default
+-2               0      host h
+-3         1.00000      host vm
+ 0         1.00000          osd.0      up   1.00000  1.00000
+";
+        assert_eq!(tree(&small_tree()), expected);
+    }
+
+    #[test]
+    fn a_tree_of_space_has_its_buckets_where_the_flat_one_has_none() {
+        let mut document = small_tree();
+        document["nodes"][3]["kb"] = json!(1024);
+        let tree = df(&document, true);
+        assert!(tree.contains("TYPE NAME") && tree.contains("        osd.0") && tree.contains("    host vm"), "{tree}");
+        let flat = df(&document, false);
+        assert!(!flat.contains("host") && !flat.contains("TYPE NAME"), "{flat}");
+        for shown in [&tree, &flat] {
+            assert!(shown.lines().any(|line| line.contains("TOTAL  1 MiB")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_is_cut() {
+        let node = json!({ "id": -1, "name": "a", "type": "root", "depth": u64::MAX });
+        assert!(tree(&json!({ "nodes": [node] })).len() < 1000);
+    }
 }

@@ -1,13 +1,14 @@
-//! The listener: GET of a few paths over HTTP/1.1, one request a connection, for anyone who can reach the address. There is nothing to
+//! The listener: GET of `/metrics`, and on a monitor of `/` and `/status.json`, over HTTP/1.1, one request a connection, for anyone who can reach the address. There is nothing to
 //! change here and nothing secret, but no authentication either: on any address but loopback, whoever reaches it reads it.
 
+use super::page::{self, Page};
 use super::{Sources, limits};
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::config::MetricsSection;
 use basalt_net::waiting_room::WaitingRoom;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -20,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves until it is dropped.
@@ -89,6 +92,8 @@ impl Drop for Endpoint {
 
 struct Served {
     sources: Sources,
+    /// On a monitor.
+    page: Option<Rc<Page>>,
     /// The last scrape. Whoever comes while one is made waits for it.
     scraped: Mutex<Option<(Instant, Bytes)>>,
 }
@@ -98,7 +103,11 @@ async fn accept(listener: std::net::TcpListener, sources: Sources) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "metrics are not served: their socket is no good"),
     };
-    let served = Rc::new(Served { sources, scraped: Mutex::default() });
+    let page = sources.monitor.clone().map(|monitor| Rc::new(Page::new(monitor)));
+    if let Some(page) = page.clone() {
+        tokio::task::spawn_local(async move { page.keep_history().await });
+    }
+    let served = Rc::new(Served { sources, page, scraped: Mutex::default() });
     let connections = WaitingRoom::new(limits::CONNECTIONS_MAX);
     loop {
         let stream = match listener.accept().await {
@@ -143,8 +152,13 @@ impl Served {
             refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refused;
         }
-        match request.uri().path() {
-            "/metrics" => respond(StatusCode::OK, TEXT, self.scrape().await),
+        match (request.uri().path(), &self.page) {
+            ("/metrics", _) => respond(StatusCode::OK, TEXT, self.scrape().await),
+            ("/", Some(_)) => respond(StatusCode::OK, HTML, page::PAGE),
+            ("/status.json", Some(page)) => match page.document().await {
+                Some(document) => respond(StatusCode::OK, JSON, document.to_string()),
+                None => respond(StatusCode::SERVICE_UNAVAILABLE, JSON, NOT_LEADING),
+            },
             _ => respond(StatusCode::NOT_FOUND, TEXT, "there is nothing here; the metrics are at /metrics\n"),
         }
     }
@@ -162,10 +176,19 @@ impl Served {
     }
 }
 
+const NOT_LEADING: &str = r#"{"reason":"this monitor does not lead now; ask another one"}"#;
+
 fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-store"),
+        (CONTENT_SECURITY_POLICY, page::POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
     response
 }

@@ -12,6 +12,11 @@ pub const HEAD_BYTES_MAX: usize = 8192;
 pub const HEADERS_MAX: usize = 64;
 /// Whoever asks again within this time is given the same figures: however often somebody asks, OSDs are asked so often.
 pub const SCRAPE_AGE_MAX: Duration = Duration::from_millis(500);
+/// What the page shows of the past: a look each so often, for an hour.
+pub const HISTORY_INTERVAL: Duration = Duration::from_secs(5);
+pub const HISTORY_MAX: usize = 720;
+/// Of so many pools.
+pub const HISTORY_POOLS_MAX: usize = 64;
 /// How long the NBD server may take to say its figures.
 pub const NBD_ANSWER_MAX: Duration = Duration::from_secs(2);
 

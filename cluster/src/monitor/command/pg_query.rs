@@ -86,7 +86,10 @@ impl View<'_> {
             "Clients are served.".into()
         } else {
             let members = if pool.min_size == 1 { "member" } else { "members" };
-            format!("Clients are not served: that takes {} {members} at least, up and agreed (min_size).", pool.min_size)
+            format!(
+                "Clients are not served: that takes {} {members} at least, up and agreed (min_size).",
+                pool.min_size
+            )
         });
         if let Some(time) = self.unsettled_for(group) {
             said.push(format!("It has not been settled for {}.", format_age(time)));
