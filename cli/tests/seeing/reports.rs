@@ -32,6 +32,38 @@ fn top_shows_the_pool_the_osd_and_the_client_that_are_busy() {
     assert!(!text.contains('\u{1b}'), "a pipe is no terminal");
 }
 
+/// `script` gives it a terminal, and writes down what comes.
+#[test]
+fn top_on_a_terminal_draws_until_q_and_puts_the_terminal_back() {
+    use std::io::Write;
+    let cluster = DevCluster::start();
+    let words = format!("{} -c {} top --interval 500ms", env!("CARGO_BIN_EXE_basalt"), cluster.config().display());
+    let mut top = std::process::Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command", &format!("stty rows 30 cols 120; {words}"), "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(top.try_wait().unwrap().is_none(), "it goes on until it is told");
+    top.stdin.as_mut().unwrap().write_all(b"q").unwrap();
+    let begun = Instant::now();
+    while top.try_wait().unwrap().is_none() {
+        if begun.elapsed() > Duration::from_secs(10) {
+            top.kill().unwrap();
+            panic!("`q` does not end it");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = top.wait_with_output().unwrap();
+    let drawn = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{drawn}");
+    assert!(drawn.contains("HEALTH_WARN") && drawn.contains("osd.0"), "{drawn}");
+    let [into, out_of] = ["\u{1b}[?1049h", "\u{1b}[?1049l"].map(|switch| drawn.find(switch));
+    assert!(into.is_some() && into < out_of, "the screen of before is back: {drawn}");
+}
+
 #[test]
 fn a_report_has_everything_but_secrets() {
     let cluster = DevCluster::start();
