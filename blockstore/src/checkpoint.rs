@@ -137,7 +137,6 @@ pub(crate) async fn checkpoint(inner: &Rc<Inner>, clean: bool) -> Result<()> {
     }
     discard_and_release(inner, Side::Base).await;
     inner.space_freed.notify_all();
-    metrics::counter!("basalt_store_checkpoints").increment(1);
     Ok(())
 }
 

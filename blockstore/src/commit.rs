@@ -10,8 +10,8 @@ use crate::limits::{
 use crate::object::ObjectKey;
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::wal::{self, Header, Kind, Side};
-use basalt_ring::local::Event;
-use basalt_ring::{BLOCK, Slice, StartedWrite};
+use basalt_ring::local::{Event, Latencies, LatencyHistogram};
+use basalt_ring::{BLOCK, Instant, Slice, StartedWrite};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -24,6 +24,40 @@ pub(crate) struct Group {
     pub end_lsn: Cell<u64>,
     /// Objects it changes; readers of them wait for it.
     pub objects: RefCell<Vec<ObjectKey>>,
+    times: Cell<CommitTimes>,
+}
+
+/// When a group got how far. Its data is on the way from the moment of the submission on, beside the record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitTimes {
+    /// Its record was handed to the device and has been written.
+    pub recorded: Instant,
+    /// So has all of its data.
+    pub written: Instant,
+    /// Both are flushed, as far as the devices need that.
+    pub flushed: Instant,
+}
+
+/// How long groups took since the store was opened.
+#[derive(Default)]
+pub(crate) struct CommitHistograms {
+    whole: LatencyHistogram,
+    flush: LatencyHistogram,
+}
+
+/// Of the groups of transactions that were made durable together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitFigures {
+    /// From the moment that it was a group's turn until it was durable.
+    pub whole: Latencies,
+    /// Of that, the flush.
+    pub flush: Latencies,
+}
+
+impl CommitHistograms {
+    pub fn get(&self) -> CommitFigures {
+        CommitFigures { whole: self.whole.get(), flush: self.flush.get() }
+    }
 }
 
 impl Group {
@@ -33,6 +67,7 @@ impl Group {
             done: Event::new(),
             end_lsn: Cell::new(0),
             objects: RefCell::default(),
+            times: Cell::default(),
         })
     }
 
@@ -41,6 +76,11 @@ impl Group {
         self.outcome.take();
         self.end_lsn.set(0);
         self.objects.borrow_mut().clear();
+    }
+
+    /// Of a group that is durable.
+    pub fn times(&self) -> CommitTimes {
+        self.times.get()
     }
 
     pub async fn durable(&self) -> Result<()> {
@@ -373,6 +413,7 @@ pub(crate) async fn run(inner: Rc<Inner>) {
 }
 
 async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
+    let taken = inner.ring.now();
     let mut header = Header {
         lsn: 0,
         durable_lsn: 0,
@@ -387,6 +428,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
         data.start(inner);
     }
     let end_lsn = append(inner, &mut header, &gathered.body).await?;
+    let recorded = inner.ring.now();
     let mut base_written = false;
     let mut hot_written = false;
     for DataWrite { side, run, stage } in gathered.data.drain(..) {
@@ -402,6 +444,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
             Side::Hot => hot_written = true,
         }
     }
+    let written = inner.ring.now();
     // Record and data are on their devices: one flush each makes the group durable.
     let index_side = inner.index_side();
     let flush_base = base_written && !sabotaged(Sabotage::FlushOnlyTheLogsDevice) || index_side == Side::Base;
@@ -418,6 +461,10 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
     } else {
         inner.flush(Side::Hot).await?;
     }
+    let flushed = inner.ring.now();
+    inner.commits.whole.observe(flushed.since(taken));
+    inner.commits.flush.observe(flushed.since(written));
+    gathered.group.times.set(CommitTimes { recorded, written, flushed });
     gathered.group.end_lsn.set(end_lsn);
     let mut log = inner.log.borrow_mut();
     log.durable_lsn = end_lsn;

@@ -126,8 +126,6 @@ pub(crate) struct DataCache {
     next_serial: u64,
     hits: u64,
     misses: u64,
-    hit_counter: metrics::Counter,
-    miss_counter: metrics::Counter,
 }
 
 impl DataCache {
@@ -143,8 +141,6 @@ impl DataCache {
             next_serial: 0,
             hits: 0,
             misses: 0,
-            hit_counter: metrics::counter!("basalt_store_data_cache_hits"),
-            miss_counter: metrics::counter!("basalt_store_data_cache_misses"),
         }
     }
 
@@ -183,12 +179,10 @@ impl DataCache {
         });
         let Some(((_, at), entry)) = found else {
             self.misses += 1;
-            self.miss_counter.increment(1);
             return None;
         };
         entry.frequency = (entry.frequency + 1).min(DATA_CACHE_FREQUENCY_MAX);
         self.hits += 1;
-        self.hit_counter.increment(1);
         let from = (run.at - at) as usize * BLOCK;
         Some(entry.data.slice(from..from + run.blocks as usize * BLOCK))
     }

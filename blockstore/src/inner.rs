@@ -1,7 +1,7 @@
 //! The parts of an open store, and what every operation does with them: device access, index nodes on demand, fences, freed space.
 
 use crate::allocator::Run;
-use crate::commit::{Group, Log};
+use crate::commit::{CommitHistograms, Group, Log};
 use crate::data_cache::DataCache;
 use crate::error::{Error, Result};
 use crate::index::{Missing, NodePointer};
@@ -44,6 +44,7 @@ pub(crate) struct Inner {
     pub mover_done: Event,
     pub checksum_errors: Cell<u64>,
     pub written: WriteCounter,
+    pub commits: CommitHistograms,
     pub data_cache: RefCell<DataCache>,
     pub background_changes: RefCell<BTreeSet<(u32, ObjectId)>>,
     pub tasks: RefCell<Vec<Task<()>>>,
@@ -101,6 +102,7 @@ impl Inner {
             mover_done: Event::new(),
             checksum_errors: Cell::new(0),
             written: WriteCounter::default(),
+            commits: CommitHistograms::default(),
             data_cache: RefCell::new(DataCache::new(data_cache_bytes)),
             background_changes: RefCell::default(),
             tasks: RefCell::new(Vec::new()),
@@ -218,7 +220,6 @@ impl Inner {
             *fenced = Some(error.to_string());
         }
         drop(fenced);
-        metrics::counter!("basalt_store_fenced").increment(1);
         let log = self.log.borrow();
         log.progress.notify_all();
         log.work.notify_all();
@@ -287,7 +288,6 @@ impl Inner {
     pub fn count_checksum_error(&self, error: &Error) {
         tracing::error!(%error, "data is damaged");
         self.checksum_errors.set(self.checksum_errors.get() + 1);
-        metrics::counter!("basalt_store_checksum_errors").increment(1);
     }
 
     pub fn no_space(&self, side: Side, wanted_blocks: u64, free_blocks: u64) -> Error {

@@ -64,6 +64,7 @@ mod vacate;
 mod wal;
 mod written;
 
+pub use commit::{CommitFigures, CommitTimes};
 pub use data_cache::DataCacheFigures;
 pub use error::{Error, Result};
 pub use format::store_id_from;

@@ -1,7 +1,7 @@
 //! Submitting: the one synchronous step in which a transaction becomes part of the index and of the log's next group.
 
 use crate::allocator::{Run, Runs};
-use crate::commit::{DataStage, DataWrite, Group};
+use crate::commit::{CommitTimes, DataStage, DataWrite, Group};
 use crate::error::{Error, Result};
 use crate::index::{Key, Layer, Missing, key};
 use crate::inner::{Inner, Loads};
@@ -502,6 +502,12 @@ pub struct Commit {
 impl Commit {
     pub async fn durable(self) -> Result<()> {
         self.group.durable().await
+    }
+
+    /// As [`Commit::durable`], and says when it got how far.
+    pub async fn durable_times(self) -> Result<CommitTimes> {
+        self.group.durable().await?;
+        Ok(self.group.times())
     }
 
     /// What the changed objects hold on the hot device now.

@@ -1,6 +1,6 @@
 //! The store as its callers see it.
 
-use crate::commit;
+use crate::commit::{self, CommitFigures};
 use crate::error::{Error, Result};
 use crate::index::{Key, Missing, key};
 use crate::inner::Inner;
@@ -482,6 +482,11 @@ impl Store {
     /// What was written to the devices since the store was opened.
     pub fn written(&self) -> Written {
         self.inner.written.get()
+    }
+
+    /// How long commits took since the store was opened.
+    pub fn commits(&self) -> CommitFigures {
+        self.inner.commits.get()
     }
 
     /// Why the store is fenced, if it is.

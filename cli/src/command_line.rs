@@ -41,8 +41,10 @@ pub enum Words<A> {
 }
 
 /// A program's `main`: its words to `dispatch`, or their help to stdout.
-pub fn run_arguments<A: clap::Parser>(dispatch: impl FnOnce(A) -> Result<ExitCode>) -> ExitCode {
-    run(|| match parse::<A>(std::env::args_os())? {
+///
+/// `examples`: whole command lines, each shown below the help of its command.
+pub fn run_arguments<A: clap::Parser>(examples: &[&str], dispatch: impl FnOnce(A) -> Result<ExitCode>) -> ExitCode {
+    run(|| match parse::<A>(examples, std::env::args_os())? {
         Words::Arguments(arguments) => dispatch(arguments),
         Words::Print(text) => {
             let mut output = Output::new(Default::default());
@@ -54,14 +56,32 @@ pub fn run_arguments<A: clap::Parser>(dispatch: impl FnOnce(A) -> Result<ExitCod
 }
 
 /// Understands the words of a command line; the first is the program's name.
-pub fn parse<A: clap::Parser>(words: impl IntoIterator<Item = OsString>) -> Result<Words<A>> {
-    match A::try_parse_from(words) {
+pub fn parse<A: clap::Parser>(examples: &[&str], words: impl IntoIterator<Item = OsString>) -> Result<Words<A>> {
+    let command = with_examples(A::command(), examples, "");
+    let understood = command.try_get_matches_from(words).and_then(|matches| A::from_arg_matches(&matches));
+    match understood {
         Ok(arguments) => Ok(Words::Arguments(arguments)),
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Words::Print(error.render().to_string()))
         }
         Err(error) => Err(Failure::invalid(one_line(&error.render().to_string()))),
     }
+}
+
+/// Puts each example below the help of the command that it is one of. `path`: the names that lead to this command.
+fn with_examples(command: clap::Command, examples: &[&str], path: &str) -> clap::Command {
+    let path = format!("{path}{} ", command.get_name());
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    if names.is_empty() {
+        let own = examples.iter().find(|example| format!("{example} ").starts_with(&path));
+        return match own {
+            Some(example) => command.after_help(format!("Example:\n  {example}")),
+            None => command,
+        };
+    }
+    names
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |command| with_examples(command, examples, &path)))
 }
 
 /// The paragraphs of a refusal as one line: what is wrong, the nearest right words, the usage.
@@ -82,6 +102,64 @@ fn one_line(text: &str) -> String {
     parts.join("; ")
 }
 
+/// For the tests of both programs.
+#[doc(hidden)]
+pub mod tests_of_commands {
+    use super::*;
+
+    fn words(line: &str) -> impl Iterator<Item = OsString> {
+        line.split_whitespace().map(OsString::from)
+    }
+
+    fn leaves(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path}{} ", command.get_name());
+        if !command.has_subcommands() {
+            found.push(path.trim_end().to_owned());
+        }
+        command.get_subcommands().for_each(|command| leaves(command, &path, found));
+    }
+
+    pub fn must_parse<A: clap::Parser>(line: &str) {
+        if let Err(failure) = parse::<A>(&[], words(line)) {
+            panic!("{line}: {failure}");
+        }
+    }
+
+    /// Every command has an example, which its help shows and which is understood; every example is of a command; and a wrong word is
+    /// refused in one line.
+    pub fn check<A: clap::Parser>(program: &str, examples: &[&str]) {
+        let mut commands = Vec::new();
+        leaves(&A::command(), "", &mut commands);
+        assert!(commands.len() > 5, "{commands:?}");
+        for command in &commands {
+            assert!(command.starts_with(program), "{command}");
+            let Ok(Words::Print(help)) = parse::<A>(examples, words(&format!("{command} --help"))) else {
+                panic!("{command} has no help");
+            };
+            let example = help.split_once("Example:\n  ").map(|(_, example)| example.trim());
+            let example = example.unwrap_or_else(|| panic!("{command} has no example:\n{help}"));
+            assert!(
+                format!("{example} ").starts_with(&format!("{command} ")),
+                "{command} has the example of another: {example}"
+            );
+            let takes_anything = command.ends_with(" bench");
+            let wrong = parse::<A>(examples, words(&format!("{command} --no-such-option")));
+            match wrong {
+                Err(failure) => {
+                    let line = failure.to_string();
+                    assert!(line.starts_with("Error EINVAL: ") && !line.contains('\n'), "{command}: {line}");
+                }
+                Ok(_) => assert!(takes_anything, "{command} takes --no-such-option"),
+            }
+        }
+        for example in examples {
+            must_parse::<A>(example);
+            let is_known = commands.iter().any(|command| format!("{example} ").starts_with(&format!("{command} ")));
+            assert!(is_known, "{example} is of no command");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,7 +178,7 @@ mod tests {
     }
 
     fn refusal(words: &[&str]) -> String {
-        match parse::<Thing>(words.iter().map(OsString::from)) {
+        match parse::<Thing>(&[], words.iter().map(OsString::from)) {
             Err(failure) => failure.to_string(),
             Ok(_) => panic!("{words:?} was taken"),
         }
@@ -121,6 +199,6 @@ mod tests {
 
     #[test]
     fn help_is_an_answer_and_no_failure() {
-        assert!(matches!(parse::<Thing>(["thing", "--help"].map(OsString::from)), Ok(Words::Print(_))));
+        assert!(matches!(parse::<Thing>(&[], ["thing", "--help"].map(OsString::from)), Ok(Words::Print(_))));
     }
 }

@@ -2,9 +2,11 @@
 //! because a mistyped setting that is silently ignored is worse than one that stops a daemon from starting.
 
 mod file;
+mod metrics;
 mod nbd;
 mod s3;
 
+pub use metrics::MetricsSection;
 pub use nbd::{NbdSection, NbdTls};
 pub use s3::{S3Section, S3Tls};
 
@@ -29,6 +31,7 @@ pub struct Config {
     pub osd: Option<OsdSection>,
     pub nbd: Option<NbdSection>,
     pub s3: Option<S3Section>,
+    pub metrics: Option<MetricsSection>,
 }
 
 /// For `basaltd mon`.
@@ -93,6 +96,8 @@ pub struct OsdSection {
     /// Bytes.
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
+    /// From when on a request is slow; as Ceph's `osd_op_complaint_time`.
+    pub complaint_time: Duration,
     /// How long a core looks for completions before it sleeps.
     pub busy_poll: Duration,
     /// Names the process while it runs.
@@ -110,6 +115,8 @@ pub struct ScrubSettings {
 }
 
 pub const DEEP_SCRUB_INTERVAL_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+pub const COMPLAINT_TIME_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Default for ScrubSettings {
     fn default() -> ScrubSettings {

@@ -134,6 +134,11 @@ pub const ARGUMENTS_MAX: usize = OSD_COUNT_MAX as usize + 16;
 /// Less would never be through with a device.
 pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
+/// Questions of the monitor's own process that wait, and how long the answer may take.
+pub const INQUIRIES_QUEUED_MAX: usize = 16;
+pub const INQUIRY_TIME_MAX: Duration = Duration::from_secs(2);
+/// Less would call what is usual slow.
+pub const COMPLAINT_TIME_MIN: Duration = Duration::from_millis(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Clients that are fenced off at the same time.

@@ -2,8 +2,8 @@
 
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice, OsdSection,
-    S3Section, S3Tls, ScrubSettings,
+    BaseModel, FailureDomain, MetricsSection, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice,
+    OsdSection, S3Section, S3Tls, ScrubSettings,
 };
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ cluster_address = "127.0.0.1:0"
 memory_target = "4G"
 max_object_size = "128M"
 osd_busy_poll_us = 50
+osd_op_complaint_time = "500ms"
 
 [[osd.device]]
 id = 0
@@ -50,6 +51,11 @@ listen = "192.0.2.1:443"
 domains = ["s3.example.net"]
 tls_certificate = "chain.pem"
 tls_key = "chain.key"
+
+[metrics]
+monitor = "127.0.0.1:9283"
+osd = "[::1]:9284"
+address_dir = "run"
 "#;
 
 fn path() -> &'static Path {
@@ -75,6 +81,7 @@ fn whole() -> Config {
             memory_target: 4 << 30,
             max_object_size: 128 << 20,
             scrub: ScrubSettings::default(),
+            complaint_time: std::time::Duration::from_millis(500),
             busy_poll: std::time::Duration::from_micros(50),
             pid_file: None,
             devices: vec![
@@ -112,6 +119,12 @@ fn whole() -> Config {
             listen: "192.0.2.1:443".parse().unwrap(),
             domains: vec!["s3.example.net".into()],
             tls: Some(S3Tls { certificate: "/etc/basalt/chain.pem".into(), key: "/etc/basalt/chain.key".into() }),
+        }),
+        metrics: Some(MetricsSection {
+            monitor: Some("127.0.0.1:9283".parse().unwrap()),
+            osd: Some("[::1]:9284".parse().unwrap()),
+            address_dir: Some("/etc/basalt/run".into()),
+            ..MetricsSection::default()
         }),
     }
 }
@@ -181,13 +194,15 @@ fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
         ),
         ("memory_target = \"4G\"", "memory_target = \"4X\"", 14, "memory_target: '4X' is not a size"),
         ("memory_target = \"4G\"", "memory_target = 5", 14, "at least 64 MiB is needed"),
+        ("complaint_time = \"500ms\"", "complaint_time = \"5ms\"", 17, "at least 10ms is needed"),
+        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 48, "'9284' is not an address with a port"),
         ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 16, "osd_busy_poll_us is at most 10000"),
-        ("id = 1", "id = 0", 27, "osd.0 has two devices"),
-        ("id = 1", "id = 99999", 27, "ids go from 0 to"),
-        ("id = 1", "id = -1", 27, "invalid value"),
-        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 27, "/dev/sdb is used twice"),
-        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 27, "/dev/nvme0n1p1 is used twice"),
-        ("base_model = \"hdd\"", "base_model = \"ssd\"", 23, "it is one of none, hdd"),
+        ("id = 1", "id = 0", 28, "osd.0 has two devices"),
+        ("id = 1", "id = 99999", 28, "ids go from 0 to"),
+        ("id = 1", "id = -1", 28, "invalid value"),
+        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 28, "/dev/sdb is used twice"),
+        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 28, "/dev/nvme0n1p1 is used twice"),
+        ("base_model = \"hdd\"", "base_model = \"ssd\"", 24, "it is one of none, hdd"),
         ("[monitor]", "[monitor", 5, ""),
     ] {
         let text = WHOLE.replacen(right, wrong, 1);

@@ -3,7 +3,7 @@
 use basalt_cluster::Map;
 use basalt_cluster::config::MonitorStoreSettings;
 use basalt_cluster::map::follower::{Followed, MapFollower};
-use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
+use basalt_cluster::monitor::shell::{Inquirer, Monitor, MonitorConfig, MonitorError, Question};
 use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
 use basalt_net::handshake::{ClientHandshake, Progress};
 use basalt_net::message::monitor::*;
@@ -20,6 +20,7 @@ const FSID: [u8; 16] = *b"a cluster's fsid";
 
 struct Running {
     address: SocketAddr,
+    inquirer: Inquirer,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), MonitorError>>>,
 }
@@ -39,14 +40,14 @@ impl Running {
             failure_domain: Default::default(),
         };
         let monitor = Monitor::bind(config).unwrap();
-        let address = monitor.address();
+        let (address, inquirer) = (monitor.address(), monitor.inquirer());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             tokio_uring::start(monitor.run(async {
                 let _ = stopped.await;
             }))
         });
-        Running { address, stop: Some(stop), thread: Some(thread) }
+        Running { address, inquirer, stop: Some(stop), thread: Some(thread) }
     }
 
     fn stop(mut self) -> Duration {
@@ -380,4 +381,28 @@ fn a_second_monitor_on_the_same_store_is_refused() {
     let refused = Monitor::bind(config).err().unwrap().to_string();
     assert!(refused.contains("monitor.redb"), "{refused}");
     monitor.stop();
+}
+
+#[test]
+fn its_own_process_asks_a_monitor_that_leads_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let inquirer = running.inquirer.clone();
+    let ask = |question| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(inquirer.ask(question))
+    };
+    let begun = Instant::now();
+    while !inquirer.leads() {
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let status = ask(Question::Status).unwrap();
+    assert_eq!(status["osdmap"]["epoch"], 1);
+    for question in [Question::Health, Question::Df, Question::OsdDf, Question::OsdPerf, Question::TierStatus] {
+        assert!(ask(question).is_some(), "{question:?}");
+    }
+    running.stop();
+    assert!(!inquirer.leads());
+    assert_eq!(ask(Question::Status), None);
 }

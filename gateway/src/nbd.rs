@@ -5,6 +5,7 @@
 //! notices. What a connection may have in flight is bounded in bytes and in number.
 
 mod exports;
+mod figures;
 mod inbox;
 pub mod limits;
 mod negotiate;
@@ -16,5 +17,6 @@ mod transport;
 pub mod wire;
 
 pub use exports::ExportPolicy;
+pub use figures::{CommandFigures, NbdFigures};
 pub use server::{Listen, Server, ServerConfig};
 pub use tls::TlsFiles;

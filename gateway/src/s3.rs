@@ -17,4 +17,4 @@ mod service;
 pub mod store;
 
 pub use fault::Fault;
-pub use server::{Gateway, GatewayConfig, GatewayError, TlsFiles};
+pub use server::{Gateway, GatewayConfig, GatewayError, MethodFigures, RequestCounts, STATUSES, TlsFiles};

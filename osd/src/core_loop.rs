@@ -1,5 +1,6 @@
 //! What runs on one core: its OSDs, and the orders that come from the control thread.
 
+use crate::figures::OsdFigures;
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::memory::{self, Governor};
 use crate::osd::{Identity, Osd, OsdOptions};
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 /// To a core.
 pub enum Order {
@@ -28,6 +30,8 @@ pub enum Order {
     Map(Arc<Map>),
     /// Ask every OSD for its figures; they come back as [`News::Report`].
     Report,
+    /// Ask every OSD for all that its metrics are made of.
+    Figures(oneshot::Sender<Vec<OsdFigures>>),
     Stop,
 }
 
@@ -200,6 +204,10 @@ pub async fn run(
                 osds.all().iter().for_each(|osd| tell(News::MapApplied { osd: osd.id(), epoch: osd.epoch() }));
             }
             Order::Report => osds.all().iter().for_each(|osd| tell(News::Report(osd.report()))),
+            Order::Figures(answer) => {
+                // Whoever asked may not have waited.
+                let _ = answer.send(osds.all().iter().map(|osd| osd.figures()).collect());
+            }
             Order::Stop => break,
         }
     }
@@ -253,6 +261,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         max_object_size: config.max_object_size,
         scrub: config.scrub,
         stray_kept: config.stray_kept,
+        complaint_time: config.complaint_time,
     };
     Ok((Osd::start(ring, store, options).await, opened))
 }

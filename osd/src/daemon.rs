@@ -1,8 +1,9 @@
 //! A host's OSDs as threads of this process: one for each core that has any, and one for control.
 
 use crate::control_thread::{ControlThread, Core};
-use crate::core_loop::{self, News};
+use crate::core_loop::{self, News, Order};
 use crate::cpu_list;
+use crate::figures::FiguresOfHost;
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::host_status::{self, HostStatus, Phase, Waited};
 use crate::{Error, Result, limits};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 pub struct Host {
     public_address: SocketAddr,
     status: Arc<HostStatus>,
+    cores: Vec<mailbox::Sender<Order>>,
     stop: watch::Sender<bool>,
     threads: Vec<(String, JoinHandle<()>)>,
 }
@@ -36,10 +38,11 @@ impl Host {
         let status = Arc::new(HostStatus::new(config.osds.iter().map(|osd| osd.id)));
         let (stop, stopped) = watch::channel(false);
         let (news_sender, news) = mpsc::unbounded_channel::<News>();
-        let mut host = Host { public_address, status: status.clone(), stop, threads: Vec::new() };
+        let mut host = Host { public_address, status: status.clone(), cores: Vec::new(), stop, threads: Vec::new() };
         let mut cores = Vec::new();
         for (cpu, devices) in by_cpu(&config.osds) {
             let (orders, receiver) = mailbox::channel(limits::CORE_MAILBOX_MAX);
+            host.cores.push(orders.clone());
             cores.push(Core { osds: devices.iter().map(|osd| osd.id).collect(), orders });
             let (config, news) = (config.clone(), news_sender.clone());
             let ring =
@@ -79,6 +82,11 @@ impl Host {
     /// Where clients reach it, with the port that was chosen.
     pub fn public_address(&self) -> SocketAddr {
         self.public_address
+    }
+
+    /// By which its OSDs' figures are asked for, on any thread.
+    pub fn figures(&self) -> FiguresOfHost {
+        FiguresOfHost::new(self.cores.clone())
     }
 
     /// Waits until every OSD is open, known to the monitor, and goes by a map that has it up.

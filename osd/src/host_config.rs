@@ -27,6 +27,8 @@ pub struct HostConfig {
     pub busy_poll: Duration,
     /// How long a copy of a group that belongs to other OSDs now is kept.
     pub stray_kept: Duration,
+    /// From when on a request is slow: logged, counted, and shown by `osd slow-ops`.
+    pub complaint_time: Duration,
     pub osds: Vec<OsdDevices>,
 }
 
@@ -64,6 +66,7 @@ impl HostConfig {
             scrub: section.scrub,
             busy_poll: section.busy_poll,
             stray_kept: limits::STRAY_KEPT,
+            complaint_time: section.complaint_time,
             osds: section
                 .devices
                 .iter()

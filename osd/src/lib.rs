@@ -19,6 +19,7 @@ pub mod counters;
 mod cpu_list;
 pub mod daemon;
 pub mod error;
+pub mod figures;
 mod group_scrubber;
 mod hit_set_keeper;
 pub mod host_config;
@@ -33,7 +34,9 @@ mod peer;
 mod pg;
 mod recovery_pace;
 mod refusal;
+pub mod request_stage;
 pub mod ring_host;
+mod running_requests;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
 #[cfg(not(feature = "sabotage"))]
@@ -42,10 +45,11 @@ mod scrub_digest;
 mod scrubber;
 mod sequential_runs;
 mod session_credits;
+mod session_figures;
 mod session_registry;
 mod session_server;
+mod slow_requests;
 mod tier_driver;
-mod tier_metrics;
 
 pub use daemon::{Host, run_host};
 pub use error::{Error, Result};

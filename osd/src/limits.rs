@@ -187,6 +187,18 @@ pub const REMOVAL_IDLE: Duration = Duration::from_secs(5);
 
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Slow requests that are remembered, and that are logged one by one.
+pub const SLOW_REQUESTS_KEPT: usize = 128;
+pub const SLOW_REQUESTS_LOGGED_PER_SECOND: u32 = 5;
+/// A request that is under way for so long is stuck: whatever it may wait for on purpose ends before.
+pub const STUCK_REQUEST_AFTER: Duration = Duration::from_secs(12);
+/// Of the sessions of an OSD, those that are told of one by one.
+pub const SESSIONS_SHOWN_MAX: usize = 1000;
+/// Of an object's name, while a request for it runs.
+pub const RUNNING_NAME_BYTES: usize = 48;
+/// How long a core may take to say its figures.
+pub const FIGURES_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// The pool of what an OSD keeps for itself in its store; no map ever has it, as pools are numbered from 1.
 pub const OWN_POOL: u32 = 0;
 
@@ -255,6 +267,9 @@ pub const STOP_WAIT_MAX: Duration = Duration::from_secs(30);
 pub const OSDS_PER_HOST_MAX: usize = 256;
 
 const _: () = {
+    assert!(STUCK_REQUEST_AFTER.as_millis() > MAP_WAIT_MAX.as_millis());
+    // Without memory of its own.
+    assert!(RUNNING_NAME_BYTES <= basalt_net::message::object::OBJECT_NAME_INLINE_BYTES);
     assert!(RECOVERY_SETTLES.as_millis() * 2 < RECOVERY_PAUSE.as_millis());
     // A pause is no time without clients, and windows fit between pauses.
     assert!(RECOVERY_PAUSE.as_millis() < RECOVERY_CLIENTS_GONE_AFTER.as_millis());

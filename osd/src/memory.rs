@@ -95,7 +95,6 @@ pub async fn govern(ring: &Ring, store: &Store, mut governor: Governor, osds: u6
         }
         let budgets = governor.decide(now, &store.memory());
         store.set_cache_budgets(budgets.index, budgets.data);
-        metrics::gauge!("basalt_osd_resident_bytes", "osd" => store.osd().to_string()).set(now as f64);
         ring.sleep(limits::MEMORY_INTERVAL).await;
     }
 }

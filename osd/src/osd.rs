@@ -15,6 +15,7 @@ use crate::peer::lease::Leases;
 use crate::pg::Pg;
 use crate::recovery_pace::RecoveryPace;
 use crate::refusal::Refusal;
+use crate::running_requests::RunningRequests;
 use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::session_server::ObjectJob;
@@ -50,6 +51,8 @@ pub struct OsdOptions {
     pub max_object_size: u64,
     pub scrub: ScrubSettings,
     pub stray_kept: Duration,
+    /// From when on a request is slow.
+    pub complaint_time: Duration,
 }
 
 pub struct Osd {
@@ -64,6 +67,7 @@ pub struct Osd {
     /// Those that reports tell of.
     pools: RefCell<BTreeSet<u32>>,
     counters: Rc<Counters>,
+    requests: Rc<RunningRequests>,
     tier: Rc<TierDriver>,
     hit_sets: HitSetKeeper,
     capacity: Capacity,
@@ -96,7 +100,7 @@ pub struct Osd {
 impl Osd {
     /// Takes over an open store and starts what goes on beside the requests.
     pub async fn start(ring: &Ring, store: Store, options: OsdOptions) -> Rc<Osd> {
-        let counters = Rc::new(Counters::new(store.osd()));
+        let counters = Rc::new(Counters::default());
         let (to_monitor, for_monitor) = queue();
         let tier = Rc::new(TierDriver::new(ring.clone(), store.clone(), counters.clone()));
         let osd = Rc::new(Osd {
@@ -108,6 +112,7 @@ impl Osd {
             pgs: RefCell::default(),
             pools: RefCell::default(),
             counters,
+            requests: RunningRequests::new(ring, store.osd(), options.complaint_time),
             capacity: Capacity::new(store.clone(), tier.clone()),
             hit_sets: HitSetKeeper::new(ring.clone(), store.clone(), tier.clone()),
             tier,
@@ -206,6 +211,11 @@ impl Osd {
 
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Requests about objects, while they run and once they have ended.
+    pub(crate) fn requests(&self) -> &Rc<RunningRequests> {
+        &self.requests
     }
 
     pub(crate) fn sessions(&self) -> &SessionRegistry {

@@ -21,7 +21,6 @@ use basalt_cluster::map::Fullness;
 use basalt_net::message::monitor::ScrubReport;
 use basalt_ring::Ring;
 use basalt_ring::local::Event;
-use metrics::{Counter, counter};
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -68,9 +67,8 @@ pub struct Scrubber {
     asked: Event,
     pass_bytes: Cell<u64>,
     repaired: Cell<u64>,
-    bytes_total: Counter,
-    errors_total: Counter,
-    repaired_total: Counter,
+    bytes_total: Cell<u64>,
+    errors_total: Cell<u64>,
 }
 
 /// Figures of one pass, for its last line.
@@ -84,8 +82,6 @@ struct Sums {
 
 impl Scrubber {
     pub fn new(ring: Ring, store: Store, settings: ScrubSettings) -> Scrubber {
-        let osd = store.osd();
-        let handle = |name: &'static str| counter!(name, "osd" => osd.to_string());
         Scrubber {
             ring,
             store,
@@ -95,9 +91,8 @@ impl Scrubber {
             asked: Event::new(),
             pass_bytes: Cell::new(0),
             repaired: Cell::new(0),
-            bytes_total: handle("basalt_scrub_bytes_total"),
-            errors_total: handle("basalt_scrub_errors_total"),
-            repaired_total: handle("basalt_scrub_repaired_total"),
+            bytes_total: Cell::new(0),
+            errors_total: Cell::new(0),
         }
     }
 
@@ -109,8 +104,17 @@ impl Scrubber {
 
     /// Damage was put right from another OSD's copy.
     pub fn note_repaired(&self) {
-        self.repaired_total.increment(1);
         self.repaired.set(self.repaired.get() + 1);
+    }
+
+    /// Read since the OSD's start.
+    pub fn bytes_total(&self) -> u64 {
+        self.bytes_total.get()
+    }
+
+    /// Found since the OSD's start.
+    pub fn errors_total(&self) -> u64 {
+        self.errors_total.get()
     }
 
     /// What the monitor is told.
@@ -271,14 +275,13 @@ impl Scrubber {
 
     /// Notes what a step did; whether it was the last.
     fn take(&self, osd: u32, step: ScrubStep, sums: &mut Sums) -> bool {
-        self.bytes_total.increment(step.bytes);
+        self.bytes_total.set(self.bytes_total.get() + step.bytes);
         self.pass_bytes.set(self.pass_bytes.get() + step.bytes);
         sums.objects += step.objects;
         sums.fragmented += step.fragmented.len() as u64;
         for finding in &step.findings {
             if finding.repaired {
                 tracing::warn!(osd, "scrub: {finding}");
-                self.repaired_total.increment(1);
                 self.repaired.set(self.repaired.get() + 1);
                 sums.repaired += 1;
             } else {
@@ -291,7 +294,7 @@ impl Scrubber {
 
     fn damaged(&self, osd: u32, line: String) {
         tracing::error!(osd, "scrub: {line}");
-        self.errors_total.increment(1);
+        self.errors_total.set(self.errors_total.get() + 1);
         self.record.borrow_mut().current.add(line);
     }
 

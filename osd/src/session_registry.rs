@@ -1,9 +1,11 @@
 //! The sessions an OSD has, so that silent ones are noticed and all can be ended.
 
 use crate::limits;
+use crate::session_figures::SessionFigures;
 use basalt_net::SessionSender;
 use basalt_ring::Instant;
 use basalt_ring::local::Event;
+use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,7 +16,7 @@ pub struct SessionRegistry {
 }
 
 struct Inner {
-    sessions: RefCell<BTreeMap<u64, SessionSender>>,
+    sessions: RefCell<BTreeMap<u64, (SessionSender, Rc<SessionFigures>)>>,
     next: Cell<u64>,
     left: Event,
 }
@@ -28,14 +30,14 @@ impl Default for SessionRegistry {
 
 impl SessionRegistry {
     /// `None` if there are too many already.
-    pub fn enter(&self, sender: SessionSender) -> Option<Registration> {
+    pub fn enter(&self, sender: SessionSender, figures: Rc<SessionFigures>) -> Option<Registration> {
         let mut sessions = self.inner.sessions.borrow_mut();
         if sessions.len() >= limits::SESSIONS_MAX {
             return None;
         }
         let id = self.inner.next.get();
         self.inner.next.set(id + 1);
-        sessions.insert(id, sender);
+        sessions.insert(id, (sender, figures));
         Some(Registration { registry: self.clone(), id })
     }
 
@@ -72,8 +74,20 @@ impl SessionRegistry {
         self.senders().iter().for_each(|sender| sender.close(reason));
     }
 
+    /// The sessions that have asked for most.
+    pub fn documents(&self) -> Vec<Value> {
+        let sessions = self.inner.sessions.borrow();
+        let mut busy: Vec<_> = sessions.values().filter(|(_, figures)| figures.operations() > 0).collect();
+        busy.sort_by_key(|(_, figures)| std::cmp::Reverse(figures.operations()));
+        busy.truncate(limits::SESSIONS_SHOWN_MAX);
+        let shown = |sender: &SessionSender, figures: &SessionFigures| {
+            figures.document(&sender.peer().to_string(), &sender.peer_address().to_string())
+        };
+        busy.into_iter().map(|(sender, figures)| shown(sender, figures)).collect()
+    }
+
     fn senders(&self) -> Vec<SessionSender> {
-        self.inner.sessions.borrow().values().cloned().collect()
+        self.inner.sessions.borrow().values().map(|(sender, _)| sender.clone()).collect()
     }
 }
 

@@ -9,7 +9,10 @@ use crate::pg::read::{self, Read};
 use crate::pg::request_id::Applied;
 use crate::pg::write;
 use crate::refusal::Refusal;
+use crate::request_stage::Stage;
+use crate::running_requests::RequestTimes;
 use crate::session_credits::SessionCredits;
+use crate::session_figures::SessionFigures;
 use basalt_blockstore::ObjectKey;
 use basalt_cluster::PgId;
 use basalt_net::message::object::{
@@ -24,12 +27,14 @@ use std::rc::Rc;
 /// Serves a session until it ends. What was begun goes on when the session is gone: the client may ask again for the answer.
 pub async fn serve(osd: &Rc<Osd>, mut session: Session) {
     let sender = session.sender();
-    let Some(_registration) = osd.sessions().enter(sender.clone()) else {
+    let figures = Rc::new(SessionFigures::default());
+    let Some(_registration) = osd.sessions().enter(sender.clone(), figures.clone()) else {
         tracing::warn!(osd = osd.id(), peer = %session.peer(), address = %session.peer_address(), "session refused: there are too many");
         sender.close("this OSD has too many sessions");
         return;
     };
-    let server = Rc::new(Server { osd: osd.clone(), sender, credits: SessionCredits::new(osd.payload_bytes()) });
+    let credits = SessionCredits::new(osd.payload_bytes());
+    let server = Rc::new(Server { osd: osd.clone(), sender, credits, figures });
     let mut stop = pin!(osd.stop_begins());
     loop {
         let frame = match select(stop.as_mut(), session.receive()).await {
@@ -53,6 +58,7 @@ struct Server {
     osd: Rc<Osd>,
     sender: SessionSender,
     credits: SessionCredits,
+    figures: Rc<SessionFigures>,
 }
 
 /// What a request holds while it is worked on.
@@ -70,12 +76,13 @@ pub(crate) struct ObjectJob {
     payload: Option<Slice>,
     holding: Holding,
     guard: RequestGuard,
+    times: RequestTimes,
 }
 
 impl ObjectJob {
     pub async fn done(self) {
-        let ObjectJob { server, request, payload, holding, guard } = self;
-        server.object(request, payload).await;
+        let ObjectJob { server, request, payload, holding, guard, times } = self;
+        server.object(request, payload, &times).await;
         drop((holding, guard));
     }
 }
@@ -94,6 +101,7 @@ impl Server {
         match frame.kind() {
             FrameKind::OBJECT_REQUEST => {
                 let request: ObjectRequest = frame.message()?;
+                let times = self.osd.requests().begin(&request);
                 let payload = frame.take_payload().map(|payload| payload.freeze());
                 let holding = Holding {
                     _place: self.credits.request().await,
@@ -102,7 +110,7 @@ impl Server {
                 };
                 let guard = self.osd.request_guard();
                 let osd = self.osd.clone();
-                osd.work_on(ObjectJob { server: self, request, payload, holding, guard });
+                osd.work_on(ObjectJob { server: self, request, payload, holding, guard, times });
             }
             FrameKind::LIST_REQUEST => {
                 let request: ListRequest = frame.message()?;
@@ -125,13 +133,24 @@ impl Server {
         Ok(())
     }
 
-    async fn object(&self, request: ObjectRequest, payload: Option<Slice>) {
+    async fn object(&self, request: ObjectRequest, payload: Option<Slice>, times: &RequestTimes) {
+        let refused = self.answer_object(&request, payload, times).await;
+        times.replied(&request.name, refused.as_deref().unwrap_or_default());
+    }
+
+    /// Returns why it was refused, if it was.
+    async fn answer_object(
+        &self,
+        request: &ObjectRequest,
+        payload: Option<Slice>,
+        times: &RequestTimes,
+    ) -> Option<String> {
         let osd = &self.osd;
         let pg = PgId { pool: request.pool, seed: request.pg };
         let payload_length = payload.as_ref().map_or(0, |payload| payload.len());
         let summary = match operation_vector::summarize(&request.operations, payload_length, osd.max_object_size()) {
             Ok(summary) => summary,
-            Err(refusal) => return self.refuse(&request, refusal).await,
+            Err(refusal) => return self.refuse(request, refusal).await,
         };
         let began = osd.ring().now();
         let claim = Claim { epoch: request.epoch, pg, name: Some(&request.name) };
@@ -145,25 +164,29 @@ impl Server {
         });
         let leadership = match leadership {
             Ok(leadership) => leadership,
-            Err(refusal) => return self.refuse(&request, refusal).await,
+            Err(refusal) => return self.refuse(request, refusal).await,
         };
         let key = ObjectKey { pool: request.pool, pg: request.pg, name: ObjectName::from_slice(&request.name) };
         if summary.writes {
-            match write::write(osd, &leadership, &key, &request, &summary, payload).await {
+            match write::write(osd, &leadership, &key, request, &summary, payload, times).await {
                 Ok(applied) => {
                     osd.recovery().client(osd.ring().now().since(began));
                     osd.counters().write(key.pool, summary.written_bytes);
-                    self.answer_write(&request, &applied).await;
+                    self.figures.write(request.request.client, summary.written_bytes);
+                    self.answer_write(request, &applied).await;
+                    None
                 }
-                Err(refusal) => self.refuse(&request, refusal).await,
+                Err(refusal) => self.refuse(request, refusal).await,
             }
         } else {
-            match read::read(osd, &leadership, &key, &request, &self.credits).await {
+            times.ended(Stage::Queue, Stage::Data);
+            match read::read(osd, &leadership, &key, request, &self.credits, times).await {
                 Ok(read) => {
                     osd.recovery().client(osd.ring().now().since(began));
-                    self.answer_read(&request, &key, read).await
+                    self.answer_read(request, &key, read).await;
+                    None
                 }
-                Err(refusal) => self.refuse(&request, refusal).await,
+                Err(refusal) => self.refuse(request, refusal).await,
             }
         }
     }
@@ -190,7 +213,9 @@ impl Server {
     }
 
     async fn answer_read(&self, request: &ObjectRequest, key: &ObjectKey, read: Read) {
-        self.osd.counters().read(key.pool, read.accesses.iter().map(|access| access.length).sum());
+        let bytes = read.accesses.iter().map(|access| access.length).sum();
+        self.osd.counters().read(key.pool, bytes);
+        self.figures.read(request.request.client, bytes);
         let reply = ObjectReply {
             request: request.request,
             attempt: request.attempt,
@@ -208,7 +233,8 @@ impl Server {
         }
     }
 
-    async fn refuse(&self, request: &ObjectRequest, refusal: Refusal) {
+    /// Returns the reason.
+    async fn refuse(&self, request: &ObjectRequest, refusal: Refusal) -> Option<String> {
         let refusal = self.osd.passed_on(PgId { pool: request.pool, seed: request.pg }, refusal);
         // What a fenced store can't do is no news any more.
         if refusal.errno == libc::EIO && self.osd.store().fenced().is_none() {
@@ -228,13 +254,14 @@ impl Server {
             request: request.request,
             attempt: request.attempt,
             errno: refusal.errno,
-            message: refusal.message,
+            message: refusal.message.clone(),
             failed_operation: refusal.operation,
             version: 0,
             epoch: self.osd.epoch(),
             results: Results::new(),
         };
         self.send(&reply, Vec::new()).await;
+        Some(refusal.message)
     }
 
     async fn send(&self, reply: &ObjectReply, payload: Vec<Slice>) {

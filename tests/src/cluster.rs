@@ -235,6 +235,7 @@ impl Cluster {
             busy_poll: Duration::ZERO,
             // Longer than a dead session is taken for one that lives.
             stray_kept: Duration::from_secs(6),
+            complaint_time: Duration::from_secs(1),
             osds: vec![OsdDevices {
                 id: host.id,
                 base: PathBuf::from(format!("{}/base", host.id)),

@@ -78,6 +78,7 @@ impl Cluster {
             scrub: Default::default(),
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
+            complaint_time: Duration::from_secs(1),
             osds: vec![OsdDevices {
                 id: 0,
                 base: self.folder.path().join("base"),

@@ -4,7 +4,7 @@ use crate::arguments::{
     Application, Blocklist, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange,
 };
 use crate::connection::with_client;
-use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain};
+use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain, report, slow_ops, top};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
@@ -30,6 +30,8 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
             show(&client, &mut output, AdminCommand::Df, |df| plain::space::render(df, detail.is_some())).await
         }
         Command::Versions => show(&client, &mut output, AdminCommand::Versions, plain::pretty).await,
+        Command::Top(arguments) => top::run(&client, &mut output, &arguments).await,
+        Command::Report { output: to } => report::run(&client, &mut output, &global.config, to.as_deref()).await,
         Command::Iostat(arguments) => iostat::run(&client, &mut output, &arguments).await,
         Command::Osd(command) => osd(&client, &mut output, command).await,
         Command::Pg(command) => pg::run(&client, &mut output, command).await,
@@ -79,6 +81,8 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
             let file = file.or(input).ok_or_else(|| Failure::invalid("no file is given"))?;
             osd_crush::set_map(client, output, &file, mode).await
         }
+        Osd::Perf => show(client, output, AdminCommand::OsdPerf, plain::osd::perf).await,
+        Osd::SlowOps { osd } => slow_ops::run(client, output, osd).await,
         Osd::Stat => say(client, output, AdminCommand::OsdStat).await,
         Osd::Ls => say(client, output, AdminCommand::OsdLs).await,
         Osd::Map { pool, name } => say(client, output, AdminCommand::OsdMap { pool, name: name.into_vec() }).await,
@@ -254,7 +258,9 @@ async fn health(client: &Client, output: &mut Output, detail: bool) -> Result<()
         let checks = answer.document.get_mut("checks").and_then(Value::as_object_mut);
         for check in checks.into_iter().flat_map(|checks| checks.iter_mut()) {
             if let Some(check) = check.1.as_object_mut() {
-                check.shift_remove("detail");
+                for key in ["detail", "cause", "remedy", "chapter"] {
+                    check.shift_remove(key);
+                }
             }
         }
     }

@@ -63,6 +63,19 @@ pub enum Command {
     },
     /// What clients read and write now.
     Iostat(Iostat),
+    /// Live: what pools, OSDs and clients do; `q` ends it.
+    ///
+    /// Where stdout is no terminal, with --once or with --format json: one look, of a second.
+    Top(Top),
+    /// All that is needed to understand a fault, in one document, without secrets: for a bug report.
+    ///
+    /// Status, health, maps, versions, settings, configuration, latencies, slow requests and sessions. It has names of pools, hosts and
+    /// slow objects, addresses, and no keys.
+    Report {
+        /// Writes it there instead of to stdout.
+        #[arg(short = 'o', long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// The version of each daemon.
     Versions,
     /// OSDs, pools and tiers.
@@ -169,6 +182,16 @@ pub struct Iostat {
     /// Also what the tiers flush, evict and promote, and the part of the reads that was hot.
     #[arg(long)]
     pub tier: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Top {
+    /// How often it looks anew.
+    #[arg(long, default_value = "2s", value_parser = quantity::parse_duration, value_name = "TIME")]
+    pub interval: Duration,
+    /// One look, as text.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// An object of a pool. Names are any bytes.
@@ -380,6 +403,20 @@ pub enum Osd {
     DeepScrub {
         /// `0`, `osd.0`, or `all`.
         #[arg(value_name = "ID", value_parser = osd_choice)]
+        osd: OsdChoice,
+    },
+    /// How long commits and writes take on each OSD, over its last reports.
+    ///
+    /// commit: from the turn of a group of transactions until it is durable on the OSD's device. apply: from the arrival of a client's write
+    /// at its primary until every member has it. 0 where nothing was written.
+    Perf,
+    /// Requests that are slow: those under way, with what they wait for, and the last ones that were answered, with the stage that was slow.
+    ///
+    /// Slow is what takes longer than `osd_op_complaint_time` of the OSD's configuration, 1 s unless set.
+    #[command(visible_alias = "slow-requests")]
+    SlowOps {
+        /// `0`, `osd.0`, or `all`.
+        #[arg(value_name = "ID", value_parser = osd_choice, default_value = "all")]
         osd: OsdChoice,
     },
     /// Sets a flag of the whole cluster: noscrub, nodeep-scrub, pause, noout and others.

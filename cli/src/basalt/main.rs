@@ -8,13 +8,17 @@ mod connection;
 mod crush;
 mod deep_scrub;
 mod drain;
+mod examples;
 mod image;
 mod iostat;
 mod obj;
 mod osd_crush;
 mod pg;
 mod plain;
+mod report;
+mod slow_ops;
 mod tier_simulate;
+mod top;
 mod user;
 
 mod yardstick;
@@ -26,7 +30,7 @@ use clap::CommandFactory;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    command_line::run_arguments(dispatch)
+    command_line::run_arguments(examples::EXAMPLES, dispatch)
 }
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode> {

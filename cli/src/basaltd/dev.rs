@@ -8,6 +8,7 @@ mod host_processes;
 mod layout;
 
 use crate::arguments::Dev;
+use crate::metrics::{Endpoint, Sources};
 use crate::roles;
 use crate::service::Service;
 use crate::signals::{self, Stop};
@@ -35,11 +36,12 @@ pub fn run(dev: &Dev) -> Result<ExitCode> {
     // Ports are those that were free at this start; whoever reads the files from here on finds the monitor.
     configurations.set_monitor(monitor.address());
     configurations.write()?;
+    let sources = Sources { monitor: Some(monitor.inquirer()), ..Sources::default() };
     let monitor = roles::start_monitor(monitor)?;
     let served = if configurations.hosts.is_empty() {
-        serve_here(dev, &configurations, &stop, &monitor)
+        serve_here(dev, &configurations, &stop, &monitor, sources)
     } else {
-        serve_in_processes(dev, &configurations, &stop, &monitor)
+        serve_in_processes(dev, &configurations, &stop, &monitor, sources)
     };
     let stopped = monitor.stop();
     served?;
@@ -48,13 +50,21 @@ pub fn run(dev: &Dev) -> Result<ExitCode> {
 }
 
 /// The OSDs of the one host run in this process.
-fn serve_here(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: &Service) -> Result<()> {
+fn serve_here(
+    dev: &Dev,
+    configurations: &Configurations,
+    stop: &Stop,
+    monitor: &Service,
+    sources: Sources,
+) -> Result<()> {
     let host = roles::start_host(&configurations.cluster)?;
+    let sources = Sources { osds: Some(host.figures()), ..sources };
     let outcome = roles::wait_ready(&host, || stop.is_wanted()).and_then(|is_up| {
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
         let gateways = Gateways::start(dev, configurations)?;
+        let _metrics = serve_metrics(configurations, gateways.add_to(sources))?;
         say_ready();
         let ended = roles::run_until(stop.clone(), async {
             tokio::select! {
@@ -69,13 +79,20 @@ fn serve_here(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: 
 }
 
 /// Each host is a process, which may be killed and started again by hand.
-fn serve_in_processes(dev: &Dev, configurations: &Configurations, stop: &Stop, monitor: &Service) -> Result<()> {
+fn serve_in_processes(
+    dev: &Dev,
+    configurations: &Configurations,
+    stop: &Stop,
+    monitor: &Service,
+    sources: Sources,
+) -> Result<()> {
     let mut hosts = HostProcesses::start(&configurations.hosts)?;
     let outcome = hosts.wait_ready(stop).and_then(|is_up| {
         if !is_up || !bring_up::run(configurations, dev.size, stop)? {
             return Ok(());
         }
         let gateways = Gateways::start(dev, configurations)?;
+        let _metrics = serve_metrics(configurations, gateways.add_to(sources))?;
         say_ready();
         let ended = roles::run_until(stop.clone(), async {
             tokio::select! {
@@ -87,6 +104,11 @@ fn serve_in_processes(dev: &Dev, configurations: &Configurations, stop: &Stop, m
         ended.and(gateways.stop())
     });
     outcome.and(hosts.stop())
+}
+
+/// Of everything that runs in this process.
+fn serve_metrics(configurations: &Configurations, sources: Sources) -> Result<Option<Endpoint>> {
+    Endpoint::start(configurations.cluster.metrics.as_ref(), |section| section.monitor, "dev", sources)
 }
 
 fn say_ready() {

@@ -3,7 +3,9 @@
 mod arguments;
 mod dev;
 mod devices;
+mod examples;
 mod fsck;
+mod metrics;
 mod mkfs;
 mod nbd;
 mod pid_file;
@@ -24,7 +26,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    command_line::run_arguments(dispatch)
+    command_line::run_arguments(examples::EXAMPLES, dispatch)
 }
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode> {

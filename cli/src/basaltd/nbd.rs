@@ -1,6 +1,7 @@
 //! `basaltd nbd`: block images as NBD exports, on a ring thread of its own.
 
 use crate::devices::on_ring;
+use crate::metrics::{Endpoint, Sources};
 use crate::roles;
 use crate::service::Service;
 use crate::signals;
@@ -8,10 +9,34 @@ use basalt_cli::{Failure, Result};
 use basalt_client::ClientConfig;
 use basalt_cluster::Config;
 use basalt_cluster::config::NbdSection;
-use basalt_gateway::nbd::{ExportPolicy, Listen, Server, ServerConfig, TlsFiles};
+use basalt_gateway::nbd::{ExportPolicy, Listen, NbdFigures, Server, ServerConfig, TlsFiles};
 use basalt_net::{EntityName, Fsid, Key};
+use basalt_ring::local::select;
+use basalt_ring::mailbox;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::mpsc;
+use tokio::sync::oneshot;
+
+type Question = oneshot::Sender<NbdFigures>;
+
+/// Questions that wait for the server's thread.
+const QUESTIONS_MAX: usize = 4;
+
+/// Asks the server's thread for its figures, from any other.
+#[derive(Clone)]
+pub struct NbdFiguresAsker {
+    questions: mailbox::Sender<Question>,
+}
+
+impl NbdFiguresAsker {
+    /// `None`: it is too busy, or has ended. Under a tokio runtime with time.
+    pub async fn ask(&self) -> Option<NbdFigures> {
+        let (answer, answered) = oneshot::channel();
+        self.questions.try_send(answer).ok()?;
+        tokio::time::timeout(crate::metrics::NBD_ANSWER_MAX, answered).await.ok()?.ok()
+    }
+}
 
 pub fn run(config: &Config) -> Result<ExitCode> {
     let section = config.nbd.as_ref().ok_or_else(|| {
@@ -21,7 +46,9 @@ pub fn run(config: &Config) -> Result<ExitCode> {
         ))
     })?;
     let stop = signals::listen()?;
-    let service = start(config, section)?;
+    let (service, figures) = start(config, section)?;
+    let sources = Sources { nbd: Some(figures), ..Sources::default() };
+    let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.nbd, "nbd", sources)?;
     let outcome = roles::run_until(stop, async { Err(has_ended(&service).await) });
     // What the server itself says is nearer to the cause.
     service.stop()?;
@@ -35,8 +62,9 @@ pub async fn has_ended(service: &Service) -> Failure {
 }
 
 /// Returns once it listens.
-pub fn start(config: &Config, section: &NbdSection) -> Result<Service> {
+pub fn start(config: &Config, section: &NbdSection) -> Result<(Service, NbdFiguresAsker)> {
     let config = server_config(config, section)?;
+    let (questions, mut asked) = mailbox::channel::<Question>(QUESTIONS_MAX);
     let (ready, when_ready) = mpsc::channel();
     let service = Service::start("nbd", move |stop| {
         on_ring(async |ring| {
@@ -45,13 +73,20 @@ pub fn start(config: &Config, section: &NbdSection) -> Result<Service> {
                 tracing::info!(%address, "serves images by NBD");
             }
             let _ = ready.send(());
-            stop.wanted().await;
+            let answering = async {
+                while let Some(question) = asked.receive().await {
+                    // Whoever asked may not have waited.
+                    let _ = question.send(server.figures());
+                }
+                std::future::pending::<()>().await;
+            };
+            select(pin!(stop.wanted()), pin!(answering)).await;
             server.close().await;
             Ok(())
         })
     })?;
     match when_ready.recv() {
-        Ok(()) => Ok(service),
+        Ok(()) => Ok((service, NbdFiguresAsker { questions })),
         // It ended before it listened, and says why.
         Err(_) => {
             service.stop()?;

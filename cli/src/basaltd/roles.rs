@@ -1,6 +1,7 @@
 //! One role of a cluster as a process: a monitor, or a host's OSDs.
 
 use crate::devices;
+use crate::metrics::{Endpoint, Sources};
 use crate::pid_file::PidFile;
 use crate::service::{Service, StopRequest};
 use crate::signals::{self, Stop};
@@ -23,7 +24,9 @@ pub fn monitor(config: &Config) -> Result<ExitCode> {
     let stop = signals::listen()?;
     let monitor =
         Monitor::bind(MonitorConfig::from_config(config).map_err(monitor_failure)?).map_err(monitor_failure)?;
+    let sources = Sources { monitor: Some(monitor.inquirer()), ..Sources::default() };
     let monitor = start_monitor(monitor)?;
+    let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.monitor, "monitor", sources)?;
     let outcome = run_until(stop, async { Err(monitor_has_ended(&monitor).await) });
     // What the monitor itself says is nearer to the cause.
     monitor.stop()?;
@@ -42,6 +45,9 @@ pub fn osd(config: &Config, is_supervised: bool) -> Result<ExitCode> {
     let _pid_file = pid_file.map(|path| PidFile::claim(path, &config.path.display().to_string())).transpose()?;
     let supervisor = if is_supervised { Some(Supervisor::listen()?) } else { None };
     let host = start_host(config)?;
+    let sources = Sources { osds: Some(host.figures()), ..Sources::default() };
+    let name = config.osd.as_ref().map_or("osd", |section| section.host.as_str());
+    let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.osd, name, sources)?;
     if let Some(supervisor) = &supervisor
         && wait_ready(&host, || stop.is_wanted() || supervisor.wants_stop())?
     {

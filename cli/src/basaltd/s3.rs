@@ -1,5 +1,6 @@
 //! The S3 gateway: a process of its own, or part of a development cluster.
 
+use crate::metrics::{Endpoint, Sources};
 use crate::roles;
 use crate::signals;
 use basalt_cli::{Failure, Result};
@@ -22,6 +23,8 @@ pub fn run(config: &Config) -> Result<ExitCode> {
     })?;
     let stop = signals::listen()?;
     let gateway = start(config, section)?;
+    let sources = Sources { s3: Some(gateway.counts()), ..Sources::default() };
+    let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.s3, "s3", sources)?;
     roles::run_until(stop, async { Err(has_ended(&gateway).await) })?;
     gateway.stop();
     Ok(ExitCode::SUCCESS)

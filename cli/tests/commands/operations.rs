@@ -109,7 +109,7 @@ fn groups_are_listed_queried_and_scrubbed() {
     assert_eq!(cluster.must_json(&["pg", "ls-by-pool", "data"])["pg_stats"].as_array().unwrap().len(), all);
     assert!(text(&cluster, &["pg", "ls"]).starts_with("PG_STAT  STATE"));
     let said = text(&cluster, &["pg", "query", "1.0"]);
-    assert!(said.starts_with("pg 1.0 of pool 'data' is active+clean\n"), "{said}");
+    assert!(said.starts_with("pg 1.0 of pool 'data' is active+clean.\n"), "{said}");
     assert!(said.ends_with("It waits for nothing.\n"), "{said}");
     let primary = cluster.must_json(&["pg", "query", "1.0"])["acting"][0].clone();
     for verb in ["scrub", "deep-scrub", "repair"] {

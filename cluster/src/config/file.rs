@@ -1,5 +1,6 @@
 //! The file's text: reading with lines in every complaint, and writing.
 
+use super::metrics::{self, Metrics};
 use super::nbd::{self, Nbd};
 use super::s3::{self, S3};
 use super::*;
@@ -20,6 +21,7 @@ struct File {
     osd: Option<Osd>,
     nbd: Option<Spanned<Nbd>>,
     s3: Option<S3>,
+    metrics: Option<Metrics>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +50,7 @@ struct Osd {
     osd_busy_poll_us: Option<Spanned<u32>>,
     osd_scrub_bytes_per_second: Option<Spanned<Size>>,
     osd_deep_scrub_interval: Option<Spanned<String>>,
+    osd_op_complaint_time: Option<Spanned<String>>,
     pid_file: Option<PathBuf>,
     #[serde(default)]
     device: Vec<Spanned<Device>>,
@@ -120,6 +123,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let osd = file.osd.map(|section| reader.osd(section)).transpose()?;
     let nbd = file.nbd.map(|section| Nbd::read(section, &reader)).transpose()?;
     let s3 = file.s3.map(|section| section.read(&reader)).transpose()?;
+    let metrics = file.metrics.map(|section| section.read(&reader)).transpose()?;
     Ok(Config {
         path: path.to_owned(),
         fsid,
@@ -129,6 +133,7 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         osd,
         nbd,
         s3,
+        metrics,
     })
 }
 
@@ -245,6 +250,7 @@ impl Reader<'_> {
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
             memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
+            complaint_time: self.complaint_time(section.osd_op_complaint_time.as_ref())?,
             busy_poll: self.busy_poll(section.osd_busy_poll_us.as_ref())?,
             pid_file: section.pid_file.map(|path| self.folder.join(path)),
             scrub: self.scrub(section.osd_scrub_bytes_per_second.as_ref(), section.osd_deep_scrub_interval.as_ref())?,
@@ -259,6 +265,18 @@ impl Reader<'_> {
             return Err(self.error(microseconds, format_args!("osd_busy_poll_us is at most {most}; 0 sleeps at once")));
         }
         Ok(Duration::from_micros((*microseconds.get_ref()).into()))
+    }
+
+    fn complaint_time(&self, text: Option<&Spanned<String>>) -> Result<Duration, ConfigError> {
+        let Some(text) = text else { return Ok(COMPLAINT_TIME_DEFAULT) };
+        let parsed = quantity::parse_duration(text.get_ref());
+        let time = parsed.map_err(|problem| self.error(text, format_args!("osd_op_complaint_time: {problem}")))?;
+        if time < limits::COMPLAINT_TIME_MIN {
+            let least = limits::COMPLAINT_TIME_MIN.as_millis();
+            let problem = format_args!("osd_op_complaint_time is '{}'; at least {least}ms is needed", text.get_ref());
+            return Err(self.error(text, problem));
+        }
+        Ok(time)
     }
 
     fn scrub(
@@ -384,6 +402,10 @@ pub(super) fn to_toml(config: &Config) -> String {
             let milliseconds = format_args!("{}ms", section.scrub.interval.as_millis()).to_string();
             osd.insert("osd_deep_scrub_interval".into(), text(&milliseconds));
         }
+        if section.complaint_time != COMPLAINT_TIME_DEFAULT {
+            let milliseconds = format_args!("{}ms", section.complaint_time.as_millis()).to_string();
+            osd.insert("osd_op_complaint_time".into(), text(&milliseconds));
+        }
         if let Some(pid_file) = &section.pid_file {
             osd.insert("pid_file".into(), path(pid_file));
         }
@@ -412,6 +434,9 @@ pub(super) fn to_toml(config: &Config) -> String {
     }
     if let Some(section) = &config.s3 {
         file.insert("s3".into(), Value::Table(s3::to_toml(section, path)));
+    }
+    if let Some(section) = &config.metrics {
+        file.insert("metrics".into(), Value::Table(metrics::to_toml(section, path)));
     }
     file.to_string()
 }

@@ -9,6 +9,7 @@ mod crush_shown;
 mod movement;
 mod osd;
 mod osd_change;
+mod osd_perf;
 mod osd_safety;
 mod osd_set;
 mod osd_tree;
@@ -98,6 +99,7 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::ConfigSet { name, value } => view.config_set(&name, &value),
         AdminCommand::ConfigGet { name } => view.config_get(&name),
         AdminCommand::ConfigDump => view.config_dump(),
+        AdminCommand::OsdPerf => view.osd_perf(),
     }
 }
 
@@ -242,6 +244,7 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         | AdminCommand::PgStat
         | AdminCommand::PgDump
         | AdminCommand::ConfigDump
+        | AdminCommand::OsdPerf
         | AdminCommand::BlocklistAdd { .. }
         | AdminCommand::BlocklistRm { .. }
         | AdminCommand::BlocklistLs

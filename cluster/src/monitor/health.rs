@@ -1,5 +1,7 @@
 //! What is wrong with the cluster, by Ceph's codes, from the map and the newest reports.
 
+mod code;
+
 use super::command::View;
 use super::command::one_line;
 use super::draining::DrainState;
@@ -10,6 +12,8 @@ use crate::quantity::{format_age, format_bytes};
 use serde_json::{Map as Object, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+pub use code::Code;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -43,8 +47,7 @@ impl Check {
     }
 }
 
-/// By code.
-pub type Checks = BTreeMap<&'static str, Check>;
+pub type Checks = BTreeMap<Code, Check>;
 
 pub fn checks(view: &View<'_>) -> Checks {
     let mut checks = Checks::new();
@@ -91,7 +94,7 @@ fn check_flags(view: &View<'_>, states: &BTreeMap<PgState, usize>, checks: &mut 
     let detail: Vec<String> = detail.collect();
     let flags: Vec<&str> = view.map.flags.names().collect();
     let summary = format!("{} flag(s) set", flags.join(","));
-    checks.insert("OSDMAP_FLAGS", Check { severity: Severity::Warning, summary, count: flags.len(), detail });
+    checks.insert(Code::OsdmapFlags, Check { severity: Severity::Warning, summary, count: flags.len(), detail });
 }
 
 /// OSDs that their peers reach on the cluster network and not on the public one.
@@ -118,7 +121,7 @@ fn check_public_network(view: &View<'_>, checks: &mut Checks) {
             missed_by.join(", ")
         ));
     }
-    add(checks, "OSD_PUBLIC_NETWORK", Severity::Warning, detail, |count| {
+    add(checks, Code::OsdPublicNetwork, Severity::Warning, detail, |count| {
         format!("{count} osd(s) are not reached by clients: their public network is cut")
     });
 }
@@ -126,7 +129,7 @@ fn check_public_network(view: &View<'_>, checks: &mut Checks) {
 /// Adds a check if there is any `detail`; the summary is made of their number.
 fn add(
     checks: &mut Checks,
-    code: &'static str,
+    code: Code,
     severity: Severity,
     detail: Vec<String>,
     summary: impl FnOnce(usize) -> String,
@@ -142,6 +145,7 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
     let (mut down, mut faulty, mut rotten, mut scrubbed) = (vec![], vec![], vec![], vec![]);
     let (mut full, mut backfillfull, mut nearfull) = (vec![], vec![], vec![]);
     let (mut errors, mut scrub_errors) = (0u64, 0u64);
+    let (mut stuck, mut stuck_requests, mut stuck_oldest_ms) = (vec![], 0u64, 0u64);
     // Up and down OSDs of each host.
     let mut hosts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     let crush = view.map.crush_map();
@@ -153,6 +157,15 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
             down.push(format!("osd.{id} ({}) is down", View::place_of(&crush, id)));
         }
         let Some(report) = view.core.reports.of_osd(id) else { continue };
+        if osd.is_up && report.stuck_requests > 0 {
+            stuck_requests = stuck_requests.saturating_add(report.stuck_requests);
+            stuck_oldest_ms = stuck_oldest_ms.max(report.stuck_oldest_ms);
+            stuck.push(format!(
+                "osd.{id} has {} slow ops, the oldest for {}; `basalt osd slow-ops {id}` shows what they wait for",
+                report.stuck_requests,
+                format_age(Duration::from_millis(report.stuck_oldest_ms))
+            ));
+        }
         let percent = 100.0 * report.base_promised_bytes as f64 / report.base_total_bytes.max(1) as f64;
         match view.fullness(id) {
             Fullness::Normal => {}
@@ -175,21 +188,25 @@ fn check_osds(view: &View<'_>, checks: &mut Checks) {
         .filter(|(_, (up, down))| *up == 0 && *down > 0)
         .map(|(host, (_, down))| format!("host {host} (root=default) ({down} osds) is down"))
         .collect();
-    add(checks, "OSD_DOWN", Warning, down, |count| format!("{count} osds down"));
-    add(checks, "OSD_HOST_DOWN", Warning, hosts_down, |count| {
+    add(checks, Code::OsdDown, Warning, down, |count| format!("{count} osds down"));
+    add(checks, Code::OsdHostDown, Warning, hosts_down, |count| {
         format!("{count} host{} down", if count == 1 { "" } else { "s" })
     });
-    add(checks, "OSD_FULL", Error, full, |count| format!("{count} full osd(s)"));
-    add(checks, "OSD_BACKFILLFULL", Warning, backfillfull, |count| format!("{count} backfillfull osd(s)"));
-    add(checks, "OSD_NEARFULL", Warning, nearfull, |count| format!("{count} nearfull osd(s)"));
-    add(checks, "OSD_STORE_FAULT", Error, faulty, |count| format!("{count} osd(s) have a fenced or faulty store"));
-    add(checks, "OSD_CHECKSUM_ERRORS", Warning, rotten, |count| {
+    add(checks, Code::OsdFull, Error, full, |count| format!("{count} full osd(s)"));
+    add(checks, Code::OsdBackfillfull, Warning, backfillfull, |count| format!("{count} backfillfull osd(s)"));
+    add(checks, Code::OsdNearfull, Warning, nearfull, |count| format!("{count} nearfull osd(s)"));
+    add(checks, Code::OsdStoreFault, Error, faulty, |count| format!("{count} osd(s) have a fenced or faulty store"));
+    add(checks, Code::OsdChecksumErrors, Warning, rotten, |count| {
         format!("{errors} checksum error(s) on {count} osd(s)")
+    });
+    add(checks, Code::SlowOps, Warning, stuck, |_| {
+        let oldest = stuck_oldest_ms / 1000;
+        format!("{stuck_requests} slow ops, oldest one blocked for {oldest} sec")
     });
     if scrub_errors > 0 {
         let summary = format!("{scrub_errors} scrub errors");
         let count = usize::try_from(scrub_errors).unwrap_or(usize::MAX);
-        checks.insert("OSD_SCRUB_ERRORS", Check { severity: Error, summary, count, detail: scrubbed });
+        checks.insert(Code::OsdScrubErrors, Check { severity: Error, summary, count, detail: scrubbed });
     }
 }
 
@@ -225,14 +242,14 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
     }
     let inactive = states.iter().filter(|(state, _)| !state.contains(PgState::ACTIVE));
     let inactive: Vec<String> = inactive.map(|(state, count)| format!("{count} pgs {state}")).collect();
-    add(checks, "PG_AVAILABILITY", Severity::Warning, unavailable, |count| {
+    add(checks, Code::PgAvailability, Severity::Warning, unavailable, |count| {
         format!("Reduced data availability: {count} pgs inactive, {}", inactive.join(", "))
     });
-    add(checks, "PG_DAMAGED", Severity::Error, damaged, |count| {
+    add(checks, Code::PgDamaged, Severity::Error, damaged, |count| {
         format!("Possible data damage: {count} pg{} inconsistent", if count == 1 { "" } else { "s" })
     });
     let copies = view.copies();
-    add(checks, "PG_DEGRADED", Severity::Warning, degraded, |count| {
+    add(checks, Code::PgDegraded, Severity::Warning, degraded, |count| {
         let mut parts = Vec::new();
         if copies.degraded > 0 {
             parts.push(copies.line(copies.degraded, "degraded"));
@@ -246,7 +263,7 @@ fn check_groups(view: &View<'_>, checks: &mut Checks) -> BTreeMap<PgState, usize
     if copies.misplaced > 0 {
         let summary = copies.line(copies.misplaced, "misplaced");
         let count = usize::try_from(copies.misplaced).unwrap_or(usize::MAX);
-        checks.insert("OBJECT_MISPLACED", Check { severity: Severity::Warning, summary, count, detail: Vec::new() });
+        checks.insert(Code::ObjectMisplaced, Check { severity: Severity::Warning, summary, count, detail: Vec::new() });
     }
     states
 }
@@ -314,20 +331,20 @@ fn check_pools(view: &View<'_>, checks: &mut Checks) {
         }
     }
     let warn = Severity::Warning;
-    add(checks, "POOL_NO_REDUNDANCY", warn, single, |count| format!("{count} pool(s) have no replicas configured"));
-    add(checks, "POOL_FULL", warn, full, |count| format!("{count} pool(s) full"));
-    add(checks, "POOL_BACKFILLFULL", warn, backfillfull, |count| format!("{count} pool(s) backfillfull"));
-    add(checks, "POOL_NEARFULL", warn, nearfull, |count| format!("{count} pool(s) nearfull"));
-    add(checks, "CACHE_POOL_NEAR_FULL", warn, near_target, |count| {
+    add(checks, Code::PoolNoRedundancy, warn, single, |count| format!("{count} pool(s) have no replicas configured"));
+    add(checks, Code::PoolFull, warn, full, |count| format!("{count} pool(s) full"));
+    add(checks, Code::PoolBackfillfull, warn, backfillfull, |count| format!("{count} pool(s) backfillfull"));
+    add(checks, Code::PoolNearfull, warn, nearfull, |count| format!("{count} pool(s) nearfull"));
+    add(checks, Code::CachePoolNearFull, warn, near_target, |count| {
         format!("{count} cache pools at or near target size")
     });
-    add(checks, "CACHE_POOL_NO_HOT_SLICE", warn, bare, |count| {
+    add(checks, Code::CachePoolNoHotSlice, warn, bare, |count| {
         format!("{count} OSDs of cached pools have no hot slice")
     });
-    add(checks, "CACHE_POOL_DRAIN_STALLED", warn, stalled, |count| {
+    add(checks, Code::CachePoolDrainStalled, warn, stalled, |count| {
         format!("{count} pool(s) that leave their hot tier get no further")
     });
-    add(checks, "CACHE_POOL_NO_HIT_SET", warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
+    add(checks, Code::CachePoolNoHitSet, warn, blind, |count| format!("{count} cache pools are missing hit_sets"));
 }
 
 /// How full the fullest OSD of a pool is: a write to the pool may be one that goes there.
@@ -350,9 +367,12 @@ pub fn document(checks: &Checks, with_detail: bool) -> Value {
             if with_detail {
                 let lines = check.detail_shown().map(|message| json!({ "message": message }));
                 shown.insert("detail".into(), lines.collect());
+                shown.insert("cause".into(), json!(code.cause()));
+                shown.insert("remedy".into(), json!(code.remedy()));
+                shown.insert("chapter".into(), json!(code.chapter()));
             }
             shown.insert("muted".into(), json!(false));
-            ((*code).to_owned(), Value::Object(shown))
+            (code.name().to_owned(), Value::Object(shown))
         })
         .collect();
     json!({ "status": status(checks), "checks": checks_shown, "mutes": [] })
@@ -364,8 +384,10 @@ pub fn text(checks: &Checks) -> String {
     let mut lines = vec![format!("{} {}", status(checks), summaries.join("; ")).trim_end().to_owned()];
     for (code, check) in checks {
         let severity = if check.severity == Severity::Error { "ERR" } else { "WRN" };
-        lines.push(format!("[{severity}] {code}: {}", check.summary));
+        lines.push(format!("[{severity}] {}: {}", code.name(), check.summary));
         lines.extend(check.detail_shown().map(|detail| format!("    {detail}")));
+        lines.push(format!("    cause: {}", code.cause()));
+        lines.push(format!("    remedy: {} ({})", code.remedy(), code.chapter()));
     }
     lines.join("\n")
 }

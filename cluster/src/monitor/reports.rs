@@ -58,6 +58,15 @@ pub struct RecoveryRates {
     pub objects: f64,
 }
 
+/// Of an OSD, on average over its last reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Of a group of transactions, from its turn until it is durable.
+    pub commit: Duration,
+    /// Of a client's write that this OSD is the primary of, from its arrival until every member has it.
+    pub apply: Duration,
+}
+
 /// Sums over OSDs.
 #[derive(Clone, Debug, Default)]
 pub struct PoolFigures {
@@ -110,6 +119,9 @@ struct OsdFigures {
     since: Since,
     rates: BTreeMap<u32, Rates>,
     recovery: RecoveryRates,
+    latency: Latency,
+    /// Groups that it leads and that are not as they should be, and since when it has said so.
+    unsettled: BTreeMap<PgId, Duration>,
 }
 
 struct Since {
@@ -117,6 +129,9 @@ struct Since {
     pools: Vec<PoolReport>,
     recovered_bytes: u64,
     recovered_objects: u64,
+    /// Count and nanoseconds.
+    commits: (u64, u64),
+    applies: (u64, u64),
 }
 
 impl Since {
@@ -126,6 +141,8 @@ impl Since {
             pools: report.pools.clone(),
             recovered_bytes: report.recovered_bytes,
             recovered_objects: report.recovered_objects,
+            commits: (report.commits, report.commit_ns),
+            applies: (report.applies, report.apply_ns),
         }
     }
 }
@@ -143,10 +160,13 @@ impl Reports {
         report.pools.dedup_by_key(|pool| pool.pool);
         report.scrub.findings.truncate(limits::HEALTH_DETAIL_MAX);
         report.groups.sort_by_key(|group| (group.pool, group.pg));
+        let unsettled = unsettled(self.by_osd.get(&report.osd), &report, now);
         let Some(known) = self.by_osd.get_mut(&report.osd) else {
             let since = Since::new(now, &report);
-            let (rates, recovery) = (BTreeMap::new(), RecoveryRates::default());
-            self.by_osd.insert(report.osd, OsdFigures { arrived: now, report, since, rates, recovery });
+            let (rates, recovery, latency) = (BTreeMap::new(), RecoveryRates::default(), Latency::default());
+            let osd = report.osd;
+            let figures = OsdFigures { arrived: now, report, since, rates, recovery, latency, unsettled };
+            self.by_osd.insert(osd, figures);
             return;
         };
         let old = &known.since.pools;
@@ -168,9 +188,18 @@ impl Reports {
                 bytes: per_second(known.since.recovered_bytes, report.recovered_bytes),
                 objects: per_second(known.since.recovered_objects, report.recovered_objects),
             };
+            let mean = |old: (u64, u64), new: (u64, u64)| {
+                let count = new.0.saturating_sub(old.0);
+                Duration::from_nanos(new.1.saturating_sub(old.1).checked_div(count).unwrap_or(0))
+            };
+            known.latency = Latency {
+                commit: mean(known.since.commits, (report.commits, report.commit_ns)),
+                apply: mean(known.since.applies, (report.applies, report.apply_ns)),
+            };
             known.since = Since::new(now, &report);
         }
         known.arrived = now;
+        known.unsettled = unsettled;
         known.report = report;
     }
 
@@ -208,12 +237,23 @@ impl Reports {
         groups.get(place).filter(|group| group.reign == reign)
     }
 
+    /// Since when an OSD has said that a group which it leads is not active, or that it fills somebody.
+    pub fn unsettled_since(&self, osd: u32, pg: PgId) -> Option<Duration> {
+        self.by_osd.get(&osd)?.unsettled.get(&pg).copied()
+    }
+
     pub fn recovery(&self, now: Duration) -> RecoveryRates {
         let fresh = self.by_osd.values().filter(|osd| now.saturating_sub(osd.arrived) <= limits::RATE_STALE_AFTER);
         fresh.fold(RecoveryRates::default(), |sum, osd| RecoveryRates {
             bytes: sum.bytes + osd.recovery.bytes,
             objects: sum.objects + osd.recovery.objects,
         })
+    }
+
+    pub fn latency(&self, now: Duration, osd: u32) -> Latency {
+        let known = self.by_osd.get(&osd);
+        let fresh = known.filter(|osd| now.saturating_sub(osd.arrived) <= limits::RATE_STALE_AFTER);
+        fresh.map_or(Latency::default(), |osd| osd.latency)
     }
 
     pub fn of_osd(&self, osd: u32) -> Option<&OsdReport> {
@@ -252,6 +292,12 @@ impl Reports {
         }
         figures
     }
+}
+
+fn unsettled(known: Option<&OsdFigures>, report: &OsdReport, now: Duration) -> BTreeMap<PgId, Duration> {
+    let groups = report.groups.iter().filter(|group| !group.is_active || !group.recovering.is_empty());
+    let since = |pg: &PgId| known.and_then(|known| known.unsettled.get(pg)).copied().unwrap_or(now);
+    groups.map(|group| PgId { pool: group.pool, seed: group.pg }).map(|pg| (pg, since(&pg))).collect()
 }
 
 fn add(sum: &mut PoolReport, other: &PoolReport) {

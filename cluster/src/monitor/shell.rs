@@ -8,6 +8,7 @@
 mod connection;
 #[cfg(feature = "etcd")]
 mod elected;
+mod inquiry;
 mod outbox;
 mod stream;
 mod term;
@@ -23,6 +24,8 @@ use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::waiting_room::WaitingRoom;
 use basalt_net::{Credentials, EntityName, Fsid};
+use inquiry::Inquiries;
+pub use inquiry::{Inquirer, Question};
 use outbox::{Outbox, Publication};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -91,6 +94,8 @@ pub struct Monitor {
     listener: TcpListener,
     address: SocketAddr,
     clock: Clock,
+    inquirer: Inquirer,
+    inquiries: Inquiries,
 }
 
 /// By what right a monitor decides.
@@ -134,11 +139,17 @@ impl Monitor {
             (None, _) => return Err(MonitorError::WithoutEtcd),
         };
         let credentials = Credentials { fsid: Fsid(config.fsid), key, name };
-        Ok(Monitor { seat, credentials, listener, address, clock })
+        let (inquirer, inquiries) = inquiry::channel();
+        Ok(Monitor { seat, credentials, listener, address, clock, inquirer, inquiries })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// By which the rest of the process asks it.
+    pub fn inquirer(&self) -> Inquirer {
+        self.inquirer.clone()
     }
 
     /// Serves until `shutdown` resolves, or until the store fails: a monitor that can't remember must not decide.
@@ -159,14 +170,19 @@ impl Monitor {
         tracing::info!(address = %self.address, "monitor listens");
         let acceptor = tokio_uring::spawn(accept(hub.clone(), tokio_uring::net::TcpListener::from_std(self.listener)));
         let mut shutdown = pin!(shutdown);
+        let mut inquiries = self.inquiries;
+        drop(self.inquirer);
         let outcome = match self.seat {
             Seat::Alone { core, store } => {
-                let led = lead(*core, store, &self.clock, &mut inbox, &hub, shutdown.as_mut(), Term::Life).await;
+                let led =
+                    lead(*core, store, &self.clock, (&mut inbox, &mut inquiries), &hub, shutdown.as_mut(), Term::Life)
+                        .await;
                 led.map(drop)
             }
             #[cfg(feature = "etcd")]
             Seat::Elected { candidate, cluster } => {
-                elected::run(candidate, &cluster, &self.clock, &mut inbox, &hub, shutdown.as_mut()).await
+                let inboxes = (&mut inbox, &mut inquiries);
+                elected::run(candidate, &cluster, &self.clock, inboxes, &hub, shutdown.as_mut()).await
             }
         };
         hub.is_stopping.set(true);
@@ -301,13 +317,14 @@ async fn lead<S: MonitorStore>(
     mut core: MonitorCore,
     mut store: S,
     clock: &Clock,
-    inbox: &mut mpsc::Receiver<Event>,
+    (inbox, inquiries): (&mut mpsc::Receiver<Event>, &mut Inquiries),
     hub: &Hub,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
     mut term: Term,
 ) -> Result<Ended, MonitorError> {
     tracing::info!(epoch = core.map().epoch(), "monitor leads");
     *hub.leader_elsewhere.borrow_mut() = None;
+    let _leading = inquiries.lead();
     let mut ticks = tokio::time::interval(limits::TICK_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -319,6 +336,10 @@ async fn lead<S: MonitorStore>(
                 Some(event) => event,
                 None => return Ok(Ended::Asked),
             },
+            Some(inquiry) = inquiries.inbox.recv() => {
+                inquiry.answer(&mut core, clock.now());
+                continue;
+            }
         };
         // Nobody hears of anything from a monitor that may have been replaced.
         if term.is_over() {

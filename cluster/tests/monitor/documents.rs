@@ -129,7 +129,10 @@ fn health_in_detail_is_worded_as_cephs() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "HEALTH_WARN 2 pool(s) have no replicas configured");
     assert_eq!(lines[1].replace("2 pool", "7 pool"), ceph[8]);
-    assert_eq!(lines[2..], ceph[9..11]);
+    assert_eq!(lines[2..4], ceph[9..11]);
+    // Beyond Ceph's words.
+    assert!(lines[4].starts_with("    cause: ") && lines[5].starts_with("    remedy: "), "{text}");
+    assert!(lines[5].ends_with("(docs/HEALTH.md#pool_no_redundancy)") && lines.len() == 6, "{text}");
     let document = harness.json(AdminCommand::HealthDetail);
     assert_eq!(
         document["checks"]["POOL_NO_REDUNDANCY"]["detail"][1]["message"],

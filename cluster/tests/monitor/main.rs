@@ -8,6 +8,7 @@ mod durability;
 mod full;
 mod groups;
 mod harness;
+mod latency;
 mod liveness;
 mod settings;
 mod space;

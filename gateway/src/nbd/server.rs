@@ -1,6 +1,7 @@
 //! Listens, and gives each connection its task.
 
 use super::exports::{ExportPolicy, Exports};
+use super::figures::{Counts, NbdFigures};
 use super::inbox::Inbox;
 use super::limits::{CONNECTIONS_MAX, NEGOTIATION_MAX, SERVER_BYTES_MAX};
 use super::negotiate::{Negotiation, NoAgreement};
@@ -56,7 +57,12 @@ impl Server {
     pub async fn start(ring: &Ring, config: ServerConfig) -> Result<Server> {
         let mut zeros = ring.buffer(ZEROS_BYTES);
         zeros.fill(0);
-        let shared = Shared { ring: ring.clone(), bytes: Semaphore::new(SERVER_BYTES_MAX), zeros: zeros.freeze() };
+        let shared = Shared {
+            ring: ring.clone(),
+            bytes: Semaphore::new(SERVER_BYTES_MAX),
+            zeros: zeros.freeze(),
+            counts: Counts::default(),
+        };
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         let exports = Exports::new(ring, config.cluster, config.policy).await?;
         let (connections, open) = (Cell::new(0), RefCell::default());
@@ -85,6 +91,11 @@ impl Server {
     /// Of the TCP listeners, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    pub fn figures(&self) -> NbdFigures {
+        let connections = self.state.connections.get() as u64;
+        NbdFigures { connections, commands: self.state.shared.counts.get() }
     }
 
     /// Takes no more connections, ends those there are, and closes the images.

@@ -1,6 +1,7 @@
 //! Requests on a chosen export, many at a time, each answered when it is done.
 
 use super::exports::Joined;
+use super::figures::Counts;
 use super::inbox::Inbox;
 use super::limits::{CONNECTION_BYTES_MAX, CONNECTION_REQUESTS_MAX, EXTENTS_MAX, REQUEST_BYTES_MAX, STALL_MAX};
 use super::negotiate::Agreement;
@@ -22,6 +23,7 @@ pub struct Shared {
     /// Bytes in flight.
     pub bytes: Semaphore,
     pub zeros: Slice,
+    pub counts: Counts,
 }
 
 struct Connection {
@@ -114,12 +116,14 @@ async fn receive_all(connection: &Rc<Connection>, inbox: &mut Inbox) -> std::res
 
 impl Connection {
     async fn answer(&self, request: &Request, data: Option<Slice>) -> Vec<Part> {
-        let structured = self.structured_replies;
+        let (structured, begun) = (self.structured_replies, self.shared.ring.now());
         let answered = match request.command {
             command::READ => self.read(request).await,
             command::BLOCK_STATUS if self.block_status => self.block_status(request).await,
             _ => self.change(request, data).await.map(|()| vec![Part::Head(wire::simple_reply(0, request.cookie))]),
         };
+        let took = self.shared.ring.now().since(begun);
+        self.shared.counts.note(request.command, request.length, answered.is_ok(), took);
         answered.unwrap_or_else(|refusal| {
             let number = error::of(refusal.errno());
             tracing::debug!(export = %self.export.name, ?request, reason = refusal.message(), "a request fails");

@@ -4,6 +4,7 @@ mod connection;
 mod encryption;
 mod form;
 mod front;
+mod request_counts;
 mod signature_v2;
 mod signature_v4;
 mod tls;
@@ -18,10 +19,11 @@ use basalt_ring::uring::{self, UringConfig};
 pub use form::FormFields;
 pub use front::CrossOrigin;
 use front::Front;
+pub use request_counts::{MethodFigures, RequestCounts, STATUSES};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -64,6 +66,7 @@ pub struct Gateway {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     threads: Vec<JoinHandle<()>>,
+    counts: Arc<RequestCounts>,
 }
 
 const HTTP_THREADS_MAX: usize = 4;
@@ -81,17 +84,24 @@ impl Gateway {
         let (stop, stop_wanted) = watch::channel(false);
         let (bridge, cluster) = start_cluster_thread(config.client, config.lifecycle_day.unwrap_or(limits::DAY))?;
         let front = Front::new(Service::new(bridge), &config.domains);
+        let counts = Arc::new(RequestCounts::default());
+        let counted = counts.clone();
         let http = std::thread::Builder::new()
             .name("s3-http".into())
-            .spawn(move || serve_http(listener, front, tls, stop_wanted))
+            .spawn(move || serve_http(listener, front, tls, counted, stop_wanted))
             .map_err(GatewayError::Thread)?;
         tracing::info!(%address, "S3 is served");
-        Ok(Gateway { address, stop, threads: vec![http, cluster] })
+        Ok(Gateway { address, stop, threads: vec![http, cluster], counts })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Of its requests, from now on as well.
+    pub fn counts(&self) -> Arc<RequestCounts> {
+        self.counts.clone()
     }
 
     /// Whether all its threads still run.
@@ -169,6 +179,7 @@ fn serve_http(
     listener: std::net::TcpListener,
     front: Front,
     tls: Option<tls::Certificate>,
+    counts: Arc<RequestCounts>,
     stop: watch::Receiver<bool>,
 ) {
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(HTTP_THREADS_MAX);
@@ -176,7 +187,7 @@ fn serve_http(
         tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("s3-http").enable_all().build();
     match runtime {
         Ok(runtime) => {
-            runtime.block_on(connection::accept(listener, front, tls, wanted(stop)));
+            runtime.block_on(connection::accept(listener, front, tls, counts, wanted(stop)));
             runtime.shutdown_timeout(limits::STOP_WAIT);
         }
         Err(error) => tracing::error!(%error, "the S3 gateway cannot start its threads"),

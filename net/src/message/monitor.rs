@@ -101,6 +101,17 @@ pub struct OsdReport {
     /// Sent to other OSDs for recovery and backfill since the start.
     pub recovered_bytes: u64,
     pub recovered_objects: u64,
+    /// Groups of transactions that were made durable since the start, and the nanoseconds that they took together.
+    pub commits: u64,
+    pub commit_ns: u64,
+    /// Writes of clients that were done, and the nanoseconds from their arrival until every member had them.
+    pub applies: u64,
+    pub apply_ns: u64,
+    /// Requests that were slow since the start.
+    pub slow_requests: u64,
+    /// Requests that have been under way for much longer than any should be, and the age of the oldest, in milliseconds.
+    pub stuck_requests: u64,
+    pub stuck_oldest_ms: u64,
     pub pools: Vec<PoolReport>,
 }
 
@@ -365,6 +376,7 @@ pub enum AdminCommand {
         name: String,
     },
     ConfigDump,
+    OsdPerf,
 }
 
 /// Which pool caches which, by their names.

@@ -4,7 +4,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 use smallvec::SmallVec;
 
 /// Of usual length, names are taken over without the heap.
-pub type ObjectName = SmallVec<[u8; 48]>;
+pub type ObjectName = SmallVec<[u8; OBJECT_NAME_INLINE_BYTES]>;
+
+/// Longer names have memory of their own.
+pub const OBJECT_NAME_INLINE_BYTES: usize = 48;
 /// Most requests are one operation.
 pub type Operations = SmallVec<[Operation; 1]>;
 pub type Results = SmallVec<[OperationResult; 1]>;
@@ -214,6 +217,10 @@ pub enum OsdCommand {
         /// Copies that differ and of which none is known to be the right one are settled as well.
         repair: bool,
     },
+    /// JSON of slow requests: those under way, and the last ones that were answered.
+    SlowRequests,
+    /// JSON of the sessions that have asked for most, with what they asked for.
+    Sessions,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

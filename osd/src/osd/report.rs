@@ -4,7 +4,7 @@ use super::Osd;
 use crate::counters::PoolCounters;
 use crate::limits;
 use crate::pg::leadership::Phase;
-use crate::tier_metrics;
+use crate::request_stage::Kind;
 use basalt_net::message::monitor::{
     FlushReason, GroupChanges, GroupJoin, GroupReport, GroupScrub, MemberProgress, MonitorRequest, OsdReport,
     PoolReport,
@@ -76,6 +76,9 @@ impl Osd {
         let patience = 2 * self.heartbeat_interval();
         let hearing = self.peers.hearing(now, patience.max(limits::LEASE));
         let (groups, groups_active) = self.group_reports();
+        let (applies, apply_ns) = self.requests.figures(Kind::Write).applied();
+        let commits = self.store.commits().whole;
+        let stuck = self.requests.stuck();
         let mut scrub = self.scrubber.report();
         self.group_scrubber.add_to(&mut scrub);
         OsdReport {
@@ -98,6 +101,13 @@ impl Osd {
             groups_active,
             recovered_bytes: self.recovery.sent_bytes(),
             recovered_objects: self.recovery.sent_objects(),
+            commits: commits.count(),
+            commit_ns: commits.sum_ns,
+            applies,
+            apply_ns,
+            slow_requests: self.requests.slow_total(),
+            stuck_requests: stuck.requests,
+            stuck_oldest_ms: stuck.oldest.as_millis() as u64,
             pools: self.pools.borrow().iter().map(|pool| self.pool_report(*pool)).collect(),
         }
     }
@@ -145,9 +155,6 @@ impl Osd {
         let usage = self.store.pool_usage(pool);
         let counters = self.counters.pool(pool);
         let tier = self.tier.figures(pool);
-        if let Some(figures) = &tier {
-            tier_metrics::set(self.id, pool, figures, &counters);
-        }
         let tier = tier.as_ref();
         let of_tier = |figure: fn(&PoolFigures) -> u64| tier.map_or(0, figure);
         PoolReport {

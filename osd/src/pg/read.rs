@@ -6,6 +6,8 @@ use super::repair;
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
+use crate::request_stage::Stage;
+use crate::running_requests::RequestTimes;
 use crate::session_credits::{ReadPermit, SessionCredits};
 use basalt_blockstore::{ObjectInfo, ObjectKey, Store};
 use basalt_net::message::object::{ListRequest, ObjectRequest, Operation, OperationResult, Results};
@@ -39,8 +41,10 @@ pub async fn read(
     key: &ObjectKey,
     request: &ObjectRequest,
     credits: &SessionCredits,
+    times: &RequestTimes,
 ) -> Result<Read, Refusal> {
     let seen = judge(osd, key, request, credits).await;
+    times.ended(Stage::Data, Stage::Replica);
     let version = match &seen {
         Ok(read) if read.version > 0 => read.version,
         // Of an object that is not there, nobody knows by which write: it may be the last one.
@@ -48,6 +52,7 @@ pub async fn read(
     };
     // What is told is committed, and was the truth while it was read.
     osd.confirm_read(leadership, version).await?;
+    times.ended(Stage::Replica, Stage::Reply);
     seen
 }
 

@@ -11,6 +11,8 @@ use crate::limits;
 use crate::operation_vector::{self, Kind, Summary};
 use crate::osd::Osd;
 use crate::refusal::Refusal;
+use crate::request_stage::Stage;
+use crate::running_requests::RequestTimes;
 use basalt_blockstore::{LogBytes, ObjectKey, Transaction};
 use basalt_net::message::object::{ObjectName, ObjectRequest, Operation, OperationResult, Results};
 use basalt_net::message::peer::ReplicaWrite;
@@ -26,6 +28,7 @@ pub async fn write(
     request: &ObjectRequest,
     summary: &Summary,
     payload: Option<Slice>,
+    times: &RequestTimes,
 ) -> Result<Rc<Applied>, Refusal> {
     let ticket = match first_of_its_copies(leadership, request).await {
         Ok(ticket) => ticket,
@@ -34,7 +37,7 @@ pub async fn write(
             return answer;
         }
     };
-    let outcome = write_first(osd, leadership, key, request, summary, payload).await;
+    let outcome = write_first(osd, leadership, key, request, summary, payload, times).await;
     match outcome {
         Ok(applied) => Ok(ticket.applied(applied)),
         Err(refusal) => {
@@ -60,6 +63,7 @@ async fn write_first(
     request: &ObjectRequest,
     summary: &Summary,
     mut payload: Option<Slice>,
+    times: &RequestTimes,
 ) -> Result<Applied, Refusal> {
     osd.capacity().check_write(key.pool, summary)?;
     if !summary.only_frees
@@ -76,7 +80,7 @@ async fn write_first(
     let mut mended = 0;
     let outcome = loop {
         let again = payload.clone();
-        let outcome = apply(osd, leadership, key, &keys, request, summary, payload).await;
+        let outcome = apply(osd, leadership, key, &keys, request, summary, payload, times).await;
         match &outcome {
             // Part of a block is kept, and the block is damaged here.
             Err(damaged @ Refusal { damage: Some(offset), .. })
@@ -104,6 +108,8 @@ async fn write_first(
     }
 }
 
+// What a write is made of, each of them once.
+#[allow(clippy::too_many_arguments)]
 async fn apply(
     osd: &Osd,
     leadership: &Leadership,
@@ -112,6 +118,7 @@ async fn apply(
     request: &ObjectRequest,
     summary: &Summary,
     payload: Option<Slice>,
+    times: &RequestTimes,
 ) -> Result<Applied, Refusal> {
     let mut transaction = osd.store().begin(keys).await;
     let read = judge_and_read(osd, &mut transaction, key, request, summary).await?;
@@ -153,6 +160,7 @@ async fn apply(
         prepared.trim_log(key.pool, key.pg, below);
     }
     let commit = prepared.submit().await?;
+    times.ended(Stage::Queue, Stage::Wal);
     let write = || ReplicaWrite {
         name: key.name.clone(),
         version,
@@ -165,9 +173,10 @@ async fn apply(
     drop(order);
 
     osd.tier().written(key.pool, summary, placed, &commit);
-    commit.durable().await?;
+    times.committed(commit.durable_times().await?);
     leadership.durable(version);
     leadership.wait_committed(version).await?;
+    times.ended(Stage::Replica, Stage::Reply);
     Ok(Applied { version: if exists { version } else { 0 }, results: entry.results, data: entry.data })
 }
 

@@ -98,6 +98,7 @@ impl LocalCluster {
             scrub: Default::default(),
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
+            complaint_time: Duration::from_secs(1),
             osds: (0..self.osds)
                 .map(|id| OsdDevices {
                     id,

@@ -139,6 +139,7 @@ impl SimulatedCluster {
             scrub: self.options.scrub,
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
+            complaint_time: Duration::from_secs(1),
             osds: vec![OsdDevices {
                 id: OSD,
                 base: PathBuf::from("base"),

@@ -2,7 +2,7 @@
 
 use super::{list, number, real, signed, text};
 use basalt_cli::table::{Align, Table};
-use basalt_cluster::quantity::format_bytes as bytes;
+use basalt_cluster::quantity::{format_bytes as bytes, format_utc};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -172,6 +172,70 @@ fn indented_name(node: &Value) -> String {
 
 fn two_decimals(value: f64) -> String {
     if value == 0.0 { "0".to_owned() } else { format!("{value:.2}") }
+}
+
+/// As Ceph prints it.
+pub fn perf(document: &Value) -> String {
+    let right = |heading| (heading, Align::Right);
+    let mut table = Table::new(&[right("osd"), right("commit_latency(ms)"), right("apply_latency(ms)")]);
+    for info in list(document, "/osdstats/osd_perf_infos") {
+        table.row([
+            number(info, "/id").to_string(),
+            number(info, "/perf_stats/commit_latency_ms").to_string(),
+            number(info, "/perf_stats/apply_latency_ms").to_string(),
+        ]);
+    }
+    table.render()
+}
+
+pub fn slow_ops(document: &Value) -> String {
+    let mut shown = String::new();
+    for osd in list(document, "/osds") {
+        let id = number(osd, "/osd");
+        if let Some(error) = osd.get("error").and_then(Value::as_str) {
+            shown.push_str(&format!("osd.{id}: {error}\n"));
+            continue;
+        }
+        shown.push_str(&format!(
+            "osd.{id}: {} requests under way, {} of them for longer than {} ms; {} slow ones answered since its start\n",
+            number(osd, "/num_ops"),
+            number(osd, "/num_slow_running"),
+            number(osd, "/complaint_time_ms"),
+            number(osd, "/num_slow_answered"),
+        ));
+        for request in list(osd, "/slow_running") {
+            shown.push_str(&format!(
+                "  for {} ms, waiting for {}: {}\n",
+                number(request, "/age_ms"),
+                text(request, "/waits_for"),
+                request_words(request)
+            ));
+        }
+        for request in list(osd, "/slow_answered") {
+            let stages = request.get("stages_ms").and_then(Value::as_object).into_iter().flatten();
+            let stages: Vec<String> =
+                stages.map(|(stage, ms)| format!("{stage} {:.1}", ms.as_f64().unwrap_or(0.0))).collect();
+            shown.push_str(&format!(
+                "  {} took {:.1} ms, most of it {} ({}): {}\n",
+                format_utc(number(request, "/answered_unix_ms") / 1000),
+                real(request, "/took_ms"),
+                text(request, "/slow_stage"),
+                stages.join(", "),
+                request_words(request)
+            ));
+        }
+    }
+    shown
+}
+
+fn request_words(request: &Value) -> String {
+    format!(
+        "{} of '{}' in pg {}, client {}",
+        text(request, "/op"),
+        text(request, "/object"),
+        text(request, "/pg"),
+        text(request, "/client")
+    )
 }
 
 #[cfg(test)]

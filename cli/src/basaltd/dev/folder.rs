@@ -9,6 +9,7 @@
 //! DIR/osd.0/hot
 //! DIR/run/dev.pid      names the process, which holds a lock on it
 //! DIR/run/host.0.pid   where there are several hosts: names the process of each
+//! DIR/run/dev.metrics  the URL of the process's metrics; of a host's, DIR/run/host.0.metrics
 //! ```
 
 use super::layout::Layout;
@@ -18,8 +19,8 @@ use crate::pid_file::PidFile;
 use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT,
-    OsdDevice, OsdSection,
+    BaseModel, COMPLAINT_TIME_DEFAULT, FailureDomain, MEMORY_TARGET_DEFAULT, MetricsSection, MonitorSection,
+    MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
 };
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
@@ -135,6 +136,13 @@ impl Folder {
             None => uuid::Builder::from_random_bytes(random()?).into_uuid(),
         };
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        // The cluster's own process takes the monitor's, whatever else runs in it; hosts that are processes have theirs.
+        let metrics = MetricsSection {
+            monitor: Some(any_port),
+            osd: Some(any_port),
+            address_dir: Some(self.dir.join("run")),
+            ..MetricsSection::default()
+        };
         let config = |path: PathBuf| Config {
             path,
             fsid,
@@ -144,6 +152,7 @@ impl Folder {
             osd: None,
             nbd: None,
             s3: None,
+            metrics: Some(metrics.clone()),
         };
         let section = |host: u32| {
             let before = sections.get(host as usize);
@@ -158,6 +167,7 @@ impl Folder {
                 memory_target: MEMORY_TARGET,
                 max_object_size: OBJECT_SIZE_MAX_DEFAULT,
                 scrub: before.map(|section| section.scrub).unwrap_or_default(),
+                complaint_time: before.map_or(COMPLAINT_TIME_DEFAULT, |section| section.complaint_time),
                 busy_poll: before.map(|section| section.busy_poll).unwrap_or_default(),
                 pid_file: (!is_only).then(|| self.dir.join("run").join(format!("host.{host}.pid"))),
                 devices: layout

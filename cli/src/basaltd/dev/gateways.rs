@@ -2,6 +2,8 @@
 
 use super::folder::Configurations;
 use crate::arguments::Dev;
+use crate::metrics::Sources;
+use crate::nbd::NbdFiguresAsker;
 use crate::service::Service;
 use crate::{nbd, s3};
 use basalt_cli::{Failure, Result};
@@ -11,6 +13,7 @@ use std::future;
 
 pub struct Gateways {
     nbd: Option<Service>,
+    nbd_figures: Option<NbdFiguresAsker>,
     s3: Option<S3Gateway>,
 }
 
@@ -22,7 +25,13 @@ impl Gateways {
             let section = NbdSection { sockets: vec![socket.clone()], ..NbdSection::default() };
             nbd::start(&configurations.cluster, &section)
         });
-        Ok(Gateways { nbd: nbd.transpose()?, s3 })
+        let (nbd, nbd_figures) = nbd.transpose()?.unzip();
+        Ok(Gateways { nbd, nbd_figures, s3 })
+    }
+
+    /// Their part of what the process tells.
+    pub fn add_to(&self, sources: Sources) -> Sources {
+        Sources { s3: self.s3.as_ref().map(S3Gateway::counts), nbd: self.nbd_figures.clone(), ..sources }
     }
 
     /// Resolves, with the reason, when one has ended although nobody asked it to.

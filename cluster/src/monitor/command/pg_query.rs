@@ -29,29 +29,72 @@ impl View<'_> {
     pub(super) fn pg_query(&self, word: &str) -> Outcome {
         let group = self.group(word)?;
         let waits_for = self.waits_for(&group);
-        let shown = |ids: &[u32]| {
-            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
-            format!("[{}]", ids.join(","))
-        };
-        let mut message = format!(
-            "pg {} of pool '{}' is {}\n  up {}, acting {}, in sync {}, belongs on {}\n  reign {}, since epoch {}\n",
-            group.id,
-            group.pool.name,
-            group.state,
-            shown(&group.up),
-            shown(&group.acting),
-            shown(&group.group.in_sync),
-            shown(group.belongs),
-            group.group.reign,
-            group.group.changed_epoch
-        );
+        let sentences = self.sentences(&group);
+        let mut message = String::new();
+        sentences.iter().for_each(|sentence| message.push_str(&format!("{sentence}\n")));
         if waits_for.is_empty() {
-            message.push_str("  It waits for nothing.\n");
+            message.push_str("It waits for nothing.\n");
         } else {
-            message.push_str("  It waits for:\n");
+            message.push_str("It waits for:\n");
             waits_for.iter().for_each(|line| message.push_str(&format!("  - {line}\n")));
         }
-        Answer::shown(message, self.query_document(&group, &waits_for))
+        let mut document = self.query_document(&group, &waits_for);
+        if let Some(document) = document.as_object_mut() {
+            document.insert("in_words".into(), json!(sentences));
+            document.insert("unsettled_s".into(), json!(self.unsettled_for(&group).map(|time| time.as_secs())));
+        }
+        Answer::shown(message, document)
+    }
+
+    /// For how long its primary has said that it is not active, or fills somebody.
+    fn unsettled_for(&self, group: &PgView<'_>) -> Option<Duration> {
+        let since = self.core.reports.unsettled_since(group.group.primary?, group.id)?;
+        Some(self.now.monotonic.saturating_sub(since))
+    }
+
+    /// Who leads it, who has its data, where it should be, whether it is served, and since when it is not as it should be.
+    fn sentences(&self, group: &PgView<'_>) -> Vec<String> {
+        let pool = group.pool;
+        let mut said = vec![format!("pg {} of pool '{}' is {}.", group.id, pool.name, group.state)];
+        let since = group.group.changed_epoch;
+        said.push(match group.acting.first() {
+            Some(primary) => {
+                let host = self.map.osd(*primary).map_or("", |osd| osd.host.as_str());
+                format!("Its primary is osd.{primary} of host {host}; its members last changed in epoch {since}.")
+            }
+            None => format!("It has no primary: none of its members is up. They last changed in epoch {since}."),
+        });
+        let in_sync = &group.group.in_sync;
+        let up = in_sync.iter().filter(|id| self.is_up(**id)).count();
+        let mut copies = format!(
+            "In sync: {}, {} of the {} copies that the pool asks for",
+            named(in_sync),
+            in_sync.len(),
+            pool.size
+        );
+        if up < in_sync.len() {
+            copies.push_str(&format!("; {up} of them up"));
+        }
+        said.push(copies + ".");
+        let (mut has, mut should) = (in_sync.clone(), group.belongs.to_vec());
+        has.sort_unstable();
+        should.sort_unstable();
+        if has != should {
+            said.push(format!("By the map it belongs on {}.", named(group.belongs)));
+        }
+        said.push(if group.state.contains(PgState::ACTIVE) {
+            "Clients are served.".into()
+        } else {
+            let members = if pool.min_size == 1 { "member" } else { "members" };
+            format!(
+                "Clients are not served: that takes {} {members} at least, up and agreed (min_size).",
+                pool.min_size
+            )
+        });
+        if let Some(time) = self.unsettled_for(group) {
+            said.push(format!("It has not been settled for {}.", format_age(time)));
+        }
+        said
     }
 
     fn query_document(&self, group: &PgView<'_>, waits_for: &[String]) -> Value {
@@ -236,6 +279,13 @@ impl View<'_> {
         }
         line
     }
+}
+
+fn named(ids: &[u32]) -> String {
+    if ids.is_empty() {
+        return "nobody".into();
+    }
+    ids.iter().map(|id| format!("osd.{id}")).collect::<Vec<_>>().join(", ")
 }
 
 fn names(osds: &[&Osd]) -> String {

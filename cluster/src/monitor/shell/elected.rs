@@ -1,5 +1,6 @@
 //! A monitor that is one of several: it follows until it is elected, leads for a term, and follows again.
 
+use super::inquiry::Inquiries;
 use super::{Clock, Cluster, Ended, Hub, MonitorError, Term, lead, restore};
 use crate::monitor::core::Event;
 use crate::monitor::election::{Candidacy, Standing};
@@ -12,7 +13,7 @@ pub(super) async fn run(
     candidate: Candidate,
     cluster: &Cluster,
     clock: &Clock,
-    inbox: &mut mpsc::Receiver<Event>,
+    (inbox, inquiries): (&mut mpsc::Receiver<Event>, &mut Inquiries),
     hub: &Hub,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), MonitorError> {
@@ -38,7 +39,7 @@ pub(super) async fn run(
             Ok(Ok((core, store))) => {
                 // What sessions of an earlier term still had to say.
                 while inbox.try_recv().is_ok() {}
-                lead(core, store, &clock, inbox, hub, shutdown.as_mut(), term).await
+                lead(core, store, &clock, (&mut *inbox, &mut *inquiries), hub, shutdown.as_mut(), term).await
             }
             Ok(Err(error)) => Err(error),
             Err(panicked) => Err(StoreError { place: "load".into(), problem: panicked.to_string() }.into()),

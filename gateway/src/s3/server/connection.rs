@@ -1,6 +1,7 @@
 //! Connections: how many, how long they may take, and how they end.
 
 use super::front::Front;
+use super::request_counts::RequestCounts;
 use super::tls::Certificate;
 use crate::s3::access::Origin;
 use crate::s3::limits;
@@ -9,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -21,6 +22,7 @@ pub async fn accept(
     listener: std::net::TcpListener,
     front: Front,
     tls: Option<Certificate>,
+    counts: Arc<RequestCounts>,
     stop: impl Future<Output = ()>,
 ) {
     let listener = match TcpListener::from_std(listener) {
@@ -51,12 +53,12 @@ pub async fn accept(
         };
         // It only saves a packet.
         let _ = stream.set_nodelay(true);
-        let (front, tls, watcher) = (front.clone(), tls.clone(), graceful.watcher());
+        let (front, tls, counts, watcher) = (front.clone(), tls.clone(), counts.clone(), graceful.watcher());
         tokio::spawn(async move {
             match tls {
-                None => serve(stream, peer, false, front, watcher).await,
+                None => serve(stream, peer, false, front, counts, watcher).await,
                 Some(certificate) => match secure(stream, &certificate).await {
-                    Ok(stream) => serve(stream, peer, true, front, watcher).await,
+                    Ok(stream) => serve(stream, peer, true, front, counts, watcher).await,
                     Err(reason) => tracing::debug!(%peer, reason, "no TLS session"),
                 },
             }
@@ -86,14 +88,20 @@ async fn serve<S>(
     peer: SocketAddr,
     is_secure: bool,
     front: Arc<Front>,
+    counts: Arc<RequestCounts>,
     watcher: hyper_util::server::graceful::Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let origin = Origin { address: peer.ip().to_canonical(), is_secure };
-    let service = service_fn(move |request| {
-        let front = front.clone();
-        async move { Ok::<_, std::convert::Infallible>(front.answer(request, origin).await) }
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (front, counts) = (front.clone(), counts.clone());
+        async move {
+            let (begun, method) = (Instant::now(), request.method().clone());
+            let response = front.answer(request, origin).await;
+            counts.note(&method, response.status(), begun.elapsed());
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
