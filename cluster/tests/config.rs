@@ -50,6 +50,8 @@ listen = "192.0.2.1:443"
 domains = ["s3.example.net"]
 tls_certificate = "chain.pem"
 tls_key = "chain.key"
+encryption_keys = "/keys/s3.keys"
+sse_c_requires_tls = false
 "#;
 
 fn path() -> &'static Path {
@@ -112,6 +114,8 @@ fn whole() -> Config {
             listen: "192.0.2.1:443".parse().unwrap(),
             domains: vec!["s3.example.net".into()],
             tls: Some(S3Tls { certificate: "/etc/basalt/chain.pem".into(), key: "/etc/basalt/chain.key".into() }),
+            encryption_keys: Some("/keys/s3.keys".into()),
+            sse_c_requires_tls: false,
         }),
     }
 }

@@ -9,6 +9,7 @@
 mod access;
 mod acl;
 mod bridge;
+mod encryption;
 pub mod fault;
 mod limits;
 mod policy;
@@ -16,5 +17,7 @@ mod server;
 mod service;
 pub mod store;
 
+pub use encryption::{KeyFileError, Keys};
 pub use fault::Fault;
 pub use server::{Gateway, GatewayConfig, GatewayError, TlsFiles};
+pub use store::StoreSettings;

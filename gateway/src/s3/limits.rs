@@ -33,6 +33,12 @@ pub const LIST_PAGE_MAX: u32 = 1000;
 pub const DELETE_KEYS_MAX: usize = 1000;
 pub const BUCKETS_PAGE_MAX: u32 = 1000;
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
+/// The context of SSE-KMS, in base64.
+pub const ENCRYPTION_CONTEXT_BYTES_MAX: usize = 2048;
+/// A file of some hundred keys is large.
+pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// The file of keys is looked at again after this.
+pub const KEY_FILE_KNOWN_FOR: Duration = Duration::from_secs(2);
 pub const TAGS_MAX: usize = 10;
 pub const TAG_KEY_CHARS_MAX: usize = 128;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;

@@ -10,9 +10,10 @@ mod tls;
 mod website;
 
 use super::bridge::{self, Bridge};
+use super::encryption::{KeyFileError, Keys};
 use super::limits;
 use super::service::Service;
-use super::store::Store;
+use super::store::{Store, StoreSettings};
 use basalt_client::{Client, ClientConfig};
 use basalt_ring::uring::{self, UringConfig};
 pub use form::FormFields;
@@ -23,7 +24,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::watch;
 pub use website::Site;
 
@@ -35,8 +35,7 @@ pub struct GatewayConfig {
     pub domains: Vec<String>,
     /// HTTPS instead of HTTP: files with the certificate chain and its key, in PEM, read anew when they change.
     pub tls: Option<TlsFiles>,
-    /// What rules of expiration take for a day; `None`: a day.
-    pub lifecycle_day: Option<Duration>,
+    pub store: StoreSettings,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +56,8 @@ pub enum GatewayError {
     Cluster(String),
     #[error("the S3 gateway's certificate is no good: {0}")]
     Tls(String),
+    #[error("the S3 gateway's keys for encryption are no good: {0}")]
+    Keys(#[from] KeyFileError),
 }
 
 /// Serves until it is stopped.
@@ -78,8 +79,11 @@ impl Gateway {
         listener.set_nonblocking(true).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let tls = config.tls.as_ref().map(tls::Certificate::load).transpose().map_err(GatewayError::Tls)?;
+        if let Some(path) = &config.store.key_file {
+            Keys::load(path)?;
+        }
         let (stop, stop_wanted) = watch::channel(false);
-        let (bridge, cluster) = start_cluster_thread(config.client, config.lifecycle_day.unwrap_or(limits::DAY))?;
+        let (bridge, cluster) = start_cluster_thread(config.client, config.store)?;
         let front = Front::new(Service::new(bridge), &config.domains);
         let http = std::thread::Builder::new()
             .name("s3-http".into())
@@ -125,7 +129,10 @@ async fn wanted(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|wanted| *wanted).await;
 }
 
-fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
+fn start_cluster_thread(
+    config: ClientConfig,
+    settings: StoreSettings,
+) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
     let (bridge, jobs) = bridge::bridge();
     let (ready, is_ready) = mpsc::channel();
     let body = move || {
@@ -134,7 +141,7 @@ fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, 
         let run = uring::run(uring, |ring| async move {
             let opened = async {
                 let client = Client::connect(&ring, config).await?;
-                Store::open_with_day(client, day).await
+                Store::open_with(client, settings).await
             };
             let store = match opened.await {
                 Ok(store) => store,

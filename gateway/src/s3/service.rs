@@ -15,6 +15,7 @@ mod list;
 mod lock;
 mod multipart;
 mod object;
+mod sealing;
 mod tagging;
 mod website;
 

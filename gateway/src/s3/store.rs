@@ -12,15 +12,18 @@ pub mod multipart;
 pub mod object;
 pub mod pools;
 pub mod quota;
+pub mod sealed;
 pub mod user;
 pub mod versions;
 
+use super::encryption::Keyring;
 use super::fault::{Fault, Result};
 use super::limits;
 use basalt_client::{Client, Pool};
 use basalt_ring::Ring;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use user::KnownUsers;
@@ -40,18 +43,35 @@ pub struct Store {
     pub known_usage: quota::KnownUsage,
     /// Uploads and reads of this process that garbage collection must not get in the way of.
     pub reading: garbage::Reading,
+    pub settings: StoreSettings,
+    /// What the server encrypts with.
+    pub keyring: Keyring,
+}
+
+/// What a gateway's configuration says of how it stores.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
     /// How long a day is to rules of expiration.
     pub day: Duration,
+    /// The file of the keys that the server encrypts with; `None`: there are none.
+    pub key_file: Option<PathBuf>,
+    /// Keys that clients bring are taken by HTTPS only.
+    pub customer_keys_need_tls: bool,
+}
+
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings { day: limits::DAY, key_file: None, customer_keys_need_tls: true }
+    }
 }
 
 impl Store {
     /// Makes the pools that are missing.
     pub async fn open(client: Client) -> Result<Rc<Store>> {
-        Store::open_with_day(client, limits::DAY).await
+        Store::open_with(client, StoreSettings::default()).await
     }
 
-    /// Tests of rules don't wait for days.
-    pub async fn open_with_day(client: Client, day: Duration) -> Result<Rc<Store>> {
+    pub async fn open_with(client: Client, settings: StoreSettings) -> Result<Rc<Store>> {
         pools::make_missing(&client).await?;
         Ok(Rc::new(Store {
             ring: client.ring().clone(),
@@ -63,7 +83,8 @@ impl Store {
             known_owners: quota::KnownOwners::default(),
             known_usage: quota::KnownUsage::default(),
             reading: garbage::Reading::default(),
-            day,
+            keyring: Keyring::new(settings.key_file.clone()),
+            settings,
         }))
     }
 

@@ -19,12 +19,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 4] = [
-    "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-website-redirect-location",
-    "x-amz-mfa",
-    "x-amz-write-offset-bytes",
-];
+const NOT_IMPLEMENTED: [&str; 3] = ["x-amz-website-redirect-location", "x-amz-mfa", "x-amz-write-offset-bytes"];
 
 /// A week.
 const PRESIGNED_SECONDS_MAX: u32 = 604_800;
@@ -120,7 +115,8 @@ impl Front {
         by_host.unwrap_or_else(by_path).to_owned()
     }
 
-    async fn serve(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
+    async fn serve(&self, mut request: Request<Incoming>, origin: Origin) -> Response<Body> {
+        encryption::hide_keys(request.headers_mut());
         if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
             return self.visit(&site, &request, origin).await;
         }
