@@ -12,6 +12,7 @@ mod bridge;
 mod encryption;
 pub mod fault;
 mod limits;
+mod log_record;
 mod policy;
 mod server;
 mod service;

@@ -5,12 +5,17 @@ import hashlib
 import hmac
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 
+import boto3
+import botocore.client
+
 from gateway import ENDPOINT, KEYS, client, new_bucket, refused, run
+from killed import configuration, free_port, start
 
 s3 = client()
 other = client("other")
@@ -448,6 +453,36 @@ def test_a_new_master_key_takes_over_and_the_old_one_still_opens():
         assert s3.get_object(Bucket=b, Key="new")["Body"].read() == b"new"
     finally:
         now(before)
+
+
+def test_a_gateway_without_tls_takes_no_clients_key_unless_told_so():
+    """As `basaltd s3` is configured by default, and not as `basaltd dev` is."""
+    port = free_port()
+    process = start(configuration(port), port)
+    plain = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", aws_access_key_id=KEYS["main"][0],
+                         aws_secret_access_key=KEYS["main"][1], region_name="us-east-1",
+                         config=botocore.client.Config(retries={"total_max_attempts": 1}))
+    b = new_bucket(plain)
+    s3.put_object(Bucket=b, Key="k", Body=b"x", **CUSTOMER)
+    refused(400, "InvalidRequest", plain.get_object, Bucket=b, Key="k", **CUSTOMER)
+    refused(400, "InvalidRequest", plain.put_object, Bucket=b, Key="k", Body=b"y", **CUSTOMER)
+    # It was given no keys either.
+    refused(501, "NotImplemented", plain.put_object, Bucket=b, Key="k", Body=b"y", **MASTER)
+    refused(400, "InvalidArgument", plain.put_object, Bucket=b, Key="k", Body=b"y", **KMS)
+    process.terminate()
+    process.wait(20)
+
+
+def test_a_file_of_keys_that_others_can_read_is_not_taken():
+    path = configuration(free_port(), 'encryption_keys = "keys"\n')
+    keys = os.path.join(os.path.dirname(path), "keys")
+    for mode, text in ((0o644, f"master a {'00' * 32}\n"), (0o600, "master a 00\n")):
+        with open(keys, "w", encoding="ascii") as file:
+            file.write(text)
+        os.chmod(keys, mode)
+        ended = subprocess.run([os.environ["S3_BASALTD"], "s3", "--config", path], capture_output=True, text=True,
+                               timeout=30)
+        assert ended.returncode == 22 and keys in ended.stderr, ended
 
 
 def test_nothing_of_it_is_stored_in_the_clear():

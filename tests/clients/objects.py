@@ -390,7 +390,6 @@ def test_tagging():
 
 def test_what_is_not_here_says_so():
     b = new_bucket(s3)
-    refused(501, "NotImplemented", s3.put_object, Bucket=b, Key="k", Body=b"", ServerSideEncryption="AES256")
     refused(501, "NotImplemented", s3.put_bucket_replication, Bucket=b, ReplicationConfiguration={
         "Role": "r", "Rules": [{"Status": "Enabled", "Destination": {"Bucket": "arn:aws:s3:::x"}}]})
     refused(501, "NotImplemented", s3.put_bucket_accelerate_configuration, Bucket=b,

@@ -88,7 +88,8 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
     let tls = section.tls.clone().map(|tls| TlsFiles { certificate: tls.certificate, key: tls.key });
     let defaults = StoreSettings::default();
     let store = StoreSettings {
-        day: lifecycle_day()?.unwrap_or(defaults.day),
+        day: seconds(LIFECYCLE_DAY)?.unwrap_or(defaults.day),
+        log_roll: seconds(LOG_ROLL)?.unwrap_or(defaults.log_roll),
         key_file: section.encryption_keys.clone(),
         customer_keys_need_tls: section.sse_c_requires_tls,
     };
@@ -107,13 +108,16 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
 
 /// Tests of rules of expiration say how many seconds are a day.
 const LIFECYCLE_DAY: &str = "BASALT_S3_LIFECYCLE_DAY";
+/// Tests of logs don't wait for minutes.
+const LOG_ROLL: &str = "BASALT_S3_LOG_ROLL";
 
-fn lifecycle_day() -> Result<Option<Duration>> {
-    let Some(given) = std::env::var_os(LIFECYCLE_DAY) else { return Ok(None) };
+/// A number of seconds in the environment.
+fn seconds(name: &str) -> Result<Option<Duration>> {
+    let Some(given) = std::env::var_os(name) else { return Ok(None) };
     let seconds = given.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0_u64);
     match seconds {
         Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        None => Err(Failure::invalid(format!("{LIFECYCLE_DAY} is a number of seconds, not {}", given.display()))),
+        None => Err(Failure::invalid(format!("{name} is a number of seconds, not {}", given.display()))),
     }
 }
 

@@ -193,7 +193,7 @@ impl Requester {
                 },
             },
         };
-        Ok(policy.judge(&Question { action, resource, user: self.id(), values: &values }))
+        Ok(policy.judge(&Question { action, resource, user: self.id(), service: None, values: &values }))
     }
 
     /// Whether the bucket belongs to whom the request takes for its owner.

@@ -3,7 +3,9 @@
 mod connection;
 mod encryption;
 mod form;
+mod form_file;
 mod front;
+mod side_body;
 mod signature_v2;
 mod signature_v4;
 mod tls;
@@ -13,17 +15,22 @@ use super::bridge::{self, Bridge};
 use super::encryption::{KeyFileError, Keys};
 use super::limits;
 use super::service::Service;
+use super::store::request_log::LoggedBuckets;
 use super::store::{Store, StoreSettings};
 use basalt_client::{Client, ClientConfig};
 use basalt_ring::uring::{self, UringConfig};
 pub use form::FormFields;
 pub use front::CrossOrigin;
 use front::Front;
+pub use front::without_secrets;
+pub use side_body::{SideBody, Taken};
+pub use signature_v4::uri_encoded;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::watch;
 pub use website::Site;
 
@@ -83,8 +90,8 @@ impl Gateway {
             Keys::load(path)?;
         }
         let (stop, stop_wanted) = watch::channel(false);
-        let (bridge, cluster) = start_cluster_thread(config.client, config.store)?;
-        let front = Front::new(Service::new(bridge), &config.domains);
+        let (bridge, logged, cluster) = start_cluster_thread(config.client, config.store)?;
+        let front = Front::new(Service::new(bridge, logged), &config.domains);
         let http = std::thread::Builder::new()
             .name("s3-http".into())
             .spawn(move || serve_http(listener, front, tls, stop_wanted))
@@ -132,7 +139,7 @@ async fn wanted(mut stop: watch::Receiver<bool>) {
 fn start_cluster_thread(
     config: ClientConfig,
     settings: StoreSettings,
-) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
+) -> Result<(Bridge, LoggedBuckets, JoinHandle<()>), GatewayError> {
     let (bridge, jobs) = bridge::bridge();
     let (ready, is_ready) = mpsc::channel();
     let body = move || {
@@ -150,15 +157,20 @@ fn start_cluster_thread(
                     return;
                 }
             };
-            let _ = started.send(Ok(()));
+            let _ = started.send(Ok(store.logged.clone()));
             let collecting = store.clone();
             let garbage = ring.spawn(async move { collecting.collect_garbage_again_and_again().await });
             let expiring = store.clone();
             let lifecycle = ring.spawn(async move { expiring.expire_again_and_again().await });
+            let logging = store.clone();
+            let logs = ring.spawn(async move { logging.store_logs_again_and_again().await });
+            let last = store.clone();
             // The HTTP threads drop the bridge when they are done; until then requests under way need the cluster.
             jobs.carry_out(store).await;
             garbage.abort();
             lifecycle.abort();
+            logs.abort();
+            last.store_logs(Duration::ZERO).await;
         });
         if let Err(error) = run {
             let _ = ready.send(Err(GatewayError::Ring(error)));
@@ -166,7 +178,7 @@ fn start_cluster_thread(
     };
     let thread = std::thread::Builder::new().name("s3-cluster".into()).spawn(body).map_err(GatewayError::Thread)?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok((bridge, thread)),
+        Ok(Ok(logged)) => Ok((bridge, logged, thread)),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(GatewayError::Cluster("its thread ended by a bug; see the lines above".into())),
     }

@@ -12,6 +12,7 @@ pub mod multipart;
 pub mod object;
 pub mod pools;
 pub mod quota;
+pub mod request_log;
 pub mod sealed;
 pub mod user;
 pub mod versions;
@@ -21,6 +22,7 @@ use super::fault::{Fault, Result};
 use super::limits;
 use basalt_client::{Client, Pool};
 use basalt_ring::Ring;
+use request_log::{GatheredLogs, LoggedBuckets};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -44,6 +46,9 @@ pub struct Store {
     /// Uploads and reads of this process that garbage collection must not get in the way of.
     pub reading: garbage::Reading,
     pub settings: StoreSettings,
+    /// Of which buckets what is asked of them is logged.
+    pub logged: LoggedBuckets,
+    pub gathered_logs: GatheredLogs,
     /// What the server encrypts with.
     pub keyring: Keyring,
 }
@@ -57,11 +62,13 @@ pub struct StoreSettings {
     pub key_file: Option<PathBuf>,
     /// Keys that clients bring are taken by HTTPS only.
     pub customer_keys_need_tls: bool,
+    /// Logs of requests are stored when they are so old.
+    pub log_roll: Duration,
 }
 
 impl Default for StoreSettings {
     fn default() -> StoreSettings {
-        StoreSettings { day: limits::DAY, key_file: None, customer_keys_need_tls: true }
+        StoreSettings { day: limits::DAY, key_file: None, customer_keys_need_tls: true, log_roll: limits::LOG_ROLL }
     }
 }
 
@@ -83,6 +90,8 @@ impl Store {
             known_owners: quota::KnownOwners::default(),
             known_usage: quota::KnownUsage::default(),
             reading: garbage::Reading::default(),
+            logged: LoggedBuckets::default(),
+            gathered_logs: GatheredLogs::default(),
             keyring: Keyring::new(settings.key_file.clone()),
             settings,
         }))

@@ -122,6 +122,7 @@ impl Service {
                 object_ownership: ownership,
                 lock: locks.then(BucketLock::default),
                 encryption: None,
+                logging: None,
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),

@@ -309,14 +309,6 @@ impl Service {
         Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
     }
 
-    pub(super) async fn get_bucket_logging(
-        &self,
-        request: S3Request<GetBucketLoggingInput>,
-    ) -> Result<S3Response<GetBucketLoggingOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketLogging").await?;
-        Ok(S3Response::new(GetBucketLoggingOutput::default()))
-    }
-
     pub(super) async fn get_bucket_encryption(
         &self,
         request: S3Request<GetBucketEncryptionInput>,

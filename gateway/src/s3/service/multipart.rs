@@ -11,6 +11,7 @@ use crate::fill_checksum;
 use crate::s3::access::{Asked, denied};
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::server::SideBody;
 use crate::s3::store::data::Incoming;
 use crate::s3::store::entry::StoredChecksum;
 use crate::s3::store::multipart::{self as store_multipart, ChecksumPlan, NamedPart, Upload};
@@ -84,8 +85,9 @@ impl Service {
         mut request: S3Request<UploadPartInput>,
     ) -> Result<S3Response<UploadPartOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
+        let taken = SideBody::take(&request, body, request.input.content_length);
+        let announced = Announced::of(&request, taken.length, None)?.unseen(&request.headers, &taken);
         let UploadPartInput { bucket: name, key, part_number: number, upload_id: id, .. } = request.input;
         check_key(&key)?;
         let number = part_number(number)?;
@@ -101,7 +103,7 @@ impl Service {
             let incoming = Incoming { pieces: incoming, expected, key: sealing.key.clone() };
             Ok((store.put_part(&bucket, &key, &id, number, incoming).await?, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
         let (part, sealing) = stored?;
         let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(part.etag)), ..Default::default() };
         fill_checksum!(output, &part.checksum);

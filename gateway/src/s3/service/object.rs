@@ -12,7 +12,7 @@ use crate::s3::acl::Permission;
 use crate::s3::encryption::DataKey;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
-use crate::s3::server::FormFields;
+use crate::s3::server::{FormFields, SideBody};
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use crate::s3::store::data::Incoming;
@@ -130,8 +130,9 @@ impl Service {
         mut request: S3Request<PutObjectInput>,
     ) -> Result<S3Response<PutObjectOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
+        let taken = SideBody::take(&request, body, request.input.content_length);
+        let announced = Announced::of(&request, taken.length, None)?.unseen(&request.headers, &taken);
         let headers = request.headers;
         let PutObjectInput { bucket: name, key, if_match, if_none_match, .. } = request.input;
         check_key(&key)?;
@@ -155,7 +156,7 @@ impl Service {
             let expiration = fields::expiration(&bucket, &key, &entry);
             Ok((entry, version, expiration, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
         let (entry, version_id, expiration, sealing) = stored?;
         let mut output =
             PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, expiration, ..Default::default() };
@@ -300,8 +301,10 @@ impl Service {
         mut request: S3Request<PostObjectInput>,
     ) -> Result<S3Response<PostObjectOutput>> {
         let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
-        let announced = Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref());
         let body = request.input.body.take();
+        let taken = SideBody::take(&request, body, None);
+        let announced =
+            Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref()).unseen(&request.headers, &taken);
         let headers = fields::headers_of_form(&request.input, &form)?;
         let asked = Asked::of(&request).with_fields(&headers);
         let PostObjectInput { bucket: name, key, .. } = request.input;
@@ -326,7 +329,7 @@ impl Service {
             let version = new_version_id(&bucket, &entry);
             Ok((entry, version, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
         let (entry, version_id, sealing) = stored?;
         let output = PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
         let mut response = S3Response::new(output);
