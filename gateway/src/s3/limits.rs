@@ -23,8 +23,8 @@ pub const PARTS_MAX: u32 = 10_000;
 /// A multipart upload's parts in one index value.
 pub const ENTRY_BYTES_MAX: usize = 60 << 10;
 
-/// Checksums of an object's parts beyond this are not kept; the object's own is.
-pub const PART_CHECKSUMS_BYTES_MAX: usize = 24 << 10;
+/// Checksums of an object's parts beyond this, as they are kept, are not kept; the object's own is. It is room for ten thousand of four bytes.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 54 << 10;
 
 pub const KEY_BYTES_MAX: usize = 1024;
 pub const METADATA_BYTES_MAX: usize = 2048;
@@ -48,6 +48,8 @@ pub const LOGS_BYTES_MAX: usize = 64 << 20;
 /// Lines wait so long to be stored.
 pub const LOG_ROLL: Duration = Duration::from_secs(300);
 pub const LOG_PREFIX_BYTES_MAX: usize = 512;
+/// Of a website.
+pub const ROUTING_RULES_MAX: usize = 50;
 pub const TAGS_MAX: usize = 10;
 pub const TAG_KEY_CHARS_MAX: usize = 128;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
@@ -104,5 +106,7 @@ pub const STOP_WAIT: Duration = Duration::from_secs(10);
 const _: () = {
     assert!(STRIPE_BYTES <= basalt_client::limits::TRANSFER_BYTES_MAX);
     assert!(READ_PIECE_BYTES <= STRIPE_BYTES);
+    assert!(PART_CHECKSUMS_BYTES_MAX >= (PARTS_MAX as usize * 4).div_ceil(3) * 4 + 16);
+    assert!(PART_CHECKSUMS_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(INTENT_RENEWAL.as_secs() * 4 <= INTENT_WAIT.as_secs());
 };

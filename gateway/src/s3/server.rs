@@ -5,6 +5,7 @@ mod encryption;
 mod form;
 mod form_file;
 mod front;
+mod routing_rule;
 mod side_body;
 mod signature_v2;
 mod signature_v4;

@@ -18,6 +18,7 @@ mod multipart;
 mod object;
 mod sealing;
 mod tagging;
+mod usage;
 mod website;
 
 use super::access::{Asked, Requester};
@@ -32,6 +33,8 @@ use s3s::dto::*;
 use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::rc::Rc;
+
+pub use usage::Document;
 
 /// Cheap to clone.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ pub mod listing;
 pub mod lock;
 pub mod multipart;
 pub mod object;
+pub mod part_checksums;
 pub mod pools;
 pub mod quota;
 pub mod request_log;

@@ -3,7 +3,7 @@
 use super::{SideBody, encryption, form, signature_v2, signature_v4};
 use crate::s3::access::{Origin, query_pairs};
 use crate::s3::log_record::{LogRecord, key_of};
-use crate::s3::service::Service;
+use crate::s3::service::{Document, Service};
 use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -68,7 +68,8 @@ impl Front {
         let cross_origin = CrossOrigin::of(&request);
         let expects = request.headers().contains_key(EXPECT);
         let has_body = !request.body().is_end_stream();
-        let record = self.service.logs(&bucket).then(|| self.log_record(&request, &bucket, origin));
+        // Whether it is to be logged is known when the bucket's record has been read.
+        let record = self.log_record(&request, &bucket, origin);
         let mut response = if method == Method::OPTIONS {
             self.preflight(bucket.clone(), request.headers()).await
         } else {
@@ -83,7 +84,7 @@ impl Front {
         }
         response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
         let status = response.status();
-        if let Some(record) = record {
+        if self.service.logs(&bucket) {
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             let length = header("content-length").and_then(|length| length.parse().ok());
             let version = header("x-amz-version-id").map(str::to_owned);
@@ -210,7 +211,13 @@ impl Front {
     /// What the library, and behind it the service, makes of a request.
     pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         match self.s3.call(request).await {
-            Ok(response) => response,
+            Ok(mut response) => match response.extensions_mut().remove::<Document>() {
+                Some(Document(document)) => {
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                    response.map(|_| Body::from(document))
+                }
+                None => response,
+            },
             Err(error) => {
                 tracing::error!(?error, "a request could not be answered");
                 told(S3Error::new(S3ErrorCode::InternalError))

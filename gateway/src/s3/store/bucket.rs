@@ -200,7 +200,10 @@ impl Store {
             change(&mut bucket)?;
             let operations = ObjectOperations::new().assert_version(version).write_full(self.record_slice(&bucket));
             match self.meta.execute(&record_name(name), operations).await {
-                Ok(_) => return Ok(bucket),
+                Ok(_) => {
+                    self.logged.note(name, bucket.logging.is_some());
+                    return Ok(bucket);
+                }
                 Err(error) if error.errno() == ERANGE => {}
                 Err(error) => return Err(error.into()),
             }

@@ -44,7 +44,7 @@ pub struct Entry {
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<StoredChecksum>,
     /// Base64, of the algorithm of `checksum`; empty where they are not known, or too many to be kept.
-    #[serde(rename = "pc", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "pc", default, skip_serializing_if = "Vec::is_empty", with = "super::part_checksums")]
     pub part_checksums: Vec<String>,
     #[serde(rename = "l", default, skip_serializing_if = "Lock::is_empty")]
     pub lock: Lock,

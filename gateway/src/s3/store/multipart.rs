@@ -447,8 +447,8 @@ fn checksums_of(parts: &[Part], whole: Option<&StoredChecksum>) -> Vec<String> {
         Some(kept.value.clone())
     };
     let values: Vec<String> = parts.iter().map_while(of_part).collect();
-    let bytes: usize = values.iter().map(String::len).sum();
-    if values.len() == parts.len() && bytes <= limits::PART_CHECKSUMS_BYTES_MAX { values } else { Vec::new() }
+    let fits = super::part_checksums::pack(&values).is_some_and(|kept| kept.len() <= limits::PART_CHECKSUMS_BYTES_MAX);
+    if values.len() == parts.len() && fits { values } else { Vec::new() }
 }
 
 fn runs_of(part: &Part) -> Vec<Run> {
