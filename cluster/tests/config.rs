@@ -51,6 +51,8 @@ listen = "192.0.2.1:443"
 domains = ["s3.example.net"]
 tls_certificate = "chain.pem"
 tls_key = "chain.key"
+encryption_keys = "/keys/s3.keys"
+sse_c_requires_tls = false
 
 [metrics]
 monitor = "127.0.0.1:9283"
@@ -119,6 +121,8 @@ fn whole() -> Config {
             listen: "192.0.2.1:443".parse().unwrap(),
             domains: vec!["s3.example.net".into()],
             tls: Some(S3Tls { certificate: "/etc/basalt/chain.pem".into(), key: "/etc/basalt/chain.key".into() }),
+            encryption_keys: Some("/keys/s3.keys".into()),
+            sse_c_requires_tls: false,
         }),
         metrics: Some(MetricsSection {
             monitor: Some("127.0.0.1:9283".parse().unwrap()),

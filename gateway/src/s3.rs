@@ -9,12 +9,16 @@
 mod access;
 mod acl;
 mod bridge;
+mod encryption;
 pub mod fault;
 mod limits;
+mod log_record;
 mod policy;
 mod server;
 mod service;
 pub mod store;
 
+pub use encryption::{KeyFileError, Keys};
 pub use fault::Fault;
 pub use server::{Gateway, GatewayConfig, GatewayError, MethodFigures, RequestCounts, STATUSES, TlsFiles};
+pub use store::StoreSettings;

@@ -200,8 +200,6 @@ def test_websites():
     seen = s3.get_bucket_website(Bucket=b)
     assert {name: seen[name] for name in wanted} == wanted
     refused(403, "AccessDenied", other.get_bucket_website, Bucket=b)
-    routed = {**wanted, "RoutingRules": [{"Redirect": {"HostName": "example.net"}}]}
-    refused(501, "NotImplemented", s3.put_bucket_website, Bucket=b, WebsiteConfiguration=routed)
     for key in ["index.html", "a b/index.html", "page", "sorry.html"]:
         s3.put_object(Bucket=b, Key=key, Body=key.encode(), ContentType="text/html", ACL="public-read")
     s3.put_object(Bucket=b, Key="hidden", Body=b"secret")
@@ -215,6 +213,26 @@ def test_websites():
     s3.put_bucket_acl(Bucket=b, ACL="public-read")
     assert visit("/none")[:2] == (404, b"sorry.html") and visit("/none", "HEAD")[:2] == (404, b"")
     assert visit("/page", "PUT")[0] == 405 and visit("/page?acl")[1] == b"page"
+    rules = [{"Condition": {"KeyPrefixEquals": "docs/"}, "Redirect": {"ReplaceKeyPrefixWith": "a b/"}},
+             {"Condition": {"HttpErrorCodeReturnedEquals": "404", "KeyPrefixEquals": "old/"},
+              "Redirect": {"HostName": "example.net", "Protocol": "https", "HttpRedirectCode": "302",
+                           "ReplaceKeyWith": "gone.html"}}]
+    s3.put_bucket_website(Bucket=b, WebsiteConfiguration={**wanted, "RoutingRules": rules})
+    assert s3.get_bucket_website(Bucket=b)["RoutingRules"] == rules
+
+    def sent(path):
+        status, _, headers = visit(path)
+        return status, headers["Location"]
+    assert sent("/docs/x%20y") == (301, f"http://{host}/a%20b/x%20y")
+    assert sent("/old/x") == (302, "https://example.net/gone.html")
+    s3.put_object(Bucket=b, Key="old/there", Body=b"there", ACL="public-read")
+    assert visit("/old/there")[:2] == (200, b"there") and visit("/none")[:2] == (404, b"sorry.html")
+    for nonsense in ({"Redirect": {"HttpRedirectCode": "302"}},
+                     {"Redirect": {"ReplaceKeyWith": "a", "ReplaceKeyPrefixWith": "b"}},
+                     {"Redirect": {"HostName": "h", "HttpRedirectCode": "200"}},
+                     {"Condition": {"HttpErrorCodeReturnedEquals": "200"}, "Redirect": {"HostName": "h"}}):
+        refused(400, "InvalidArgument", s3.put_bucket_website, Bucket=b,
+                WebsiteConfiguration={**wanted, "RoutingRules": [nonsense]})
     s3.put_bucket_website(Bucket=b, WebsiteConfiguration={"RedirectAllRequestsTo": {"HostName": "example.net", "Protocol": "https"}})
     status, _, headers = visit("/page?x=1")
     assert (status, headers["Location"]) == (301, "https://example.net/page?x=1")

@@ -31,8 +31,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def configuration(port):
-    """The cluster's, for a process that is nothing but a gateway."""
+def configuration(port, more=""):
+    """The cluster's, for a process that is nothing but a gateway. `more`: of its section."""
     with open(os.environ["BASALT_CONFIG"]) as file:
         text = file.read()
     head = text.split("\n[")[0]
@@ -40,7 +40,7 @@ def configuration(port):
     head = re.sub(r'key_file = "([^/])', f'key_file = "{folder}/\\1', head)
     path = os.path.join(tempfile.mkdtemp(), "gateway.toml")
     with open(path, "w") as file:
-        file.write(f'{head}\n[s3]\nlisten = "127.0.0.1:{port}"\n')
+        file.write(f'{head}\n[s3]\nlisten = "127.0.0.1:{port}"\n{more}')
     return path
 
 

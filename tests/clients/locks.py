@@ -160,19 +160,5 @@ def test_deletions_bound_to_what_is_there():
         assert seen["x-amz-delete-marker"] == str(keeps_versions).lower()
 
 
-def test_clear_text_stays_out_of_a_bucket_that_is_to_be_encrypted():
-    b = new_bucket(s3)
-    wanted = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-    s3.put_bucket_encryption(Bucket=b, ServerSideEncryptionConfiguration=wanted)
-    seen = s3.get_bucket_encryption(Bucket=b)["ServerSideEncryptionConfiguration"]["Rules"][0]
-    assert seen["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
-    refused(501, "NotImplemented", s3.put_object, Bucket=b, Key="k", Body=b"x")
-    refused(501, "NotImplemented", s3.create_multipart_upload, Bucket=b, Key="k")
-    s3.delete_bucket_encryption(Bucket=b)
-    refused(404, "ServerSideEncryptionConfigurationNotFoundError", s3.get_bucket_encryption, Bucket=b)
-    s3.put_object(Bucket=b, Key="k", Body=b"x")
-    refused(400, "InvalidArgument", s3.put_object, Bucket=b, Key="k", ServerSideEncryption="rot13")
-
-
 if __name__ == "__main__":
     run(sys.modules[__name__])

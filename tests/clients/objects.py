@@ -5,8 +5,11 @@ import datetime
 import hashlib
 import sys
 import urllib.request
+import xml.etree.ElementTree
 
-from gateway import ENDPOINT, client, new_bucket, refused, run
+import boto3
+
+from gateway import ENDPOINT, basalt, client, new_bucket, refused, run
 
 s3 = client()
 other = client("other")
@@ -388,9 +391,27 @@ def test_tagging():
     refused(404, "NoSuchTagSet", s3.get_bucket_tagging, Bucket=b)
 
 
+def test_who_asks_is_told_what_it_holds_and_may_hold():
+    def usage(who):
+        with_usage = lambda params, **_: params.update(url=params["url"] + "?usage")
+        seen = {}
+        who.meta.events.register("before-call.s3.ListBuckets", with_usage)
+        who.meta.events.register("after-call.s3.ListBuckets", lambda http_response, **_: seen.update(
+            (field.tag, int(field.text)) for field in xml.etree.ElementTree.fromstring(http_response.text).find("Summary")))
+        who.list_buckets()
+        return seen
+    basalt("user", "create", "--uid", "counted", "--display-name", "c", "--access-key", "AKCOUNTED", "--secret-key", "SK")
+    who = boto3.client("s3", endpoint_url=ENDPOINT, aws_access_key_id="AKCOUNTED", aws_secret_access_key="SK",
+                       region_name="us-east-1")
+    b = new_bucket(who)
+    who.put_object(Bucket=b, Key="k", Body=b"x" * 5000)
+    assert usage(who) == {"QuotaMaxBytes": -1, "QuotaMaxBuckets": 1000, "QuotaMaxObjCount": -1,
+                          "QuotaMaxBytesPerBucket": -1, "QuotaMaxObjCountPerBucket": -1, "TotalBytes": 5000,
+                          "TotalBytesRounded": 8192, "TotalEntries": 1}
+
+
 def test_what_is_not_here_says_so():
     b = new_bucket(s3)
-    refused(501, "NotImplemented", s3.put_object, Bucket=b, Key="k", Body=b"", ServerSideEncryption="AES256")
     refused(501, "NotImplemented", s3.put_bucket_replication, Bucket=b, ReplicationConfiguration={
         "Role": "r", "Rules": [{"Status": "Enabled", "Destination": {"Bucket": "arn:aws:s3:::x"}}]})
     refused(501, "NotImplemented", s3.put_bucket_accelerate_configuration, Bucket=b,

@@ -7,15 +7,21 @@ use basalt_cli::{Failure, Result};
 use basalt_client::ClientConfig;
 use basalt_cluster::Config;
 use basalt_cluster::config::S3Section;
-use basalt_gateway::s3::{Gateway, GatewayConfig, GatewayError, TlsFiles};
+use basalt_gateway::s3::{Gateway, GatewayConfig, GatewayError, StoreSettings, TlsFiles};
 use basalt_net::{EntityName, Fsid, Key};
+use std::fs::{OpenOptions, Permissions};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// Names below this one lead to this machine, and so can name buckets.
 const DEV_DOMAIN: &str = "localhost";
+/// In the development cluster's folder.
+const DEV_KEYS: &str = "s3.keys";
 
 pub fn run(config: &Config) -> Result<ExitCode> {
     let section = config.s3.as_ref().ok_or_else(|| {
@@ -32,7 +38,50 @@ pub fn run(config: &Config) -> Result<ExitCode> {
 
 /// The gateway of a development cluster.
 pub fn start_beside(config: &Config, listen: SocketAddr) -> Result<Gateway> {
-    start(config, &S3Section { listen, domains: vec![DEV_DOMAIN.into()], tls: None })
+    let folder = config.path.parent().unwrap_or(Path::new("."));
+    let section = S3Section {
+        listen,
+        domains: vec![DEV_DOMAIN.into()],
+        tls: None,
+        encryption_keys: Some(dev_keys(&folder.join(DEV_KEYS))?),
+        // Nobody but the developer is there to listen.
+        sse_c_requires_tls: false,
+    };
+    start(config, &section)
+}
+
+/// Keys for a development cluster, made if there are none: one of the gateway's, and two that have the names that Ceph's tests give theirs.
+fn dev_keys(path: &Path) -> Result<PathBuf> {
+    if path.exists() {
+        return Ok(path.to_owned());
+    }
+    let mut text = String::new();
+    let id = hex(&random::<4>()?);
+    for (kind, id) in [("master", id.as_str()), ("kms", "testkey-1"), ("kms", "testkey-2")] {
+        text.push_str(&format!("{kind} {id} {}\n", hex(&random::<32>()?)));
+    }
+    // Under another name first: a file that is there is whole.
+    let new = path.with_extension("keys.new");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&new, path)
+    };
+    write().map_err(|error| Failure::file(path, &error))?;
+    Ok(path.to_owned())
+}
+
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::new(libc::EIO, format!("the kernel gives no random bytes: {error}")))?;
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
@@ -40,15 +89,21 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
     let key = Key::load(&config.key_file)?;
     let client = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
     let tls = section.tls.clone().map(|tls| TlsFiles { certificate: tls.certificate, key: tls.key });
-    let lifecycle_day = lifecycle_day()?;
-    let config = GatewayConfig { client, listen: section.listen, domains: section.domains.clone(), tls, lifecycle_day };
+    let defaults = StoreSettings::default();
+    let store = StoreSettings {
+        day: seconds(LIFECYCLE_DAY)?.unwrap_or(defaults.day),
+        log_roll: seconds(LOG_ROLL)?.unwrap_or(defaults.log_roll),
+        key_file: section.encryption_keys.clone(),
+        customer_keys_need_tls: section.sse_c_requires_tls,
+    };
+    let config = GatewayConfig { client, listen: section.listen, domains: section.domains.clone(), tls, store };
     Gateway::start(config).map_err(|error| {
         let errno = match &error {
             GatewayError::Listen { source, .. } | GatewayError::Thread(source) | GatewayError::Ring(source) => {
                 basalt_cli::errno::of_io(source)
             }
             GatewayError::Cluster(_) => libc::EIO,
-            GatewayError::Tls(_) => libc::EINVAL,
+            GatewayError::Tls(_) | GatewayError::Keys(_) => libc::EINVAL,
         };
         Failure::new(errno, error.to_string())
     })
@@ -56,13 +111,16 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
 
 /// Tests of rules of expiration say how many seconds are a day.
 const LIFECYCLE_DAY: &str = "BASALT_S3_LIFECYCLE_DAY";
+/// Tests of logs don't wait for minutes.
+const LOG_ROLL: &str = "BASALT_S3_LOG_ROLL";
 
-fn lifecycle_day() -> Result<Option<Duration>> {
-    let Some(given) = std::env::var_os(LIFECYCLE_DAY) else { return Ok(None) };
+/// A number of seconds in the environment.
+fn seconds(name: &str) -> Result<Option<Duration>> {
+    let Some(given) = std::env::var_os(name) else { return Ok(None) };
     let seconds = given.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds > 0_u64);
     match seconds {
         Some(seconds) => Ok(Some(Duration::from_secs(seconds))),
-        None => Err(Failure::invalid(format!("{LIFECYCLE_DAY} is a number of seconds, not {}", given.display()))),
+        None => Err(Failure::invalid(format!("{name} is a number of seconds, not {}", given.display()))),
     }
 }
 

@@ -29,6 +29,21 @@ fn nobody_gets_what_no_acl_or_policy_gives() {
 }
 
 #[test]
+fn what_is_to_be_encrypted_is_opened_with_its_key_only() {
+    Gateway::start().run("python", &["encryption.py"]);
+}
+
+#[test]
+fn bodies_of_any_length_are_streamed() {
+    Gateway::start().run("python", &["streams.py"]);
+}
+
+#[test]
+fn requests_to_a_bucket_are_logged_in_another() {
+    Gateway::start().run("python", &["request_logs.py"]);
+}
+
+#[test]
 fn awscli_syncs_a_tree_both_ways() {
     Gateway::start().run("sh", &["awscli.sh"]);
 }

@@ -15,6 +15,10 @@ pub struct S3Section {
     pub domains: Vec<String>,
     /// HTTPS; `None`: HTTP.
     pub tls: Option<S3Tls>,
+    /// The keys that objects are encrypted with by the server; `None`: it encrypts none.
+    pub encryption_keys: Option<PathBuf>,
+    /// Keys that clients bring are taken by HTTPS only. Where something in front of the gateway has the certificate, it says no.
+    pub sse_c_requires_tls: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub(super) struct S3 {
     domains: Option<Vec<String>>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
+    encryption_keys: Option<PathBuf>,
+    sse_c_requires_tls: Option<bool>,
 }
 
 impl S3 {
@@ -45,6 +51,8 @@ impl S3 {
             listen: reader.address("listen", &self.listen)?,
             domains: self.domains.unwrap_or_default(),
             tls,
+            encryption_keys: self.encryption_keys.map(join),
+            sse_c_requires_tls: self.sse_c_requires_tls.unwrap_or(true),
         })
     }
 }
@@ -59,6 +67,12 @@ pub(super) fn to_toml(section: &S3Section, path: impl Fn(&Path) -> Value) -> Tab
     if let Some(tls) = &section.tls {
         table.insert("tls_certificate".into(), path(&tls.certificate));
         table.insert("tls_key".into(), path(&tls.key));
+    }
+    if let Some(keys) = &section.encryption_keys {
+        table.insert("encryption_keys".into(), path(keys));
+    }
+    if !section.sse_c_requires_tls {
+        table.insert("sse_c_requires_tls".into(), Value::Boolean(false));
     }
     table
 }

@@ -38,6 +38,12 @@ impl Asked {
         }
     }
 
+    /// A form's fields count as headers do.
+    pub fn with_fields(mut self, fields: &HeaderMap) -> Asked {
+        self.headers.extend(fields.clone());
+        self
+    }
+
     fn header(&self, name: &str) -> Vec<String> {
         let values = self.headers.get_all(name).iter();
         values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
@@ -145,6 +151,15 @@ impl Requester {
         self.user.as_ref().ok_or_else(denied)
     }
 
+    pub fn headers(&self) -> &HeaderMap {
+        &self.asked.headers
+    }
+
+    /// Whether the request came by HTTPS.
+    pub fn is_secure(&self) -> bool {
+        self.asked.origin.is_some_and(|origin| origin.is_secure)
+    }
+
     /// As owner of what it makes. What nobody in particular makes belongs to `anonymous`.
     pub fn owner(&self) -> Owner {
         match &self.user {
@@ -178,7 +193,7 @@ impl Requester {
                 },
             },
         };
-        Ok(policy.judge(&Question { action, resource, user: self.id(), values: &values }))
+        Ok(policy.judge(&Question { action, resource, user: self.id(), service: None, values: &values }))
     }
 
     /// Whether the bucket belongs to whom the request takes for its owner.

@@ -23,8 +23,8 @@ pub const PARTS_MAX: u32 = 10_000;
 /// A multipart upload's parts in one index value.
 pub const ENTRY_BYTES_MAX: usize = 60 << 10;
 
-/// Checksums of an object's parts beyond this are not kept; the object's own is.
-pub const PART_CHECKSUMS_BYTES_MAX: usize = 24 << 10;
+/// Checksums of an object's parts beyond this, as they are kept, are not kept; the object's own is. It is room for ten thousand of four bytes.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 54 << 10;
 
 pub const KEY_BYTES_MAX: usize = 1024;
 pub const METADATA_BYTES_MAX: usize = 2048;
@@ -33,6 +33,23 @@ pub const LIST_PAGE_MAX: u32 = 1000;
 pub const DELETE_KEYS_MAX: usize = 1000;
 pub const BUCKETS_PAGE_MAX: u32 = 1000;
 pub const POLICY_BYTES_MAX: usize = 20 << 10;
+/// The context of SSE-KMS, in base64.
+pub const ENCRYPTION_CONTEXT_BYTES_MAX: usize = 2048;
+/// A file of some hundred keys is large.
+pub const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+/// The file of keys is looked at again after this.
+pub const KEY_FILE_KNOWN_FOR: Duration = Duration::from_secs(2);
+/// Buckets whose requests are logged, that a gateway keeps in mind.
+pub const LOGGED_BUCKETS_MAX: usize = 100_000;
+/// One object of a log of requests has a little more than this at most.
+pub const LOG_BYTES_MAX: usize = 1 << 20;
+/// All lines that are not stored yet.
+pub const LOGS_BYTES_MAX: usize = 64 << 20;
+/// Lines wait so long to be stored.
+pub const LOG_ROLL: Duration = Duration::from_secs(300);
+pub const LOG_PREFIX_BYTES_MAX: usize = 512;
+/// Of a website.
+pub const ROUTING_RULES_MAX: usize = 50;
 pub const TAGS_MAX: usize = 10;
 pub const TAG_KEY_CHARS_MAX: usize = 128;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
@@ -76,15 +93,20 @@ pub const HEADER_WAIT: Duration = Duration::from_secs(10);
 pub const BODY_WAIT: Duration = Duration::from_secs(60);
 /// A document in a request's body: a policy, a list of keys.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
-/// A file in a form.
-pub const FORM_FILE_BYTES_MAX: u64 = 64 << 20;
-pub const FORM_WAIT: Duration = Duration::from_secs(300);
-/// Forms are held in memory while they come in: so many at a time.
-pub const FORMS_MAX: usize = 8;
+/// What is before the file in a form.
+pub const FORM_FIELDS_BYTES_MAX: usize = 64 << 10;
+/// What the library is shown in a file's place.
+pub const FORM_STAND_IN_BYTES_MAX: usize = 16 << 20;
+/// How long what is before a form's file, or a document whose length was not announced, may take to come in.
+pub const FORM_WAIT: Duration = Duration::from_secs(60);
+/// Large stand-ins, and documents of no announced length, are in memory: so many at a time.
+pub const FORMS_MAX: usize = 16;
 pub const STOP_WAIT: Duration = Duration::from_secs(10);
 
 const _: () = {
     assert!(STRIPE_BYTES <= basalt_client::limits::TRANSFER_BYTES_MAX);
     assert!(READ_PIECE_BYTES <= STRIPE_BYTES);
+    assert!(PART_CHECKSUMS_BYTES_MAX >= (PARTS_MAX as usize * 4).div_ceil(3) * 4 + 16);
+    assert!(PART_CHECKSUMS_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(INTENT_RENEWAL.as_secs() * 4 <= INTENT_WAIT.as_secs());
 };

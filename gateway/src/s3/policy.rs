@@ -41,6 +41,8 @@ struct Names<T> {
 enum Principal {
     Everybody,
     User(String),
+    /// A part of the gateway, `logging.s3.amazonaws.com`.
+    Service(String),
 }
 
 #[derive(Clone, Debug)]
@@ -90,6 +92,8 @@ pub struct Question<'a> {
     pub resource: &'a str,
     /// `None`: anonymous.
     pub user: Option<&'a str>,
+    /// The part of the gateway that acts by itself.
+    pub service: Option<&'a str>,
     /// The values of a condition key, whose name is in lower case; none where it does not apply.
     pub values: &'a dyn Fn(&str) -> Vec<String>,
 }
@@ -204,6 +208,7 @@ impl Statement {
         let is_who = |principal: &Principal| match principal {
             Principal::Everybody => true,
             Principal::User(uid) => question.user == Some(uid.as_str()),
+            Principal::Service(name) => question.service == Some(name.as_str()),
         };
         self.principal.has(is_who)
             && self.action.has(|name| matches(name, question.action, true))
@@ -245,11 +250,12 @@ fn principals(value: &Value) -> Result<Vec<Principal>> {
         Value::Object(kinds) => {
             let mut found = Vec::new();
             for (kind, names) in kinds {
-                if !matches!(kind.as_str(), "AWS" | "CanonicalUser") {
-                    return Err(malformed(format!("principals of kind {kind} are not known here")));
-                }
                 for name in strings(names)? {
-                    found.push(principal(&name)?);
+                    found.push(match kind.as_str() {
+                        "AWS" | "CanonicalUser" => principal(&name)?,
+                        "Service" => Principal::Service(name),
+                        _ => return Err(malformed(format!("principals of kind {kind} are not known here"))),
+                    });
                 }
             }
             Ok(found)
@@ -587,7 +593,7 @@ mod tests {
             "aws:securetransport" => vec!["false".to_owned()],
             _ => Vec::new(),
         };
-        policy.judge(&Question { action, resource, user, values: &values })
+        policy.judge(&Question { action, resource, user, service: None, values: &values })
     }
 
     fn statement(fields: &str) -> String {

@@ -3,23 +3,31 @@
 mod connection;
 mod encryption;
 mod form;
+mod form_file;
 mod front;
 mod request_counts;
+mod routing_rule;
+mod side_body;
 mod signature_v2;
 mod signature_v4;
 mod tls;
 mod website;
 
 use super::bridge::{self, Bridge};
+use super::encryption::{KeyFileError, Keys};
 use super::limits;
 use super::service::Service;
-use super::store::Store;
+use super::store::request_log::LoggedBuckets;
+use super::store::{Store, StoreSettings};
 use basalt_client::{Client, ClientConfig};
 use basalt_ring::uring::{self, UringConfig};
 pub use form::FormFields;
 pub use front::CrossOrigin;
 use front::Front;
+pub use front::without_secrets;
 pub use request_counts::{MethodFigures, RequestCounts, STATUSES};
+pub use side_body::{SideBody, Taken};
+pub use signature_v4::uri_encoded;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,8 +45,7 @@ pub struct GatewayConfig {
     pub domains: Vec<String>,
     /// HTTPS instead of HTTP: files with the certificate chain and its key, in PEM, read anew when they change.
     pub tls: Option<TlsFiles>,
-    /// What rules of expiration take for a day; `None`: a day.
-    pub lifecycle_day: Option<Duration>,
+    pub store: StoreSettings,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +66,8 @@ pub enum GatewayError {
     Cluster(String),
     #[error("the S3 gateway's certificate is no good: {0}")]
     Tls(String),
+    #[error("the S3 gateway's keys for encryption are no good: {0}")]
+    Keys(#[from] KeyFileError),
 }
 
 /// Serves until it is stopped.
@@ -81,9 +90,12 @@ impl Gateway {
         listener.set_nonblocking(true).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
         let tls = config.tls.as_ref().map(tls::Certificate::load).transpose().map_err(GatewayError::Tls)?;
+        if let Some(path) = &config.store.key_file {
+            Keys::load(path)?;
+        }
         let (stop, stop_wanted) = watch::channel(false);
-        let (bridge, cluster) = start_cluster_thread(config.client, config.lifecycle_day.unwrap_or(limits::DAY))?;
-        let front = Front::new(Service::new(bridge), &config.domains);
+        let (bridge, logged, cluster) = start_cluster_thread(config.client, config.store)?;
+        let front = Front::new(Service::new(bridge, logged), &config.domains);
         let counts = Arc::new(RequestCounts::default());
         let counted = counts.clone();
         let http = std::thread::Builder::new()
@@ -135,7 +147,10 @@ async fn wanted(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|wanted| *wanted).await;
 }
 
-fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, JoinHandle<()>), GatewayError> {
+fn start_cluster_thread(
+    config: ClientConfig,
+    settings: StoreSettings,
+) -> Result<(Bridge, LoggedBuckets, JoinHandle<()>), GatewayError> {
     let (bridge, jobs) = bridge::bridge();
     let (ready, is_ready) = mpsc::channel();
     let body = move || {
@@ -144,7 +159,7 @@ fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, 
         let run = uring::run(uring, |ring| async move {
             let opened = async {
                 let client = Client::connect(&ring, config).await?;
-                Store::open_with_day(client, day).await
+                Store::open_with(client, settings).await
             };
             let store = match opened.await {
                 Ok(store) => store,
@@ -153,15 +168,20 @@ fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, 
                     return;
                 }
             };
-            let _ = started.send(Ok(()));
+            let _ = started.send(Ok(store.logged.clone()));
             let collecting = store.clone();
             let garbage = ring.spawn(async move { collecting.collect_garbage_again_and_again().await });
             let expiring = store.clone();
             let lifecycle = ring.spawn(async move { expiring.expire_again_and_again().await });
+            let logging = store.clone();
+            let logs = ring.spawn(async move { logging.store_logs_again_and_again().await });
+            let last = store.clone();
             // The HTTP threads drop the bridge when they are done; until then requests under way need the cluster.
             jobs.carry_out(store).await;
             garbage.abort();
             lifecycle.abort();
+            logs.abort();
+            last.store_logs(Duration::ZERO).await;
         });
         if let Err(error) = run {
             let _ = ready.send(Err(GatewayError::Ring(error)));
@@ -169,7 +189,7 @@ fn start_cluster_thread(config: ClientConfig, day: Duration) -> Result<(Bridge, 
     };
     let thread = std::thread::Builder::new().name("s3-cluster".into()).spawn(body).map_err(GatewayError::Thread)?;
     match is_ready.recv() {
-        Ok(Ok(())) => Ok((bridge, thread)),
+        Ok(Ok(logged)) => Ok((bridge, logged, thread)),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(GatewayError::Cluster("its thread ended by a bug; see the lines above".into())),
     }

@@ -13,9 +13,12 @@ mod fields;
 mod lifecycle;
 mod list;
 mod lock;
+mod logging;
 mod multipart;
 mod object;
+mod sealing;
 mod tagging;
+mod usage;
 mod website;
 
 use super::access::{Asked, Requester};
@@ -23,6 +26,7 @@ use super::bridge::Bridge;
 use super::fault::{Fault, Result};
 use super::server::Site;
 use super::store::Store;
+use super::store::request_log::LoggedBuckets;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::*;
@@ -30,15 +34,18 @@ use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::rc::Rc;
 
+pub use usage::Document;
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     bridge: Bridge,
+    logged: LoggedBuckets,
 }
 
 impl Service {
-    pub fn new(bridge: Bridge) -> Service {
-        Service { bridge }
+    pub fn new(bridge: Bridge, logged: LoggedBuckets) -> Service {
+        Service { bridge, logged }
     }
 
     /// Runs `work` where the store is, for whoever asks.
@@ -192,6 +199,7 @@ operations! {
     delete_bucket_website: DeleteBucketWebsiteInput -> DeleteBucketWebsiteOutput,
     get_bucket_request_payment: GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,
     get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
+    put_bucket_logging: PutBucketLoggingInput -> PutBucketLoggingOutput,
     get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,
     put_bucket_encryption: PutBucketEncryptionInput -> PutBucketEncryptionOutput,
     delete_bucket_encryption: DeleteBucketEncryptionInput -> DeleteBucketEncryptionOutput,

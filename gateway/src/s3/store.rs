@@ -10,17 +10,23 @@ pub mod listing;
 pub mod lock;
 pub mod multipart;
 pub mod object;
+pub mod part_checksums;
 pub mod pools;
 pub mod quota;
+pub mod request_log;
+pub mod sealed;
 pub mod user;
 pub mod versions;
 
+use super::encryption::Keyring;
 use super::fault::{Fault, Result};
 use super::limits;
 use basalt_client::{Client, Pool};
 use basalt_ring::Ring;
+use request_log::{GatheredLogs, LoggedBuckets};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use user::KnownUsers;
@@ -40,18 +46,40 @@ pub struct Store {
     pub known_usage: quota::KnownUsage,
     /// Uploads and reads of this process that garbage collection must not get in the way of.
     pub reading: garbage::Reading,
+    pub settings: StoreSettings,
+    /// Of which buckets what is asked of them is logged.
+    pub logged: LoggedBuckets,
+    pub gathered_logs: GatheredLogs,
+    /// What the server encrypts with.
+    pub keyring: Keyring,
+}
+
+/// What a gateway's configuration says of how it stores.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
     /// How long a day is to rules of expiration.
     pub day: Duration,
+    /// The file of the keys that the server encrypts with; `None`: there are none.
+    pub key_file: Option<PathBuf>,
+    /// Keys that clients bring are taken by HTTPS only.
+    pub customer_keys_need_tls: bool,
+    /// Logs of requests are stored when they are so old.
+    pub log_roll: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings { day: limits::DAY, key_file: None, customer_keys_need_tls: true, log_roll: limits::LOG_ROLL }
+    }
 }
 
 impl Store {
     /// Makes the pools that are missing.
     pub async fn open(client: Client) -> Result<Rc<Store>> {
-        Store::open_with_day(client, limits::DAY).await
+        Store::open_with(client, StoreSettings::default()).await
     }
 
-    /// Tests of rules don't wait for days.
-    pub async fn open_with_day(client: Client, day: Duration) -> Result<Rc<Store>> {
+    pub async fn open_with(client: Client, settings: StoreSettings) -> Result<Rc<Store>> {
         pools::make_missing(&client).await?;
         Ok(Rc::new(Store {
             ring: client.ring().clone(),
@@ -63,7 +91,10 @@ impl Store {
             known_owners: quota::KnownOwners::default(),
             known_usage: quota::KnownUsage::default(),
             reading: garbage::Reading::default(),
-            day,
+            logged: LoggedBuckets::default(),
+            gathered_logs: GatheredLogs::default(),
+            keyring: Keyring::new(settings.key_file.clone()),
+            settings,
         }))
     }
 

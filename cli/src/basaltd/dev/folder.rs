@@ -4,6 +4,7 @@
 //! DIR/basalt.toml      the cluster's configuration, rewritten at each start
 //! DIR/host.0.toml      where there are several hosts: the configuration of each
 //! DIR/key              the cluster's key, mode 0600
+//! DIR/s3.keys          what the S3 gateway encrypts with, mode 0600, made when it first starts
 //! DIR/mon/             the monitor's store
 //! DIR/osd.0/base       devices, sparse; they bear these names only once mkfs is done with them
 //! DIR/osd.0/hot

@@ -1,8 +1,9 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
-use super::{encryption, form, signature_v2, signature_v4};
+use super::{SideBody, encryption, form, signature_v2, signature_v4};
 use crate::s3::access::{Origin, query_pairs};
-use crate::s3::service::Service;
+use crate::s3::log_record::{LogRecord, key_of};
+use crate::s3::service::{Document, Service};
 use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -19,12 +20,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 4] = [
-    "x-amz-copy-source-server-side-encryption-customer-algorithm",
-    "x-amz-website-redirect-location",
-    "x-amz-mfa",
-    "x-amz-write-offset-bytes",
-];
+const NOT_IMPLEMENTED: [&str; 3] = ["x-amz-website-redirect-location", "x-amz-mfa", "x-amz-write-offset-bytes"];
 
 /// A week.
 const PRESIGNED_SECONDS_MAX: u32 = 604_800;
@@ -33,7 +29,7 @@ pub struct Front {
     s3: S3Service,
     service: Service,
     hosts: service::Hosts,
-    forms: Semaphore,
+    forms: Arc<Semaphore>,
     requests: AtomicU64,
     /// Tells this process's requests from others'.
     life: u64,
@@ -46,7 +42,7 @@ impl Front {
         builder.set_access(service::OpenAccess);
         let mut config = S3Config::default();
         config.xml_max_body_size = limits::DOCUMENT_BYTES_MAX;
-        config.post_object_max_file_size = limits::FORM_FILE_BYTES_MAX;
+        config.post_object_max_file_size = limits::FORM_STAND_IN_BYTES_MAX as u64;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         if !domains.is_empty() {
             builder.set_host(service::Hosts::new(domains));
@@ -57,7 +53,7 @@ impl Front {
             s3: builder.build(),
             service,
             hosts: service::Hosts::new(domains),
-            forms: Semaphore::new(limits::FORMS_MAX),
+            forms: Arc::new(Semaphore::new(limits::FORMS_MAX)),
             requests: AtomicU64::new(0),
             life,
         }
@@ -72,10 +68,12 @@ impl Front {
         let cross_origin = CrossOrigin::of(&request);
         let expects = request.headers().contains_key(EXPECT);
         let has_body = !request.body().is_end_stream();
+        // Whether it is to be logged is known when the bucket's record has been read.
+        let record = self.log_record(&request, &bucket, origin);
         let mut response = if method == Method::OPTIONS {
             self.preflight(bucket.clone(), request.headers()).await
         } else {
-            let mut response = self.serve(request, origin).await;
+            let mut response = self.serve(request, origin).await.unwrap_or_else(told);
             if let Some(cross_origin) = cross_origin {
                 self.allow_cross_origin(bucket.clone(), &cross_origin, &mut response).await;
             }
@@ -86,6 +84,21 @@ impl Front {
         }
         response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
         let status = response.status();
+        if self.service.logs(&bucket) {
+            let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+            let length = header("content-length").and_then(|length| length.parse().ok());
+            let version = header("x-amz-version-id").map(str::to_owned);
+            let error_code = if status.is_success() { None } else { error_code(&mut response).await };
+            self.service.log(LogRecord {
+                request_id: id.clone(),
+                status: status.as_u16(),
+                error_code,
+                bytes_sent: length.or(response.body().size_hint().exact()),
+                took: begun.elapsed(),
+                version,
+                ..record
+            });
+        }
         if expects && !(has_body && status.is_success()) {
             // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced. And one
             // that waits for a 100 although it has nothing to send gets none; botocore then takes the answer to its next request on the same
@@ -109,6 +122,27 @@ impl Front {
         response
     }
 
+    /// What is known of a request before it is answered.
+    fn log_record<B>(&self, request: &Request<B>, bucket: &str, origin: Origin) -> LogRecord {
+        let is_by_host = host_of(request).is_some_and(|host| self.hosts.bucket(host).is_some());
+        LogRecord {
+            bucket: bucket.to_owned(),
+            key: key_of(request.uri(), is_by_host),
+            begun: time::OffsetDateTime::now_utc(),
+            address: origin.address,
+            request_id: String::new(),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            headers: request.headers().clone(),
+            is_secure: origin.is_secure,
+            status: 0,
+            error_code: None,
+            bytes_sent: None,
+            took: std::time::Duration::ZERO,
+            version: None,
+        }
+    }
+
     pub(super) fn service(&self) -> &Service {
         &self.service
     }
@@ -120,54 +154,70 @@ impl Front {
         by_host.unwrap_or_else(by_path).to_owned()
     }
 
-    async fn serve(&self, request: Request<Incoming>, origin: Origin) -> Response<Body> {
-        if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
-            return self.visit(&site, &request, origin).await;
+    /// Whether a request's body is an object's bytes, or a form with them, and no document.
+    fn carries_object<B>(&self, request: &Request<B>) -> bool {
+        const DOCUMENTS: [&str; 6] = ["acl", "tagging", "retention", "legal-hold", "restore", "select"];
+        let path = request.uri().path().trim_matches('/');
+        let is_by_host = host_of(request).is_some_and(|host| self.hosts.bucket(host).is_some());
+        let names_object = if is_by_host { !path.is_empty() } else { path.contains('/') };
+        let pairs = query_pairs(request.uri().query().unwrap_or_default());
+        let has = |wanted: &str| pairs.iter().any(|(name, _)| name == wanted);
+        match *request.method() {
+            Method::PUT => names_object && !DOCUMENTS.iter().any(|name| has(name)),
+            Method::POST => form::is_form(request),
+            _ => true,
         }
-        if let Some(error) = refusal(&request) {
-            return told(error);
+    }
+
+    async fn serve(&self, mut request: Request<Incoming>, origin: Origin) -> Result<Response<Body>, S3Error> {
+        encryption::hide_keys(request.headers_mut());
+        if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
+            return Ok(self.visit(&site, &request, origin).await);
+        }
+        let carries_object = self.carries_object(&request);
+        if let Some(error) = refusal(&request, carries_object) {
+            return Err(error);
         }
         if let Some(error) = signature_v2::refuse_stale(request.headers()) {
-            return told(error);
+            return Err(error);
         }
         let request = signature_v2::with_signed_slash(request, &self.service).await;
         let request = signature_v4::with_known_region(request, &self.service).await;
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(origin);
         let is_form = form::is_form(&request);
-        let is_of_unknown_length = is_of_unknown_length(&request);
-        let _form = if is_form || is_of_unknown_length { self.forms.acquire().await.ok() } else { None };
-        if is_of_unknown_length {
-            request = match tokio::time::timeout(limits::FORM_WAIT, with_known_length(request)).await {
-                Ok(Ok(request)) => request,
-                Ok(Err(error)) => return told(error),
-                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the body took too long")),
-            };
+        if is_of_unknown_length(&request) {
+            if carries_object {
+                request = beside(request);
+            } else {
+                let _document = self.forms.acquire().await.ok();
+                request = in_time(with_known_length(request)).await?;
+            }
         }
         if is_form {
-            let bytes_max = limits::FORM_FILE_BYTES_MAX as usize + limits::DOCUMENT_BYTES_MAX;
-            let looking = form::look(request, bytes_max);
-            request = match tokio::time::timeout(limits::FORM_WAIT, looking).await {
-                Ok(Ok(request)) => request,
-                Ok(Err(error)) => return told(error),
-                Err(_) => return told(S3Error::with_message(S3ErrorCode::RequestTimeout, "the form took too long")),
-            };
+            request = in_time(form::look(request, &self.forms)).await?;
         }
         let is_of_attributes = is_of_attributes(&request);
         let response = self.call(request).await;
         if is_form {
-            return with_quoted_etag(response);
+            return Ok(with_quoted_etag(response));
         }
         if is_of_attributes && response.status().is_success() {
-            return with_bare_etag(response).await;
+            return Ok(with_bare_etag(response).await);
         }
-        response
+        Ok(response)
     }
 
     /// What the library, and behind it the service, makes of a request.
     pub(super) async fn call(&self, request: Request<Body>) -> Response<Body> {
         match self.s3.call(request).await {
-            Ok(response) => response,
+            Ok(mut response) => match response.extensions_mut().remove::<Document>() {
+                Some(Document(document)) => {
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                    response.map(|_| Body::from(document))
+                }
+                None => response,
+            },
             Err(error) => {
                 tracing::error!(?error, "a request could not be answered");
                 told(S3Error::new(S3ErrorCode::InternalError))
@@ -224,7 +274,7 @@ fn host_of<B>(request: &Request<B>) -> Option<&str> {
 }
 
 /// What must be refused before anything else looks at it.
-fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
+fn refusal<B>(request: &Request<B>, carries_object: bool) -> Option<S3Error> {
     let headers = request.headers();
     if let Some(name) = NOT_IMPLEMENTED.iter().find(|name| headers.contains_key(**name)) {
         return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("{name} is not supported")));
@@ -233,7 +283,7 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
         return Some(error);
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && carries_document(request) {
+    if length.is_some_and(|length| length > limits::DOCUMENT_BYTES_MAX) && !carries_object {
         let message = format!("a document has at most {} bytes", limits::DOCUMENT_BYTES_MAX);
         return Some(S3Error::with_message(S3ErrorCode::MaxMessageLengthExceeded, message));
     }
@@ -252,37 +302,39 @@ fn refusal<B>(request: &Request<B>) -> Option<S3Error> {
     None
 }
 
-/// Whether a request's body is a document, and no object's bytes.
-fn carries_document<B>(request: &Request<B>) -> bool {
-    const OF_OBJECTS: [&str; 6] = ["acl", "tagging", "retention", "legal-hold", "restore", "select"];
-    let is_of_bucket = !request.uri().path().trim_matches('/').contains('/');
-    let pairs = query_pairs(request.uri().query().unwrap_or_default());
-    let has = |wanted: &str| pairs.iter().any(|(name, _)| name == wanted);
-    match *request.method() {
-        Method::PUT => is_of_bucket || OF_OBJECTS.iter().any(|name| has(name)),
-        Method::POST => !form::is_form(request),
-        _ => false,
-    }
-}
-
 /// Whether the library would refuse the body because nobody knows how long it will be.
 fn is_of_unknown_length<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let is_chunked = headers.contains_key(TRANSFER_ENCODING) && !headers.contains_key(CONTENT_LENGTH);
-    is_chunked && request.method() == Method::PUT && !headers.contains_key("x-amz-decoded-content-length")
+    let payload = headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes).unwrap_or_default();
+    is_chunked && request.method() == Method::PUT && !payload.starts_with(b"STREAMING-")
 }
 
-/// Takes the body in.
+/// With the body beside it, and none for the library.
+fn beside(request: Request<Body>) -> Request<Body> {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(SideBody::of_any_length(body));
+    parts.headers.insert(CONTENT_LENGTH, 0.into());
+    Request::from_parts(parts, Body::empty())
+}
+
+/// Takes the document in.
 async fn with_known_length(request: Request<Body>) -> Result<Request<Body>, S3Error> {
     let (mut parts, body) = request.into_parts();
-    let bytes_max = limits::FORM_FILE_BYTES_MAX as usize;
+    let bytes_max = limits::DOCUMENT_BYTES_MAX;
     let too_large = |_| {
-        let message = format!("a body whose length is not announced has at most {bytes_max} bytes, and comes whole");
+        let message = format!("a document has at most {bytes_max} bytes, and comes whole");
         S3Error::with_message(S3ErrorCode::EntityTooLarge, message)
     };
     let bytes = Limited::new(body, bytes_max).collect().await.map_err(too_large)?.to_bytes();
     parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+async fn in_time(taking: impl Future<Output = Result<Request<Body>, S3Error>>) -> Result<Request<Body>, S3Error> {
+    tokio::time::timeout(limits::FORM_WAIT, taking)
+        .await
+        .unwrap_or_else(|_| Err(S3Error::with_message(S3ErrorCode::RequestTimeout, "the body took too long")))
 }
 
 pub(super) fn told(error: S3Error) -> Response<Body> {
@@ -320,6 +372,17 @@ fn with_quoted_etag(mut response: Response<Body>) -> Response<Body> {
         response.headers_mut().insert(LOCATION, location);
     }
     response
+}
+
+/// What an answer's document says went wrong.
+async fn error_code(response: &mut Response<Body>) -> Option<String> {
+    let body = std::mem::replace(response.body_mut(), Body::empty());
+    let bytes = body.collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let code =
+        text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map(|(code, _)| code.to_owned());
+    *response.body_mut() = Body::from(bytes.clone());
+    code
 }
 
 /// Errors name the bucket and the request, for people who look for them in the log.
@@ -371,7 +434,7 @@ pub fn xml_escaped(text: &str) -> String {
 }
 
 /// A presigned URL is a key as long as it is valid.
-fn without_secrets(query: &str) -> String {
+pub fn without_secrets(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
         Some((name, _)) if name.eq_ignore_ascii_case("x-amz-signature") || name == "Signature" => format!("{name}=…"),
         _ => pair.to_owned(),

@@ -1,6 +1,7 @@
 //! Buckets as websites: hosts `BUCKET.s3-website.DOMAIN`, for anybody's browser. Only what anybody may read is served.
 
 use super::front::{Front, told};
+use super::routing_rule::route;
 use super::signature_v4::uri_encoded;
 use crate::s3::access::{Origin, percent_decoded};
 use hyper::header::{self, HOST, HeaderName, HeaderValue};
@@ -44,8 +45,17 @@ impl Front {
         if let Some(location) = elsewhere(&website, request.uri(), origin.is_secure) {
             return redirect(StatusCode::MOVED_PERMANENTLY, &location);
         }
+        let rules = website.routing_rules.unwrap_or_default();
+        let here = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(&site.domain);
         let suffix = website.index_document.map(|index| index.suffix).unwrap_or_default();
         let key = percent_decoded(request.uri().path().trim_start_matches('/'));
+        let sent = |failed: Option<StatusCode>| {
+            let route = route(&rules, &key, failed)?;
+            Some(redirect(route.status(), &route.location(&key, here, origin.is_secure)))
+        };
+        if let Some(elsewhere) = sent(None) {
+            return elsewhere;
+        }
         let is_folder = key.is_empty() || key.ends_with('/');
         let visit = Visit { site, headers: request.headers(), origin };
         let page = if is_folder { format!("{key}{suffix}") } else { key.clone() };
@@ -58,6 +68,9 @@ impl Front {
             if index.status().is_success() {
                 return redirect(StatusCode::FOUND, &format!("/{}/", uri_encoded(&key, false)));
             }
+        }
+        if let Some(elsewhere) = sent(Some(answer.status())) {
+            return elsewhere;
         }
         let Some(document) = website.error_document else { return answer };
         let unconditional = HeaderMap::new();

@@ -2,6 +2,7 @@
 
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::server::Taken;
 use crate::s3::store::data::Piece;
 use crate::s3::store::entry::StoredChecksum;
 use crate::s3::store::object::BodyFacts;
@@ -16,6 +17,7 @@ use s3s::crypto::Checksum as _;
 use s3s::crypto::{Crc32, Crc32c, Crc64Nvme, Sha1, Sha256};
 use s3s::dto::{Checksum, StreamingBlob};
 use s3s::{S3ErrorCode, S3Request, TrailingHeaders};
+use std::ops::RangeInclusive;
 use tokio::sync::{mpsc, oneshot};
 
 /// As headers and answers name them: algorithm, header.
@@ -30,6 +32,10 @@ pub const ALGORITHMS: [(&str, &str); 5] = [
 /// What a body was announced to be.
 pub struct Announced {
     length: Option<u64>,
+    /// How many bytes it may have.
+    bounds: RangeInclusive<u64>,
+    /// As it was signed, if nobody else looks.
+    sha256: Option<String>,
     /// As the client computed it.
     md5: Option<Vec<u8>>,
     /// With the value, if it does not come behind the body.
@@ -74,7 +80,21 @@ impl Announced {
             });
             checksum = found.map(|(algorithm, _)| (*algorithm, None));
         }
-        Ok(Announced { length, md5, checksum, trailers: request.trailing_headers.clone() })
+        let trailers = request.trailing_headers.clone();
+        Ok(Announced { length, bounds: 0..=limits::UPLOAD_BYTES_MAX, sha256: None, md5, checksum, trailers })
+    }
+
+    /// Of a body that went past the library: it has not been compared with what was signed, nor with what its form's policy allows.
+    pub fn unseen(mut self, headers: &HeaderMap, taken: &Taken) -> Announced {
+        if taken.is_unseen {
+            let signed = text(headers, "x-amz-content-sha256");
+            let is_digest = |value: &&str| value.len() == 64 && value.bytes().all(|digit| digit.is_ascii_hexdigit());
+            self.sha256 = signed.filter(is_digest).map(str::to_ascii_lowercase);
+        }
+        if let Some(bounds) = &taken.bounds {
+            self.bounds = *bounds.start()..=*bounds.end().min(self.bounds.end());
+        }
+        self
     }
 
     /// `given`: a header's name and value, from elsewhere than the headers.
@@ -110,12 +130,16 @@ impl Announced {
     async fn pass_on(self, body: Option<StreamingBlob>, pieces: &mpsc::Sender<Piece>) -> Result<Option<BodyFacts>> {
         let mut md5 = Md5::new();
         let mut hasher = hasher(self.checksum.as_ref().map(|(algorithm, _)| *algorithm));
+        let mut sha256 = self.sha256.as_ref().map(|_| sha2::Sha256::new());
         let mut size = 0_u64;
         if let Some(mut body) = body {
             while let Some(piece) = next(&mut body).await? {
                 size += piece.len() as u64;
-                if size > limits::UPLOAD_BYTES_MAX {
+                if size > *self.bounds.end() {
                     return Err(Fault::refuse(S3ErrorCode::EntityTooLarge, "the upload is too large"));
+                }
+                if let Some(sha256) = &mut sha256 {
+                    sha256.update(&piece);
                 }
                 md5.update(&piece);
                 hasher.update(&piece);
@@ -126,6 +150,12 @@ impl Announced {
         }
         if self.length.is_some_and(|length| length != size) {
             return Err(Fault::refuse(S3ErrorCode::IncompleteBody, "the body has another length than was announced"));
+        }
+        if size < *self.bounds.start() {
+            return Err(Fault::refuse(S3ErrorCode::EntityTooSmall, "the upload is smaller than its policy wants it"));
+        }
+        if sha256.map(|sha256| hex(&sha256.finalize())) != self.sha256 {
+            return Err(Fault::custom("XAmzContentSHA256Mismatch", "the body has another SHA-256 than was signed"));
         }
         let digest = md5.finalize();
         if self.md5.is_some_and(|wanted| wanted.as_slice() != digest.as_slice()) {

@@ -23,6 +23,13 @@ impl Service {
         request: S3Request<ListBucketsInput>,
     ) -> Result<S3Response<ListBucketsOutput>> {
         let asked = Asked::of(&request);
+        let pairs = query_pairs(request.uri.query().unwrap_or_default());
+        if pairs.iter().any(|(name, _)| name == "usage") {
+            let document = self.usage(asked).await?;
+            let mut response = S3Response::new(ListBucketsOutput::default());
+            response.extensions.insert(document);
+            return Ok(response);
+        }
         let ListBucketsInput { continuation_token, max_buckets, prefix, .. } = request.input;
         let output = self
             .for_requester(asked, move |store, requester| async move {
@@ -122,6 +129,7 @@ impl Service {
                 object_ownership: ownership,
                 lock: locks.then(BucketLock::default),
                 encryption: None,
+                logging: None,
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),

@@ -309,14 +309,6 @@ impl Service {
         Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
     }
 
-    pub(super) async fn get_bucket_logging(
-        &self,
-        request: S3Request<GetBucketLoggingInput>,
-    ) -> Result<S3Response<GetBucketLoggingOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketLogging").await?;
-        Ok(S3Response::new(GetBucketLoggingOutput::default()))
-    }
-
     pub(super) async fn get_bucket_encryption(
         &self,
         request: S3Request<GetBucketEncryptionInput>,
@@ -328,7 +320,7 @@ impl Service {
         Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(wanted) }))
     }
 
-    /// Kept as what the owner wants. There is no encryption here, so that from then on nothing is stored in the bucket: not in clear text.
+    /// Counts for objects that are made from then on, without a word of their own about it.
     pub(super) async fn put_bucket_encryption(
         &self,
         request: S3Request<PutBucketEncryptionInput>,
@@ -337,9 +329,15 @@ impl Service {
         let PutBucketEncryptionInput { bucket, server_side_encryption_configuration: wanted, .. } = request.input;
         let malformed = |problem: &'static str| Fault::refuse(S3ErrorCode::MalformedXML, problem);
         let [rule] = wanted.rules.as_slice() else { return Err(malformed("there is one rule of encryption")) };
-        let algorithm = rule.apply_server_side_encryption_by_default.as_ref().map(|rule| rule.sse_algorithm.as_str());
-        if !matches!(algorithm, Some(ServerSideEncryption::AES256 | ServerSideEncryption::AWS_KMS)) {
-            return Err(malformed("SSEAlgorithm is AES256 or aws:kms"));
+        let default = rule.apply_server_side_encryption_by_default.as_ref();
+        let key = default.and_then(|rule| rule.kms_master_key_id.as_deref()).filter(|id| !id.is_empty());
+        match (default.map(|rule| rule.sse_algorithm.as_str()), key) {
+            (Some(ServerSideEncryption::AES256), None) | (Some(ServerSideEncryption::AWS_KMS), Some(_)) => {}
+            (Some(ServerSideEncryption::AES256), Some(_)) => {
+                return Err(Fault::refuse(S3ErrorCode::InvalidArgument, "AES256 goes without a KMSMasterKeyID"));
+            }
+            (Some(ServerSideEncryption::AWS_KMS), None) => return Err(malformed("aws:kms needs a KMSMasterKeyID")),
+            _ => return Err(malformed("SSEAlgorithm is AES256 or aws:kms")),
         }
         self.change_owned(asked, bucket, "s3:PutBucketEncryption", move |bucket| {
             bucket.encryption = Some(wanted.clone());

@@ -6,6 +6,7 @@ use super::body::{ALGORITHMS, relay, text};
 use super::fields::{self, ReadConditions};
 use super::lock;
 use super::object::{begin_reading, check_key, new_version_id, present, version_id};
+use super::sealing::Sealing;
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
@@ -13,21 +14,31 @@ use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::{Bucket, Versioning};
+use crate::s3::store::data::Incoming;
 use crate::s3::store::entry::Entry;
 use crate::s3::store::object::Condition;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
 use tokio::sync::mpsc;
 
+/// What is copied.
+struct Source {
+    bucket: Bucket,
+    key: String,
+    entry: Entry,
+    sealing: Sealing,
+}
+
 /// What is copied, if the requester may read it.
-async fn look_at_source(store: &Store, requester: &Requester, source: &CopySource) -> Result<(Bucket, String, Entry)> {
+async fn look_at_source(store: &Store, requester: &Requester, source: &CopySource) -> Result<Source> {
     let (name, key, version) = fields::source(source)?;
     let bucket = store.bucket(&name).await?;
     let entry = store.find_entry(&bucket, &key, version.as_deref()).await?;
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     requester.check_object(&bucket, &key, entry.as_ref(), action, Permission::Read)?;
     let entry = present(entry, version.as_deref())?;
-    Ok((bucket, key, entry))
+    let sealing = Sealing::of_source(store, requester, &bucket, &key, &entry)?;
+    Ok(Source { bucket, key, entry, sealing })
 }
 
 fn algorithm(wanted: Option<&str>) -> Option<&'static str> {
@@ -54,9 +65,9 @@ impl Service {
         let replaces = directive(input.metadata_directive.as_ref().map(MetadataDirective::as_str))?;
         let replaces_tags = directive(input.tagging_directive.as_ref().map(TaggingDirective::as_str))?;
         let wanted_algorithm = algorithm(text(&headers, "x-amz-checksum-algorithm"));
-        let (entry, version_id, source_version) = self
+        let (entry, version_id, source_version, sealing) = self
             .for_requester(asked, move |store, requester| async move {
-                let (source_bucket, source_key, source) =
+                let Source { bucket: source_bucket, key: source_key, entry: source, sealing: opening } =
                     look_at_source(&store, &requester, &input.copy_source).await?;
                 let conditions = ReadConditions {
                     if_match: input.copy_source_if_match.as_ref(),
@@ -68,14 +79,15 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
-                fields::refuse_encryption(&headers, &bucket)?;
+                let sealing = Sealing::of_new(&store, &requester, &bucket, &input.key)?;
                 if source.size > limits::UPLOAD_BYTES_MAX {
                     let message = "an object this large is copied in parts";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
                 }
                 let is_itself = source_bucket.id == bucket.id && source_key == input.key;
                 let (_, _, named_version) = fields::source(&input.copy_source)?;
-                if is_itself && named_version.is_none() && !replaces {
+                let changes_keys = opening.encryption.is_some() || sealing.encryption.is_some();
+                if is_itself && named_version.is_none() && !replaces && !changes_keys {
                     let message =
                         "a copy of an object onto itself must change something: say x-amz-metadata-directive: REPLACE";
                     return Err(Fault::refuse(S3ErrorCode::InvalidRequest, message));
@@ -90,8 +102,10 @@ impl Service {
                 draft.tags.clone_from(&tagged.tags);
                 draft.acl = acl;
                 draft.lock = lock::requested(&headers, &requester, &bucket, &input.key, store.now_ns())?;
+                draft.encryption.clone_from(&sealing.encryption);
                 let source_version = version_id(&source_bucket, &source);
                 if is_itself
+                    && !changes_keys
                     && named_version.is_none()
                     && bucket.versioning == Versioning::Never
                     && wanted_algorithm.is_none()
@@ -110,18 +124,18 @@ impl Service {
                             Ok(())
                         })
                         .await?;
-                    return Ok((changed, None, source_version));
+                    return Ok((changed, None, source_version, sealing));
                 }
                 let kept = source.checksum.as_ref().and_then(|checksum| algorithm(Some(&checksum.algorithm)));
-                let from = begin_reading(&store, &source, 0..source.size);
+                let from = begin_reading(&store, &source, opening.key, 0..source.size);
                 let (to, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
                 let relaying = store.ring.spawn(relay(from, to, wanted_algorithm.or(kept)));
                 let condition = Condition::default();
-                let entry =
-                    store.put_object(&bucket, &input.key, draft, Some(source.size), &condition, incoming).await?;
+                let incoming = Incoming { pieces: incoming, expected: Some(source.size), key: sealing.key.clone() };
+                let entry = store.put_object(&bucket, &input.key, draft, &condition, incoming).await?;
                 relaying.await;
                 let version = new_version_id(&bucket, &entry);
-                Ok((entry, version, source_version))
+                Ok((entry, version, source_version, sealing))
             })
             .await?;
         let mut result = CopyObjectResult {
@@ -130,12 +144,14 @@ impl Service {
             ..Default::default()
         };
         fill_checksum!(result, &entry.checksum);
-        Ok(S3Response::new(CopyObjectOutput {
+        let mut response = S3Response::new(CopyObjectOutput {
             copy_object_result: Some(result),
             copy_source_version_id: source_version,
             version_id,
             ..Default::default()
-        }))
+        });
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 
     pub(super) async fn upload_part_copy(
@@ -143,12 +159,12 @@ impl Service {
         request: S3Request<UploadPartCopyInput>,
     ) -> Result<S3Response<UploadPartCopyOutput>> {
         let asked = Asked::of(&request);
-        let headers = request.headers;
         let input = request.input;
         let number = super::multipart::part_number(input.part_number)?;
-        let (part, source_version) = self
+        let (part, source_version, sealing) = self
             .for_requester(asked, move |store, requester| async move {
-                let (source_bucket, _, source) = look_at_source(&store, &requester, &input.copy_source).await?;
+                let Source { bucket: source_bucket, entry: source, sealing: opening, .. } =
+                    look_at_source(&store, &requester, &input.copy_source).await?;
                 let conditions = ReadConditions {
                     if_match: input.copy_source_if_match.as_ref(),
                     if_none_match: input.copy_source_if_none_match.as_ref(),
@@ -159,7 +175,6 @@ impl Service {
                 conditions.check(&source)?;
                 let bucket = store.bucket(&input.bucket).await?;
                 requester.check_key(&bucket, &input.key, "s3:PutObject")?;
-                fields::refuse_encryption(&headers, &bucket)?;
                 let range = match input.copy_source_range.as_deref() {
                     None => 0..source.size,
                     Some(text) => source_range(text, source.size)?,
@@ -168,14 +183,16 @@ impl Service {
                     return Err(Fault::refuse(S3ErrorCode::EntityTooLarge, "a part this large is not possible"));
                 }
                 let upload = store.upload(&bucket, &input.key, &input.upload_id).await?;
+                let sealing = Sealing::of_upload(&store, &requester, &bucket, &input.key, &upload)?;
                 let algorithm = upload.checksum.as_ref().and_then(|plan| algorithm(Some(&plan.algorithm)));
-                let from = begin_reading(&store, &source, range.clone());
+                let from = begin_reading(&store, &source, opening.key, range.clone());
                 let (to, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
                 let relaying = store.ring.spawn(relay(from, to, algorithm));
-                let size = Some(range.end - range.start);
-                let part = store.put_part(&bucket, &input.key, &input.upload_id, number, size, incoming).await?;
+                let expected = Some(range.end - range.start);
+                let incoming = Incoming { pieces: incoming, expected, key: sealing.key.clone() };
+                let part = store.put_part(&bucket, &input.key, &input.upload_id, number, incoming).await?;
                 relaying.await;
-                Ok((part, version_id(&source_bucket, &source)))
+                Ok((part, version_id(&source_bucket, &source), sealing))
             })
             .await?;
         let mut result = CopyPartResult {
@@ -184,11 +201,13 @@ impl Service {
             ..Default::default()
         };
         fill_checksum!(result, &part.checksum);
-        Ok(S3Response::new(UploadPartCopyOutput {
+        let mut response = S3Response::new(UploadPartCopyOutput {
             copy_part_result: Some(result),
             copy_source_version_id: source_version,
             ..Default::default()
-        }))
+        });
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 }
 

@@ -70,7 +70,11 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
         ("x-amz-grant-read", form.grant_read.as_deref()),
         ("x-amz-grant-full-control", form.grant_full_control.as_deref()),
         ("x-amz-server-side-encryption", form.server_side_encryption.as_ref().map(dto::ServerSideEncryption::as_str)),
+        ("x-amz-server-side-encryption-aws-kms-key-id", form.ssekms_key_id.as_deref()),
+        ("x-amz-server-side-encryption-context", form.ssekms_encryption_context.as_deref()),
         ("x-amz-server-side-encryption-customer-algorithm", form.sse_customer_algorithm.as_deref()),
+        ("x-amz-server-side-encryption-customer-key", form.sse_customer_key.as_deref()),
+        ("x-amz-server-side-encryption-customer-key-md5", form.sse_customer_key_md5.as_deref()),
     ];
     let invalid = |name: &str| Fault::refuse(S3ErrorCode::InvalidArgument, format!("the field {name} can't be kept"));
     for (name, value) in plain {
@@ -91,16 +95,6 @@ pub fn expiration(bucket: &Bucket, key: &str, entry: &Entry) -> Option<String> {
     let mut date = Vec::new();
     timestamp(end_ns).format(dto::TimestampFormat::HttpDate, &mut date).ok()?;
     Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8_lossy(&date)))
-}
-
-/// To go on without would be to lie. The front has made sure that what is asked for makes sense.
-pub fn refuse_encryption(headers: &HeaderMap, bucket: &Bucket) -> Result<()> {
-    if bucket.encryption.is_some() {
-        let message = "the bucket's objects are to be encrypted, which is not supported; DELETE ?encryption ends that";
-        return Err(Fault::refuse(S3ErrorCode::NotImplemented, message));
-    }
-    let asked = headers.keys().find(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
-    asked.map_or(Ok(()), |name| Err(Fault::refuse(S3ErrorCode::NotImplemented, format!("{name} is not supported"))))
 }
 
 pub fn metadata(entry: &Entry) -> Option<dto::Metadata> {

@@ -6,10 +6,13 @@ use super::body::{Announced, hasher, hex, text};
 use super::fields;
 use super::lock;
 use super::object::{check_key, new_version_id};
+use super::sealing::Sealing;
 use crate::fill_checksum;
 use crate::s3::access::{Asked, denied};
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::server::SideBody;
+use crate::s3::store::data::Incoming;
 use crate::s3::store::entry::StoredChecksum;
 use crate::s3::store::multipart::{self as store_multipart, ChecksumPlan, NamedPart, Upload};
 use crate::s3::store::object::Condition;
@@ -51,15 +54,16 @@ impl Service {
             checksum_type: plan.as_ref().map(|plan| fields::checksum_type(plan.is_of_whole)),
             ..Default::default()
         };
-        let upload = self
+        let (upload, sealing) = self
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
-                fields::refuse_encryption(&headers, &bucket)?;
+                let sealing = Sealing::of_new(&store, &requester, &bucket, &key)?;
                 let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
                 let mut draft = fields::draft(&headers, &owner)?;
                 draft.acl = acl;
                 draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
+                draft.encryption.clone_from(&sealing.encryption);
                 let initiator = requester.owner();
                 let upload = Upload {
                     initiator: initiator.id,
@@ -68,10 +72,12 @@ impl Service {
                     checksum: plan,
                     ..Upload::default()
                 };
-                store.begin_upload(&bucket, &key, upload).await
+                Ok((store.begin_upload(&bucket, &key, upload).await?, sealing))
             })
             .await?;
-        Ok(S3Response::new(CreateMultipartUploadOutput { upload_id: Some(upload.id), ..output }))
+        let mut response = S3Response::new(CreateMultipartUploadOutput { upload_id: Some(upload.id), ..output });
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 
     pub(super) async fn upload_part(
@@ -79,9 +85,9 @@ impl Service {
         mut request: S3Request<UploadPartInput>,
     ) -> Result<S3Response<UploadPartOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
-        let headers = request.headers;
+        let taken = SideBody::take(&request, body, request.input.content_length);
+        let announced = Announced::of(&request, taken.length, None)?.unseen(&request.headers, &taken);
         let UploadPartInput { bucket: name, key, part_number: number, upload_id: id, .. } = request.input;
         check_key(&key)?;
         let number = part_number(number)?;
@@ -91,15 +97,19 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            fields::refuse_encryption(&headers, &bucket)?;
+            let upload = store.upload(&bucket, &key, &id).await?;
+            let sealing = Sealing::of_upload(&store, &requester, &bucket, &key, &upload)?;
             let _ = begin.send(());
-            store.put_part(&bucket, &key, &id, number, expected, incoming).await
+            let incoming = Incoming { pieces: incoming, expected, key: sealing.key.clone() };
+            Ok((store.put_part(&bucket, &key, &id, number, incoming).await?, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
-        let part = stored?;
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
+        let (part, sealing) = stored?;
         let mut output = UploadPartOutput { e_tag: Some(ETag::Strong(part.etag)), ..Default::default() };
         fill_checksum!(output, &part.checksum);
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 
     pub(super) async fn complete_multipart_upload(
@@ -166,7 +176,11 @@ impl Service {
         };
         fill_checksum!(output, &entry.checksum);
         output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        if let Some(encryption) = &entry.encryption {
+            encryption.write(None, &mut response.headers);
+        }
+        Ok(response)
     }
 
     pub(super) async fn abort_multipart_upload(
@@ -314,6 +328,7 @@ mod tests {
             etag: etag.into(),
             modified_ns: 0,
             checksum: None,
+            is_sealed: false,
             is_pending: false,
         };
         // MD5 of the sixteen bytes that are the MD5 of nothing.

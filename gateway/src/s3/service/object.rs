@@ -5,14 +5,17 @@ use super::acl::of_new_object;
 use super::body::{Announced, outgoing};
 use super::fields::{self, ReadConditions};
 use super::lock;
+use super::sealing::Sealing;
 use crate::fill_checksum;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::acl::Permission;
+use crate::s3::encryption::DataKey;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
-use crate::s3::server::FormFields;
+use crate::s3::server::{FormFields, SideBody};
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
+use crate::s3::store::data::Incoming;
 use crate::s3::store::entry::{Entry, StoredChecksum};
 use crate::s3::store::object::Condition;
 use bytes::Bytes;
@@ -90,6 +93,7 @@ fn wanted(entry: &Entry, range: Option<&Range>, part: Option<i32>) -> Result<Wan
 pub(super) struct Looked {
     pub bucket: Bucket,
     pub entry: Entry,
+    pub sealing: Sealing,
     /// By a rule, if it is the newest.
     pub expiration: Option<String>,
 }
@@ -106,8 +110,9 @@ pub(super) async fn look(
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     requester.check_object(&bucket, key, entry.as_ref(), action, Permission::Read)?;
     let entry = present(entry, version)?;
+    let sealing = Sealing::of_entry(store, requester, &bucket, key, &entry)?;
     let expiration = if version.is_none() { fields::expiration(&bucket, key, &entry) } else { None };
-    Ok(Looked { bucket, entry, expiration })
+    Ok(Looked { bucket, entry, sealing, expiration })
 }
 
 /// Of what is wanted, if it is known and asked for.
@@ -125,8 +130,9 @@ impl Service {
         mut request: S3Request<PutObjectInput>,
     ) -> Result<S3Response<PutObjectOutput>> {
         let asked = Asked::of(&request);
-        let announced = Announced::of(&request, request.input.content_length, None)?;
         let body = request.input.body.take();
+        let taken = SideBody::take(&request, body, request.input.content_length);
+        let announced = Announced::of(&request, taken.length, None)?.unseen(&request.headers, &taken);
         let headers = request.headers;
         let PutObjectInput { bucket: name, key, if_match, if_none_match, .. } = request.input;
         check_key(&key)?;
@@ -137,24 +143,28 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            fields::refuse_encryption(&headers, &bucket)?;
+            let sealing = Sealing::of_new(&store, &requester, &bucket, &key)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
             draft.lock = lock::requested(&headers, &requester, &bucket, &key, store.now_ns())?;
+            draft.encryption.clone_from(&sealing.encryption);
             let _ = begin.send(());
-            let entry = store.put_object(&bucket, &key, draft, expected, &condition, incoming).await?;
+            let incoming = Incoming { pieces: incoming, expected, key: sealing.key.clone() };
+            let entry = store.put_object(&bucket, &key, draft, &condition, incoming).await?;
             let version = new_version_id(&bucket, &entry);
             let expiration = fields::expiration(&bucket, &key, &entry);
-            Ok((entry, version, expiration))
+            Ok((entry, version, expiration, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
-        let (entry, version_id, expiration) = stored?;
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
+        let (entry, version_id, expiration, sealing) = stored?;
         let mut output =
             PutObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, expiration, ..Default::default() };
         fill_checksum!(output, &entry.checksum);
         output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 
     pub(super) async fn get_object(&self, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
@@ -174,11 +184,11 @@ impl Service {
                 };
                 conditions.check(&looked.entry)?;
                 let wanted = wanted(&looked.entry, input.range.as_ref(), input.part_number)?;
-                let pieces = begin_reading(&store, &looked.entry, wanted.range.clone());
+                let pieces = begin_reading(&store, &looked.entry, looked.sealing.key.clone(), wanted.range.clone());
                 Ok((looked, wanted, pieces))
             })
             .await?;
-        let Looked { bucket, entry, expiration } = looked;
+        let Looked { bucket, entry, sealing, expiration } = looked;
         let mut output = GetObjectOutput {
             accept_ranges: Some("bytes".into()),
             body: Some(outgoing(pieces)),
@@ -205,7 +215,9 @@ impl Service {
         let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
         fill_checksum!(output, &checksum);
         output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 
     pub(super) async fn head_object(
@@ -231,7 +243,7 @@ impl Service {
                 Ok((looked, wanted))
             })
             .await?;
-        let Looked { bucket, entry, expiration } = looked;
+        let Looked { bucket, entry, sealing, expiration } = looked;
         let tags = entry.tags.len();
         let mut output = HeadObjectOutput {
             accept_ranges: Some("bytes".into()),
@@ -258,6 +270,7 @@ impl Service {
         fill_checksum!(output, &checksum);
         output.checksum_type = checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         let mut response = S3Response::new(output);
+        sealing.write(&mut response.headers);
         if wanted.is_partial {
             response.status = Some(StatusCode::PARTIAL_CONTENT);
         }
@@ -287,11 +300,13 @@ impl Service {
         &self,
         mut request: S3Request<PostObjectInput>,
     ) -> Result<S3Response<PostObjectOutput>> {
-        let asked = Asked::of(&request);
         let form = request.extensions.get::<FormFields>().cloned().unwrap_or_default();
-        let announced = Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref());
         let body = request.input.body.take();
+        let taken = SideBody::take(&request, body, None);
+        let announced =
+            Announced::of(&request, None, None)?.with_checksum(form.checksum.as_ref()).unseen(&request.headers, &taken);
         let headers = fields::headers_of_form(&request.input, &form)?;
+        let asked = Asked::of(&request).with_fields(&headers);
         let PostObjectInput { bucket: name, key, .. } = request.input;
         check_key(&key)?;
         let (pieces, incoming) = mpsc::channel(limits::BODY_PIECES_MAX);
@@ -299,7 +314,7 @@ impl Service {
         let storing = self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_key(&bucket, &key, "s3:PutObject")?;
-            fields::refuse_encryption(&headers, &bucket)?;
+            let sealing = Sealing::of_new(&store, &requester, &bucket, &key)?;
             let (owner, acl) = of_new_object(&store, &headers, requester.owner(), &bucket).await?;
             let mut draft = fields::draft(&headers, &owner)?;
             draft.acl = acl;
@@ -307,24 +322,38 @@ impl Service {
             if let Some(tagging) = &form.tagging {
                 draft.tags = super::tagging::of_form(tagging)?;
             }
+            draft.encryption.clone_from(&sealing.encryption);
             let _ = begin.send(());
-            let entry = store.put_object(&bucket, &key, draft, None, &Condition::default(), incoming).await?;
+            let incoming = Incoming { pieces: incoming, expected: None, key: sealing.key.clone() };
+            let entry = store.put_object(&bucket, &key, draft, &Condition::default(), incoming).await?;
             let version = new_version_id(&bucket, &entry);
-            Ok((entry, version))
+            Ok((entry, version, sealing))
         });
-        let (stored, ()) = tokio::join!(storing, announced.feed(body, pieces, begun));
-        let (entry, version_id) = stored?;
-        Ok(S3Response::new(PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() }))
+        let (stored, ()) = tokio::join!(storing, announced.feed(taken.body, pieces, begun));
+        let (entry, version_id, sealing) = stored?;
+        let output = PostObjectOutput { e_tag: Some(fields::etag(&entry)), version_id, ..Default::default() };
+        let mut response = S3Response::new(output);
+        sealing.write(&mut response.headers);
+        Ok(response)
     }
 }
 
-/// The bytes of a range, on their way.
-pub fn begin_reading(store: &Rc<Store>, entry: &Entry, range: std::ops::Range<u64>) -> mpsc::Receiver<Result<Bytes>> {
+/// The bytes of a range, on their way. `key`: what they are sealed with, if they are.
+pub fn begin_reading(
+    store: &Rc<Store>,
+    entry: &Entry,
+    key: Option<DataKey>,
+    range: std::ops::Range<u64>,
+) -> mpsc::Receiver<Result<Bytes>> {
+    assert_eq!(entry.encryption.is_some(), key.is_some(), "sealed bytes are read with their key only");
     let (sender, pieces) = mpsc::channel(limits::READ_AHEAD);
     let reading = store.reading.begin(&entry.runs);
     let (reader, runs) = (store.clone(), entry.runs.clone());
     drop(store.ring.spawn(async move {
-        reader.read_runs(&runs, range, sender).await;
+        match key {
+            Some(key) => reader.read_sealed_runs(&runs, range, key, sender).await,
+            None => reader.read_runs(&runs, range, sender).await,
+        }
         drop(reading);
     }));
     pieces

@@ -11,6 +11,7 @@
 
 use super::index::Shard;
 use super::lock::BucketLock;
+use super::request_log::Logging;
 use super::user::Quota;
 use super::{Store, decode, encode};
 use crate::s3::acl::{Acl, Owner};
@@ -74,6 +75,9 @@ pub struct Bucket {
     /// What its objects are to be encrypted with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<ServerSideEncryptionConfiguration>,
+    /// Where what is asked of it is written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<Logging>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
@@ -143,10 +147,14 @@ impl Store {
         let operations = ObjectOperations::new().read(0, basalt_client::limits::TRANSFER_BYTES_MAX);
         match self.meta.execute(&record_name(name), operations).await {
             Ok(outcome) => {
-                let bucket = decode(&outcome.data(0)?, || format!("the record of bucket {name}"))?;
+                let bucket: Bucket = decode(&outcome.data(0)?, || format!("the record of bucket {name}"))?;
+                self.logged.note(name, bucket.logging.is_some());
                 Ok(Some((bucket, outcome.version())))
             }
-            Err(error) if error.errno() == ENOENT => Ok(None),
+            Err(error) if error.errno() == ENOENT => {
+                self.logged.note(name, false);
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -192,7 +200,10 @@ impl Store {
             change(&mut bucket)?;
             let operations = ObjectOperations::new().assert_version(version).write_full(self.record_slice(&bucket));
             match self.meta.execute(&record_name(name), operations).await {
-                Ok(_) => return Ok(bucket),
+                Ok(_) => {
+                    self.logged.note(name, bucket.logging.is_some());
+                    return Ok(bucket);
+                }
                 Err(error) if error.errno() == ERANGE => {}
                 Err(error) => return Err(error.into()),
             }

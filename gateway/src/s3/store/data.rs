@@ -4,6 +4,7 @@
 use super::Store;
 use super::entry::Run;
 use super::object::BodyFacts;
+use crate::s3::encryption::{DataKey, Sealer, sealed_bytes};
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits::{READ_AHEAD, READ_PIECE_BYTES, STRIPE_BYTES, STRIPES_IN_FLIGHT};
 use basalt_client::error::ENOENT;
@@ -25,35 +26,62 @@ pub enum Piece {
     Wrong(Fault),
 }
 
+/// A body that is to be stored.
+pub struct Incoming {
+    pub pieces: mpsc::Receiver<Piece>,
+    /// How many bytes it will have, as far as is known.
+    pub expected: Option<u64>,
+    /// It is sealed with this one.
+    pub key: Option<DataKey>,
+}
+
+impl Incoming {
+    pub fn is_sealed(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// How many bytes will be stored.
+    pub fn expected_stored(&self) -> Option<u64> {
+        if self.is_sealed() { self.expected.map(sealed_bytes) } else { self.expected }
+    }
+}
+
 pub fn stripe_name(tag: &str, number: u32, stripe: u64) -> Vec<u8> {
     format!("{tag}.{number}.{stripe:x}").into_bytes()
 }
 
 impl Store {
     /// Writes all that comes as one part, and returns how many bytes that were, and what is known of them.
-    /// `expected`: how many it will be, as far as is known.
     pub async fn write_part(
         self: &Rc<Self>,
         tag: &str,
         number: u32,
-        expected: Option<u64>,
-        mut body: mpsc::Receiver<Piece>,
+        mut incoming: Incoming,
     ) -> Result<(u64, BodyFacts)> {
+        let mut sealer = incoming.key.as_ref().map(|key| Sealer::new(key.part(tag, number)));
         let mut writer = PartWriter {
             store: self.clone(),
             tag,
             number,
-            expected,
+            expected: incoming.expected_stored(),
             stripe: 0,
             filling: None,
             running: VecDeque::new(),
         };
         let mut size = 0;
         let facts = loop {
-            match body.recv().await {
+            match incoming.pieces.recv().await {
                 Some(Piece::Data(bytes)) => {
                     size += bytes.len() as u64;
-                    writer.take(&bytes).await?;
+                    match &mut sealer {
+                        None => writer.take(&bytes).await?,
+                        Some(sealer) => {
+                            let mut rest = &bytes[..];
+                            while let Some(chunk) = sealer.take(&mut rest) {
+                                writer.take(&chunk).await?;
+                            }
+                        }
+                    }
                 }
                 Some(Piece::End(facts)) => break facts,
                 Some(Piece::Wrong(fault)) => return Err(fault),
@@ -65,6 +93,9 @@ impl Store {
                 }
             }
         };
+        if let Some(chunk) = sealer.and_then(Sealer::finish) {
+            writer.take(&chunk).await?;
+        }
         writer.finish().await?;
         Ok((size, facts))
     }
@@ -89,7 +120,7 @@ impl Store {
         }
     }
 
-    async fn read_piece(&self, piece: PieceOfStripe) -> Result<Bytes> {
+    pub(super) async fn read_piece(&self, piece: PieceOfStripe) -> Result<Bytes> {
         let slice = match self.data.read(&piece.name, piece.offset, piece.length).await {
             Ok(slice) if slice.len() as u64 == piece.length => slice,
             Ok(slice) => {
@@ -216,14 +247,14 @@ impl PartWriter<'_> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct PieceOfStripe {
+pub(super) struct PieceOfStripe {
     name: Vec<u8>,
     offset: u64,
     length: u64,
 }
 
 /// The pieces that make up `range`, in order, none larger than is read at a time.
-fn pieces(runs: &[Run], range: Range<u64>) -> impl Iterator<Item = PieceOfStripe> {
+pub(super) fn pieces(runs: &[Run], range: Range<u64>) -> impl Iterator<Item = PieceOfStripe> {
     let mut parts = Vec::new();
     let mut begin = 0;
     for run in runs {

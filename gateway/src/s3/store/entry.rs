@@ -5,6 +5,7 @@
 
 use super::lock::Lock;
 use crate::s3::acl::Acl;
+use crate::s3::encryption::{Encryption, plain_bytes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -43,10 +44,13 @@ pub struct Entry {
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<StoredChecksum>,
     /// Base64, of the algorithm of `checksum`; empty where they are not known, or too many to be kept.
-    #[serde(rename = "pc", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "pc", default, skip_serializing_if = "Vec::is_empty", with = "super::part_checksums")]
     pub part_checksums: Vec<String>,
     #[serde(rename = "l", default, skip_serializing_if = "Lock::is_empty")]
     pub lock: Lock,
+    /// How the bytes are sealed, if they are.
+    #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The bytes, in order.
     #[serde(rename = "r", default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,
@@ -65,7 +69,7 @@ pub struct Run {
     pub number: u32,
     #[serde(rename = "c")]
     pub count: u32,
-    /// Bytes in each.
+    /// Bytes in each, as they are stored: where the object is sealed, more than it has.
     #[serde(rename = "s")]
     pub size: u64,
 }
@@ -94,7 +98,8 @@ impl Entry {
 
     /// The parts with their sizes, in order.
     pub fn part_sizes(&self) -> impl Iterator<Item = u64> {
-        self.runs.iter().flat_map(|run| std::iter::repeat_n(run.size, run.count as usize))
+        let plain = |stored| if self.encryption.is_some() { plain_bytes(stored) } else { stored };
+        self.runs.iter().flat_map(move |run| std::iter::repeat_n(plain(run.size), run.count as usize))
     }
 }
 

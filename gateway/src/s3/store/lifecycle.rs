@@ -28,7 +28,7 @@ impl Store {
     pub async fn expire_again_and_again(self: &Rc<Self>) {
         loop {
             // Where days are short, a pass must not take many of them to come.
-            self.ring.sleep(limits::LIFECYCLE_INTERVAL.min(self.day / 4)).await;
+            self.ring.sleep(limits::LIFECYCLE_INTERVAL.min(self.settings.day / 4)).await;
             match self.expire().await {
                 Ok(expired) if expired != Expired::default() => tracing::info!(?expired, "a lifecycle pass is done"),
                 Ok(_) => {}
@@ -86,7 +86,7 @@ impl Store {
     }
 
     fn clock(&self) -> Clock {
-        Clock { now_ns: self.now_ns(), day_ns: self.day.as_nanos() as u64 }
+        Clock { now_ns: self.now_ns(), day_ns: self.settings.day.as_nanos() as u64 }
     }
 
     /// Whether it went: what is locked stays.

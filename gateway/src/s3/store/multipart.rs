@@ -1,18 +1,18 @@
 //! Uploads in parts: a record of the upload and one of each part, in the shard of the object's key, so that completing is one change there.
 
 use super::bucket::Bucket;
-use super::data::Piece;
+use super::data::Incoming;
 use super::entry::{Entry, Run, StoredChecksum, push_part};
 use super::index::{Change, Shard, part_key, part_prefix, unescaped, upload_key};
 use super::listing::{Merger, common_prefix};
-use super::object::{BodyFacts, Condition, Registered};
+use super::object::{Condition, Registered};
 use super::{Store, decode, encode};
+use crate::s3::encryption::sealed_bytes;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use s3s::S3ErrorCode;
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
-use tokio::sync::mpsc;
 
 /// An upload that is neither complete nor aborted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
@@ -49,6 +49,9 @@ pub struct Part {
     pub modified_ns: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<StoredChecksum>,
+    /// More bytes than `size` are stored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_sealed: bool,
     /// Nobody has uploaded it whole yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_pending: bool,
@@ -83,6 +86,12 @@ pub fn no_such_upload() -> Fault {
     Fault::refuse(S3ErrorCode::NoSuchUpload, "there is no such upload; it may have been completed or aborted")
 }
 
+impl Part {
+    fn stored_bytes(&self) -> u64 {
+        if self.is_sealed { sealed_bytes(self.size) } else { self.size }
+    }
+}
+
 impl Upload {
     pub fn initiator_name(&self) -> &str {
         if self.initiator_name.is_empty() { &self.initiator } else { &self.initiator_name }
@@ -113,26 +122,37 @@ impl Store {
         Ok(self.upload_with_bytes(&bucket.shard(key), key, id).await?.0)
     }
 
-    /// Stores one part; one of the same number that was there before is replaced.
+    /// Stores one part of an upload that is there; one of the same number that was there before is replaced.
     pub async fn put_part(
         self: &Rc<Self>,
         bucket: &Bucket,
         key: &str,
         id: &str,
         number: u32,
-        expected: Option<u64>,
-        body: mpsc::Receiver<Piece>,
+        incoming: Incoming,
     ) -> Result<Part> {
         let shard = bucket.shard(key);
-        self.upload_with_bytes(&shard, key, id).await?;
-        self.check_quota(bucket, expected.unwrap_or(0)).await?;
+        self.check_quota(bucket, incoming.expected.unwrap_or(0)).await?;
+        let (expected, is_sealed) = (incoming.expected_stored(), incoming.is_sealed());
         let registered = match self.register_first(&shard, id, number).await? {
             Some(registered) => registered,
             None => self.register(&shard, self.tag(), number).await?,
         };
-        let (registered, written) = self.write_registered(&shard, registered, expected, body).await;
+        let (registered, written) = self.write_registered(&shard, registered, incoming).await;
         let outcome = match written {
-            Ok((size, facts)) => self.keep_part(&shard, key, id, &registered, size, facts).await,
+            Ok((size, facts)) => {
+                let part = Part {
+                    number,
+                    tag: registered.intent.tag.clone(),
+                    size,
+                    etag: facts.etag,
+                    modified_ns: self.now_ns(),
+                    checksum: facts.checksum,
+                    is_sealed,
+                    is_pending: false,
+                };
+                self.keep_part(&shard, key, id, &registered, part).await
+            }
             Err(fault) => Err(fault),
         };
         if let Err(fault) = &outcome {
@@ -152,6 +172,7 @@ impl Store {
             etag: String::new(),
             modified_ns: 0,
             checksum: None,
+            is_sealed: false,
             is_pending: true,
         };
         let name = part_key(id, number);
@@ -166,25 +187,8 @@ impl Store {
         }
     }
 
-    async fn keep_part(
-        &self,
-        shard: &Shard,
-        key: &str,
-        id: &str,
-        registered: &Registered,
-        size: u64,
-        facts: BodyFacts,
-    ) -> Result<Part> {
-        let number = registered.intent.number;
-        let part = Part {
-            number,
-            tag: registered.intent.tag.clone(),
-            size,
-            etag: facts.etag,
-            modified_ns: self.now_ns(),
-            checksum: facts.checksum,
-            is_pending: false,
-        };
+    async fn keep_part(&self, shard: &Shard, key: &str, id: &str, registered: &Registered, part: Part) -> Result<Part> {
+        let number = part.number;
         let name = part_key(id, number);
         for _ in 0..limits::OVERTAKEN_MAX {
             let (_, upload) = self.upload_with_bytes(shard, key, id).await?;
@@ -267,7 +271,7 @@ impl Store {
         };
         entry.part_checksums = checksums_of(&chosen, entry.checksum.as_ref());
         for part in &chosen {
-            push_part(&mut entry.runs, &part.tag, part.number, part.size);
+            push_part(&mut entry.runs, &part.tag, part.number, part.stored_bytes());
         }
         // Rather less is known of the parts than that the object can't be made of them.
         if encode(&entry).len() > limits::ENTRY_BYTES_MAX - ENTRY_BYTES_TO_COME {
@@ -443,13 +447,13 @@ fn checksums_of(parts: &[Part], whole: Option<&StoredChecksum>) -> Vec<String> {
         Some(kept.value.clone())
     };
     let values: Vec<String> = parts.iter().map_while(of_part).collect();
-    let bytes: usize = values.iter().map(String::len).sum();
-    if values.len() == parts.len() && bytes <= limits::PART_CHECKSUMS_BYTES_MAX { values } else { Vec::new() }
+    let fits = super::part_checksums::pack(&values).is_some_and(|kept| kept.len() <= limits::PART_CHECKSUMS_BYTES_MAX);
+    if values.len() == parts.len() && fits { values } else { Vec::new() }
 }
 
 fn runs_of(part: &Part) -> Vec<Run> {
     let mut runs = Vec::new();
-    push_part(&mut runs, &part.tag, part.number, part.size);
+    push_part(&mut runs, &part.tag, part.number, part.stored_bytes());
     runs
 }
 

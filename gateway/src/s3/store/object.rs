@@ -1,18 +1,18 @@
 //! Objects: stored, looked up, changed and deleted.
 
 use super::bucket::{Bucket, Versioning};
-use super::data::Piece;
+use super::data::Incoming;
 use super::entry::{Entry, NULL_VERSION, StoredChecksum, push_part};
 use super::index::{Change, Intent, Shard, decode_entry, entry_key, intent_key, version_key, version_prefix};
 use super::{Store, encode};
 use crate::s3::acl::Owner;
+use crate::s3::encryption::sealed_bytes;
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use basalt_client::error::EAGAIN;
 use s3s::S3ErrorCode;
 use s3s::dto::ETagCondition;
 use std::rc::Rc;
-use tokio::sync::mpsc;
 
 /// What is known of a body once it has come in whole.
 #[derive(Clone, Debug, Default)]
@@ -131,18 +131,20 @@ impl Store {
         bucket: &Bucket,
         key: &str,
         draft: Entry,
-        expected: Option<u64>,
         condition: &Condition,
-        body: mpsc::Receiver<Piece>,
+        incoming: Incoming,
     ) -> Result<Entry> {
         let shard = bucket.shard(key);
-        self.check_quota(bucket, expected.unwrap_or(0)).await?;
+        self.check_quota(bucket, incoming.expected.unwrap_or(0)).await?;
+        assert_eq!(draft.encryption.is_some(), incoming.is_sealed(), "an entry says how its bytes are sealed");
+        let expected = incoming.expected_stored();
         let registered = self.register(&shard, self.tag(), 0).await?;
-        let (registered, written) = self.write_registered(&shard, registered, expected, body).await;
+        let (registered, written) = self.write_registered(&shard, registered, incoming).await;
         let outcome = match written {
             Ok((size, facts)) => {
                 let mut entry = Entry { size, etag: facts.etag, checksum: facts.checksum, ..draft };
-                push_part(&mut entry.runs, &registered.intent.tag, 0, size);
+                let stored = if entry.encryption.is_some() { sealed_bytes(size) } else { size };
+                push_part(&mut entry.runs, &registered.intent.tag, 0, stored);
                 self.publish_registered(bucket, key, entry, condition, &registered).await
             }
             Err(fault) => Err(fault),
@@ -173,11 +175,10 @@ impl Store {
         self: &Rc<Self>,
         shard: &Shard,
         mut registered: Registered,
-        expected: Option<u64>,
-        body: mpsc::Receiver<Piece>,
+        incoming: Incoming,
     ) -> (Registered, Result<(u64, BodyFacts)>) {
         let tag = registered.intent.tag.clone();
-        let mut writing = std::pin::pin!(self.write_part(&tag, registered.intent.number, expected, body));
+        let mut writing = std::pin::pin!(self.write_part(&tag, registered.intent.number, incoming));
         loop {
             let turn = basalt_ring::local::select(writing.as_mut(), self.ring.sleep(limits::INTENT_RENEWAL)).await;
             if let basalt_ring::local::Either::First(written) = turn {
@@ -196,7 +197,7 @@ impl Store {
         }
     }
 
-    /// The data of an upload that failed is garbage; unless it may have become visible all the same.
+    /// The data of an upload that failed is garbage, `expected` bytes of it as far as is known; unless it may have become visible all the same.
     pub async fn give_up_after(&self, shard: &Shard, registered: Registered, expected: Option<u64>, fault: &Fault) {
         if matches!(fault, Fault::Cluster(error) if error.errno() == basalt_client::error::ETIMEDOUT) {
             // The intent decides: if it is still there when it is old, the data never became visible.

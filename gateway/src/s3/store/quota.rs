@@ -46,20 +46,7 @@ impl Store {
             return exceeded("bucket");
         }
         if owner.user_quota.enabled {
-            let mut used = more;
-            let mut after = String::new();
-            loop {
-                let (page, has_more) = self.buckets_of(&owner.user_id, &after, limits::BUCKETS_PAGE_MAX).await?;
-                for listed in page {
-                    if let Some(bucket) = self.find_bucket(&listed.name).await? {
-                        used = used.plus(self.usage(&bucket).await?);
-                    }
-                    after = listed.name;
-                }
-                if !has_more {
-                    break;
-                }
-            }
+            let used = self.usage_of_user(&owner.user_id).await?.plus(more);
             if !used.fits(&owner.user_quota) {
                 return exceeded("user");
             }
@@ -71,6 +58,23 @@ impl Store {
     pub fn stored(&self, bucket: &Bucket, bytes: u64) {
         if let Some((_, usage)) = self.known_usage.0.borrow_mut().get_mut(&bucket.id) {
             *usage = usage.plus(Usage { objects: 1, bytes });
+        }
+    }
+
+    /// Of all the buckets of a user.
+    pub async fn usage_of_user(&self, uid: &str) -> Result<Usage> {
+        let (mut used, mut after) = (Usage::default(), String::new());
+        loop {
+            let (page, has_more) = self.buckets_of(uid, &after, limits::BUCKETS_PAGE_MAX).await?;
+            for listed in page {
+                if let Some(bucket) = self.find_bucket(&listed.name).await? {
+                    used = used.plus(self.usage(&bucket).await?);
+                }
+                after = listed.name;
+            }
+            if !has_more {
+                return Ok(used);
+            }
         }
     }
 
