@@ -1,12 +1,13 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
+.PHONY: help quickstart test bench yardstick instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
 SCALE_MAX ?= 1000000
+INSTRUCTIONS_PATH ?= write
 # Left out, a job file is made up of the options here.
 BENCH ?= --name=randwrite --rw=randwrite --bs=4k --iodepth=32 --size=256M --time_based --runtime=10
 
@@ -15,6 +16,7 @@ help:
 	@echo 'make test               every test; installs what they need'
 	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
+	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
 	@echo 'make pool-scale         memory of 10,000 sessions without work, and names a second of a listing of a million'
 	@echo 'make map-scale          a map of 10,000 OSDs and 1,000,000 placement groups: times, bytes, memory'
@@ -41,6 +43,14 @@ bench:
 
 yardstick:
 	@CARGO='$(CARGO)' sh scripts/yardstick.sh
+
+# Needs valgrind (Debian: valgrind).
+instructions:
+	$(CARGO) build --release --quiet -p basalt-tests --bin fixed_path
+	@mkdir -p data
+	@valgrind --tool=callgrind '--toggle-collect=fixed_path::measured*' --callgrind-out-file=data/callgrind.out \
+		target/release/fixed_path --path $(INSTRUCTIONS_PATH) >data/callgrind.log 2>&1 || { cat data/callgrind.log; exit 1; }
+	@callgrind_annotate --inclusive=yes --auto=no data/callgrind.out | cut -c1-160 | head -n 100
 
 scale:
 	$(CARGO) build --release --quiet -p basalt-benches --bin store_scale

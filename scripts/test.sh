@@ -9,7 +9,7 @@ features='--features basalt-cluster/etcd,basalt-cli/etcd'
 # A command that the tests need, and the Debian package that brings it.
 needed='cc:gcc kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk
         ip:iproute2 rclone:rclone curl:curl openssl:openssl python3:python3-venv etcd:etcd-server protoc:protobuf-compiler
-        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio promtool:prometheus chromium:chromium'
+        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio promtool:prometheus chromium:chromium valgrind:valgrind'
 
 missing=''
 for pair in $needed; do

@@ -413,7 +413,7 @@ pub(crate) async fn run(inner: Rc<Inner>) {
 }
 
 async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
-    let taken = inner.ring.now();
+    let taken = inner.ring.turn_time();
     let mut header = Header {
         lsn: 0,
         durable_lsn: 0,
@@ -428,7 +428,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
         data.start(inner);
     }
     let end_lsn = append(inner, &mut header, &gathered.body).await?;
-    let recorded = inner.ring.now();
+    let recorded = inner.ring.turn_time();
     let mut base_written = false;
     let mut hot_written = false;
     for DataWrite { side, run, stage } in gathered.data.drain(..) {
@@ -444,7 +444,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
             Side::Hot => hot_written = true,
         }
     }
-    let written = inner.ring.now();
+    let written = inner.ring.turn_time();
     // Record and data are on their devices: one flush each makes the group durable.
     let index_side = inner.index_side();
     let flush_base = base_written && !sabotaged(Sabotage::FlushOnlyTheLogsDevice) || index_side == Side::Base;
@@ -461,7 +461,7 @@ async fn commit(inner: &Rc<Inner>, mut gathered: Gathering) -> Result<()> {
     } else {
         inner.flush(Side::Hot).await?;
     }
-    let flushed = inner.ring.now();
+    let flushed = inner.ring.turn_time();
     inner.commits.whole.observe(flushed.since(taken));
     inner.commits.flush.observe(flushed.since(written));
     gathered.group.times.set(CommitTimes { recorded, written, flushed });

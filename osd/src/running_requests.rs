@@ -57,7 +57,7 @@ impl RunningRequests {
 
     /// A request has arrived. It runs until what is returned is dropped.
     pub fn begin(self: &Rc<Self>, request: &ObjectRequest) -> RequestTimes {
-        let arrived = self.ring.now();
+        let arrived = self.ring.turn_time();
         let kind = Kind::of(request);
         let name = &request.name;
         let kept = name.get(..name.len().min(limits::RUNNING_NAME_BYTES)).unwrap_or_default();
@@ -177,14 +177,14 @@ pub struct RequestTimes {
 impl RequestTimes {
     /// A stage has ended, and the next one begins.
     pub fn ended(&self, stage: Stage, next: Stage) {
-        let now = self.requests.ring.now();
+        let now = self.requests.ring.turn_time();
         self.add(stage, now);
         self.is_in(next);
     }
 
     /// The commit on this OSD has ended.
     pub fn committed(&self, commit: CommitTimes) {
-        let now = self.requests.ring.now();
+        let now = self.requests.ring.turn_time();
         self.add(Stage::Wal, commit.recorded);
         self.add(Stage::Data, commit.written);
         self.add(Stage::Flush, now);
@@ -193,7 +193,7 @@ impl RequestTimes {
 
     /// The reply is on its way. `answer`: the refusal, if it is one.
     pub fn replied(&self, object: &[u8], answer: &str) {
-        self.add(Stage::Reply, self.requests.ring.now());
+        self.add(Stage::Reply, self.requests.ring.turn_time());
         self.requests.finish(self, object, answer);
     }
 

@@ -34,6 +34,13 @@ impl Driver {
         }
     }
 
+    pub(crate) fn turn_time(&self) -> Instant {
+        match self {
+            Driver::Sim(host) => Instant(host.now()),
+            Driver::Uring(uring) => Instant(uring.turn_time()),
+        }
+    }
+
     pub(crate) fn unix_time(&self) -> UnixTime {
         match self {
             Driver::Sim(host) => host.unix_time(),

@@ -65,6 +65,11 @@ impl Ring {
     pub fn now(&self) -> Instant {
         self.driver.now()
     }
+    /// When the thread began to run the tasks that are ready now: without a look at the clock, for what is only measured. It is behind by what those
+    /// before the caller took, so a lease is nothing to hold against it.
+    pub fn turn_time(&self) -> Instant {
+        self.driver.turn_time()
+    }
     /// Wall-clock time; virtual (and able to jump) in the simulator.
     pub fn unix_time(&self) -> UnixTime {
         self.driver.unix_time()

@@ -50,6 +50,8 @@ pub(crate) struct Uring {
     /// Writes that went out with others.
     pub(crate) gathered_writes: Cell<u64>,
     enters: Cell<u64>,
+    /// When the turn began.
+    turn_began: Cell<u64>,
     /// Nanoseconds.
     busy_poll: u64,
     /// Set when the run ends: nothing new begins.
@@ -100,6 +102,7 @@ impl Uring {
             plugged: RefCell::default(),
             gathered_writes: Cell::new(0),
             enters: Cell::new(0),
+            turn_began: Cell::new(clock(libc::CLOCK_MONOTONIC)),
             busy_poll: u64::try_from(config.busy_poll.as_nanos()).unwrap_or(u64::MAX),
             closing: Cell::new(false),
             ring: RefCell::new(Some(ring)),
@@ -123,6 +126,7 @@ impl Uring {
     }
 
     fn turn(&self) -> io::Result<()> {
+        self.turn_began.set(self.now());
         self.executor.run_batch(|_| ());
         self.fire_timers();
         if self.executor.has_ready() {
@@ -373,6 +377,10 @@ impl Uring {
 
     pub(crate) fn now(&self) -> u64 {
         clock(libc::CLOCK_MONOTONIC)
+    }
+
+    pub(crate) fn turn_time(&self) -> u64 {
+        self.turn_began.get()
     }
 
     pub(crate) fn unix_time(&self) -> UnixTime {

@@ -31,7 +31,7 @@ enum Path {
     Create,
 }
 
-const OBJECTS: u64 = 8;
+const OBJECTS: u64 = 2;
 const OBJECT_BYTES: u64 = 4 << 20;
 const BLOCK_BYTES: u64 = 4096;
 
@@ -80,9 +80,11 @@ fn run(cluster: &Cluster, pool: &Rc<Pool>, path: Path, numbers: std::ops::Range<
                         let (object, offset) = (block % OBJECTS, block / OBJECTS * BLOCK_BYTES);
                         match path {
                             Path::Write => {
-                                drop(pool.write(&name(object), offset, data.clone()).await.expect("written"))
+                                pool.write(&name(object), offset, data.clone()).await.expect("written");
                             }
-                            Path::Create => drop(pool.write_full(&name(number), data.clone()).await.expect("written")),
+                            Path::Create => {
+                                pool.write_full(&name(number), data.clone()).await.expect("written");
+                            }
                             Path::Read => {
                                 let read = pool.read(&name(object), offset, BLOCK_BYTES).await.expect("read");
                                 assert_eq!(read.len() as u64, BLOCK_BYTES);
