@@ -8,13 +8,13 @@ CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
 SCALE_MAX ?= 1000000
 INSTRUCTIONS_PATH ?= write
-# Left out, a job file is made up of the options here.
-BENCH ?= --name=randwrite --rw=randwrite --bs=4k --iodepth=32 --size=256M --time_based --runtime=10
+# Options of `basalt bench`, or a job file; none: the standard table.
+BENCH ?=
 
 help:
 	@echo 'make quickstart         a cluster on files, a real tree stored and compared, a short bench (QUICKSTART_TREE=/usr/share)'
 	@echo 'make test               every test; installs what they need'
-	@echo 'make bench              a longer bench on a cluster of its own (BENCH="--rw=randread --bs=4k ...")'
+	@echo 'make bench              the standard table of docs/PERFORMANCE.md, beside fio (BENCH_ROUNDS=5), or one bench (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
