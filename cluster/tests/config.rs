@@ -199,7 +199,7 @@ fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
         ("memory_target = \"4G\"", "memory_target = \"4X\"", 14, "memory_target: '4X' is not a size"),
         ("memory_target = \"4G\"", "memory_target = 5", 14, "at least 64 MiB is needed"),
         ("complaint_time = \"500ms\"", "complaint_time = \"5ms\"", 17, "at least 10ms is needed"),
-        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 48, "'9284' is not an address with a port"),
+        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 50, "'9284' is not an address with a port"),
         ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 16, "osd_busy_poll_us is at most 10000"),
         ("id = 1", "id = 0", 28, "osd.0 has two devices"),
         ("id = 1", "id = 99999", 28, "ids go from 0 to"),
