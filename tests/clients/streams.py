@@ -81,8 +81,11 @@ def test_what_was_signed_is_what_comes_in():
     wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
     status, said = put(url_of("put_object", Bucket=b, Key="k"), [b"x"], **{"Content-MD5": wrong})
     assert status in (400, 403), said
-    status, said = send("PUT", f"/{b}/k", {"Host": HOST}, [b"x"])
-    assert status == 403, said
+    try:
+        status, said = send("PUT", f"/{b}/k", {"Host": HOST}, [b"x"])
+        assert status == 403, said
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # It was told no before it had sent all.
     assert s3.get_object(Bucket=b, Key="k")["Body"].read() == b"one two"
 
 
