@@ -129,8 +129,13 @@ impl Allocator {
     /// For a file: its filesystem has to find a place for each block that is written for the first time, and a flush then waits for the filesystem's
     /// own writes too. So blocks that were in use before come first, and the file grows in steps. Called once all that is used is known.
     pub fn grow_in_steps(&mut self) {
-        let last = (self.first..self.zone_at).rev().find(|block| self.is_used(*block));
-        self.frontier = Some(last.map_or(self.first, |last| last + 1));
+        let mut end = self.zone_at;
+        while end > self.first && !self.is_used(end - 1) {
+            // A word without any used block is passed over whole.
+            let word = (end - 1) / 64 * 64;
+            end = if self.words[(word / 64) as usize] == 0 { word.max(self.first) } else { end - 1 };
+        }
+        self.frontier = Some(end);
     }
 
     /// Where data may lie now.

@@ -7,6 +7,7 @@ mod bucket;
 mod connection;
 mod crush;
 mod deep_scrub;
+mod document;
 mod drain;
 mod examples;
 mod image;

@@ -1,6 +1,7 @@
 //! What `top` shows: two looks at the cluster, and what went on between them.
 
 use crate::administration::{ask, osds};
+use crate::document::{list, number, real, text};
 use crate::slow_ops::of_one;
 use basalt_cli::Result;
 use basalt_client::Client;
@@ -227,23 +228,6 @@ fn clients(before: &Look, now: &Look) -> Vec<ClientRow> {
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.rates.operations()));
     rows
-}
-
-fn number(document: &Value, path: &str) -> u64 {
-    let value = document.pointer(path);
-    value.and_then(|value| value.as_u64().or_else(|| value.as_f64().map(|real| real as u64))).unwrap_or(0)
-}
-
-fn real(document: &Value, path: &str) -> f64 {
-    document.pointer(path).and_then(Value::as_f64).unwrap_or(0.0)
-}
-
-fn text<'a>(document: &'a Value, path: &str) -> &'a str {
-    document.pointer(path).and_then(Value::as_str).unwrap_or("")
-}
-
-fn list<'a>(document: &'a Value, path: &str) -> &'a [Value] {
-    document.pointer(path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 #[cfg(test)]
