@@ -11,7 +11,7 @@
 use crate::allocation_page::{PAGE_BITS, PAGE_WORDS, PageImage, PageSlot, pages};
 use crate::limits::{
     DISCARD_BLOCKS_MIN, FREE_BEFORE_GROWTH_MIN, FREE_BEFORE_GROWTH_SHARE, GROWN_FOR_BLOCKS, GROWTH_BLOCKS,
-    KEPT_FOR_REUSE_MIN, NODE_BYTES,
+    KEPT_FOR_REUSE_MIN, KEPT_FOR_REUSE_SHARE, NODE_BYTES,
 };
 use crate::sabotage::{Sabotage, sabotaged};
 use basalt_ring::BLOCK;
@@ -630,8 +630,12 @@ impl Allocator {
 
     /// The frozen frees worth telling the device, merged.
     pub fn discards(&self) -> Vec<Run> {
-        let kept = self.used_blocks().max(KEPT_FOR_REUSE_MIN);
-        if !self.discards || self.frontier.is_some() && self.used_before() + self.releasing_blocks <= kept {
+        let kept = match self.frontier {
+            Some(_) => KEPT_FOR_REUSE_SHARE * self.used_blocks() + KEPT_FOR_REUSE_MIN,
+            None => 0,
+        };
+        let mut excess = (self.used_before() + self.releasing_blocks).saturating_sub(kept);
+        if !self.discards || excess == 0 {
             return Vec::new();
         }
         let mut runs = self.releasing.clone();
@@ -645,8 +649,14 @@ impl Allocator {
                 _ => merged.push(run),
             }
         }
+        // What is kept is kept at the beginning, where it is looked for first.
         merged.retain(|run| u64::from(run.blocks) >= DISCARD_BLOCKS_MIN);
-        merged
+        let mut first = merged.len();
+        while first > 0 && excess > 0 {
+            first -= 1;
+            excess = excess.saturating_sub(u64::from(merged[first].blocks));
+        }
+        merged.split_off(first)
     }
 
     /// The frozen frees may be used again.

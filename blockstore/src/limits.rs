@@ -90,8 +90,12 @@ pub const DISCARD_BLOCKS_MIN: u64 = 64;
 /// then waits for its journal.
 pub const HOLE_BLOCKS_MIN: u64 = (16 << 20) / BLOCK_BYTES;
 
-/// A store on a file keeps so many free blocks for use again, or as many as it uses, before it makes holes of any.
+/// A store on a file keeps so many free blocks for use again,
 pub const KEPT_FOR_REUSE_MIN: u64 = (1 << 30) / BLOCK_BYTES;
+
+/// and so many for each that it uses, before it makes holes of any: when all of it is overwritten, what was freed waits for a checkpoint while
+/// as much again is written.
+pub const KEPT_FOR_REUSE_SHARE: u64 = 2;
 
 /// It takes so many more blocks of the file at a time,
 pub const GROWTH_BLOCKS: u64 = (64 << 20) / BLOCK_BYTES;
