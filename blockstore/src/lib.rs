@@ -34,6 +34,7 @@ mod layout;
 pub mod limits;
 mod memory;
 pub mod object;
+mod pieces;
 mod prepared;
 mod promote;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]

@@ -7,6 +7,7 @@ use crate::index::{Key, Layer, Missing, key};
 use crate::inner::{Inner, Loads};
 use crate::limits::*;
 use crate::object::{HotChange, ObjectId, ObjectKey};
+use crate::pieces::StagedPiece;
 use crate::record::{Checksums, Extent, ExtentState, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::staged::{Content, Staged};
@@ -31,7 +32,7 @@ pub struct Prepared {
     staged: SmallVec<[Staged; 1]>,
     version: Option<(u64, u64)>,
     log: SmallVec<[(u32, u32, u64, LogBytes); 1]>,
-    trims: Vec<(u32, u32, u64)>,
+    trims: SmallVec<[(u32, u32, u64); 1]>,
     forgotten: Vec<(u32, u32, u64)>,
     _locks: SmallVec<[KeyGuard<ObjectKey>; 1]>,
 }
@@ -173,7 +174,7 @@ impl Prepared {
             staged,
             version: None,
             log: SmallVec::new(),
-            trims: Vec::new(),
+            trims: SmallVec::new(),
             forgotten: Vec::new(),
             _locks: locks,
         }
@@ -293,7 +294,7 @@ impl Prepared {
                 if object.inline.is_some() {
                     state.tree.reach(&key::inline(id))?;
                 }
-                for (block, (blocks, content)) in &object.pieces {
+                for StagedPiece { block, blocks, content } in object.pieces.iter() {
                     state.reach_extents(id, *block, block + blocks)?;
                     if let Content::Shared { source, block: from } = content {
                         state.reach_share(source.record.id, *from, from + blocks)?;
@@ -328,8 +329,8 @@ impl Prepared {
     /// Blocks for all data, on one device: hot if that is where it goes and has room, else base, unless it is to be hot or nowhere.
     fn allocate(&self, state: &mut State) -> Result<(Side, Runs), Refusal> {
         let contents = || {
-            self.staged.iter().flat_map(|object| object.pieces.values()).filter_map(|(blocks, content)| match content {
-                Content::Data { .. } => Some(u64::from(*blocks)),
+            self.staged.iter().flat_map(|object| object.pieces.iter()).filter_map(|piece| match piece.content {
+                Content::Data { .. } => Some(u64::from(piece.blocks)),
                 Content::Hole | Content::Shared { .. } => None,
             })
         };
@@ -390,7 +391,7 @@ fn log_entries_below(
 /// The extents of what an object shares with others, by its own blocks.
 fn take_shares(change: &mut Change, object: &Staged) -> Vec<(u32, Extent)> {
     let mut shared = Vec::new();
-    for (at, (blocks, content)) in &object.pieces {
+    for StagedPiece { block: at, blocks, content } in object.pieces.iter() {
         if let Content::Shared { source, block } = content {
             let extents = change.share_range(source.record.id, *block, block + blocks);
             shared.extend(extents.into_iter().map(|(found, extent)| (found - block + at, extent)));
@@ -433,7 +434,7 @@ fn apply_object(
     usage.data_bytes += object.size as i64 - old.map_or(0, |record| record.size) as i64;
     let (version, mtime_ns) = version.unwrap_or((old.map_or(0, |record| record.version) + 1, now_ns));
     change.put(&record_key, &ObjectRecord { id, size: object.size, version, mtime_ns }.encode());
-    for (block, (blocks, content)) in &object.pieces {
+    for StagedPiece { block, blocks, content } in object.pieces.iter() {
         let end = block + blocks;
         match content {
             Content::Hole | Content::Shared { .. } => {

@@ -18,6 +18,7 @@ use crate::store::ReadData;
 use crate::wal::Side;
 use basalt_ring::local::join_all;
 use basalt_ring::{BLOCK, Buffer, Slice};
+use smallvec::SmallVec;
 use std::rc::Rc;
 
 /// Where some blocks of an object are.
@@ -56,15 +57,18 @@ pub(crate) enum Through {
     Devices,
 }
 
+/// Mostly one piece.
+pub(crate) type Plan = SmallVec<[Piece; 1]>;
+
 /// The pieces that make up `[from, to)`, in order, without gaps: hot before base, base before nothing.
 pub(crate) fn plan(
     state: &State,
     record: &ObjectRecord,
     (from, to): (u32, u32),
     copies: Copies,
-) -> Result<Vec<Piece>, Missing> {
+) -> Result<Plan, Missing> {
     let object = record.id;
-    let mut pieces = Vec::new();
+    let mut pieces = Plan::new();
     let mut at = from;
     if record.size <= INLINE_BYTES_MAX
         && from == 0
@@ -89,7 +93,7 @@ pub(crate) fn plan(
     Ok(pieces)
 }
 
-fn plan_base(state: &State, object: ObjectId, from: u32, to: u32, pieces: &mut Vec<Piece>) -> Result<(), Missing> {
+fn plan_base(state: &State, object: ObjectId, from: u32, to: u32, pieces: &mut Plan) -> Result<(), Missing> {
     if from >= to {
         return Ok(());
     }
@@ -104,13 +108,13 @@ fn plan_base(state: &State, object: ObjectId, from: u32, to: u32, pieces: &mut V
     Ok(())
 }
 
-fn push_hole(pieces: &mut Vec<Piece>, from: u32, to: u32) {
+fn push_hole(pieces: &mut Plan, from: u32, to: u32) {
     if from < to {
         pieces.push(Piece { block: from, blocks: to - from, source: Source::Hole });
     }
 }
 
-fn push_extent(pieces: &mut Vec<Piece>, side: Side, block: u32, extent: &crate::record::Extent, start: u32, end: u32) {
+fn push_extent(pieces: &mut Plan, side: Side, block: u32, extent: &crate::record::Extent, start: u32, end: u32) {
     let part = extent.part(start - block, end - block);
     // Neighbours on the device are one read.
     if let Some(Piece { block: last, blocks, source: Source::Device { side: last_side, address, checksums } }) =
@@ -173,10 +177,10 @@ impl Inner {
         self: &Rc<Self>,
         object: &ObjectKey,
         through: Through,
-        mut plan: impl FnMut(&State, Copies) -> Result<Option<(ObjectRecord, Vec<Piece>)>, Missing>,
+        mut plan: impl FnMut(&State, Copies) -> Result<Option<(ObjectRecord, Plan)>, Missing>,
     ) -> Result<Option<(ObjectRecord, Slice, [u64; 2])>> {
         let mut copies = Copies::Any;
-        let mut failed: Option<(Vec<Piece>, Error)> = None;
+        let mut failed: Option<(Plan, Error)> = None;
         for _ in 0..READ_RETRIES_MAX {
             let planned =
                 self.index_durable(object, |state| Ok((plan(state, copies)?, self.data_cache.borrow().now())));

@@ -6,6 +6,7 @@ use crate::index::key;
 use crate::inner::Inner;
 use crate::limits::*;
 use crate::object::ObjectKey;
+use crate::pieces::{Pieces, StagedPiece};
 use crate::record::{Checksums, ObjectRecord};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::state::blocks_of;
@@ -59,8 +60,7 @@ pub(crate) struct Staged {
     /// The object was removed on the way: nothing of its old content counts any more.
     pub fresh: bool,
     pub changed: bool,
-    /// By first block: length in blocks and content. Never overlapping.
-    pub pieces: BTreeMap<u32, (u32, Content)>,
+    pub pieces: Pieces,
     pub xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub omap_cleared: bool,
     /// What clearing takes in the log.
@@ -81,7 +81,7 @@ impl Staged {
             record,
             fresh: false,
             changed: false,
-            pieces: BTreeMap::new(),
+            pieces: Pieces::default(),
             xattrs: BTreeMap::new(),
             omap_cleared: false,
             cleared_bytes: 0,
@@ -97,49 +97,29 @@ impl Staged {
     }
 
     fn insert(&mut self, block: u32, blocks: u32, content: Content) {
-        if blocks == 0 {
-            return;
-        }
-        let end = block + blocks;
-        let first = self.pieces.range(..block).next_back().map_or(block, |(at, _)| *at);
-        let overlapped: Vec<u32> = self.pieces.range(first..end).map(|(at, _)| *at).collect();
-        for at in overlapped {
-            let Some((length, old)) = self.pieces.remove(&at) else { continue };
-            let old_end = at + length;
-            if old_end <= block {
-                self.pieces.insert(at, (length, old));
-                continue;
-            }
-            if at < block {
-                self.pieces.insert(at, (block - at, cut(&old, 0, block - at)));
-            }
-            if old_end > end {
-                self.pieces.insert(end, (old_end - end, cut(&old, end - at, length)));
-            }
-        }
-        self.pieces.insert(block, (blocks, content));
+        self.pieces.insert(block, blocks, content);
     }
 
     /// A block's staged content: `None` if the transaction has not touched it.
     fn staged_block(&self, block: u32) -> Option<Content> {
-        let (at, (length, content)) = self.pieces.range(..=block).next_back()?;
-        (block < at + length).then(|| cut(content, block - at, block - at + 1))
+        let piece = self.pieces.at(block)?;
+        Some(piece.content.cut(block - piece.block, block - piece.block + 1))
     }
 
     pub fn checksum(&mut self) {
-        for (_, content) in self.pieces.values_mut() {
-            if let Content::Data { blocks, checksums } = content {
+        for piece in self.pieces.iter_mut() {
+            if let Content::Data { blocks, checksums } = &mut piece.content {
                 *checksums = block_checksums(blocks).collect();
             }
         }
     }
 
     pub fn data_blocks(&self) -> u64 {
-        let data = |(length, content): &(u32, Content)| match content {
-            Content::Data { .. } => u64::from(*length),
+        let data = |piece: &StagedPiece| match piece.content {
+            Content::Data { .. } => u64::from(piece.blocks),
             Content::Hole | Content::Shared { .. } => 0,
         };
-        self.pieces.values().map(data).sum()
+        self.pieces.iter().map(data).sum()
     }
 
     /// An upper bound for the log.
@@ -158,14 +138,17 @@ impl Staged {
     }
 }
 
-fn cut(content: &Content, from: u32, to: u32) -> Content {
-    match content {
-        Content::Hole => Content::Hole,
-        Content::Data { blocks, .. } => Content::Data {
-            blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK),
-            checksums: Checksums::new(),
-        },
-        Content::Shared { source, block } => Content::Shared { source: source.clone(), block: block + from },
+impl Content {
+    /// Of its blocks those from `from` on, before `to`.
+    pub fn cut(&self, from: u32, to: u32) -> Content {
+        match self {
+            Content::Hole => Content::Hole,
+            Content::Data { blocks, .. } => Content::Data {
+                blocks: blocks.slice(from as usize * BLOCK..to as usize * BLOCK),
+                checksums: Checksums::new(),
+            },
+            Content::Shared { source, block } => Content::Shared { source: source.clone(), block: block + from },
+        }
     }
 }
 
@@ -315,14 +298,14 @@ async fn clone_range(
     let mut at = first;
     while at < behind {
         let block = at - first + source_first;
-        let staged_piece = from.pieces.range(..=block).next_back();
-        let (blocks, content) = match staged_piece.filter(|(start, (length, _))| block < **start + length) {
-            Some((start, (length, content))) => {
-                let blocks = (start + length - block).min(behind - at);
-                (blocks, cut(content, block - start, block - start + blocks))
+        let (blocks, content) = match from.pieces.at(block) {
+            Some(piece) => {
+                let start = block - piece.block;
+                let blocks = (piece.blocks - start).min(behind - at);
+                (blocks, piece.content.cut(start, start + blocks))
             }
             None => {
-                let next = from.pieces.range(block..).next().map_or(u32::MAX, |(start, _)| *start);
+                let next = from.pieces.next_from(block).unwrap_or(u32::MAX);
                 match &old {
                     Some(old) if block < old_blocks => {
                         let blocks = (next.min(old_blocks) - block).min(behind - at);

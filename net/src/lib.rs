@@ -23,4 +23,4 @@ pub use frame::{FrameError, FrameKind};
 pub use handshake::{Authenticated, Credentials, HandshakeError};
 pub use key::Key;
 pub use message::Message;
-pub use session::{CloseReason, ReceivedFrame, Session, SessionError, SessionSender};
+pub use session::{CloseReason, Payload, ReceivedFrame, Session, SessionError, SessionSender};

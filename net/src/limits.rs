@@ -33,6 +33,10 @@ pub const STAGING_SILENT_BYTES: usize = 1 << 10;
 pub const STAGING_BUSY_BYTES: usize = 64 << 10;
 /// A payload that still lacks this many bytes is received straight into place; with less, copying is cheaper than a receive of its own.
 pub const STRAIGHT_RECEIVE_BYTES: usize = 16 << 10;
+/// A thread keeps the memory of so many messages that were read, for those to come,
+pub const SPARE_MESSAGES_MAX: usize = 256;
+/// each so large. Those of most requests are a few hundred bytes.
+pub const SPARE_MESSAGE_BYTES_MAX: usize = 1 << 10;
 /// Slices gathered into one send; the kernel's `UIO_MAXIOV`.
 pub const SEND_SLICES_MAX: usize = 1024;
 /// Bytes gathered into one send, unless a single frame is larger.

@@ -10,6 +10,7 @@ mod inbox;
 mod opening;
 mod outbox;
 mod received;
+mod spare_messages;
 
 pub use error::{CloseReason, SessionError};
 pub use opening::{accept, connect};
@@ -23,10 +24,14 @@ use basalt_ring::local::{Either, Event, Permit, Semaphore, select};
 use basalt_ring::{Instant, Ring, Slice, Socket};
 use inbox::Inbox;
 use outbox::Outbox;
+use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
+
+/// What goes behind a message; mostly in one slice.
+pub type Payload = SmallVec<[Slice; 1]>;
 
 /// What the session's owner, its senders and its sending task share.
 struct Shared {
@@ -74,7 +79,7 @@ impl Shared {
         })
     }
 
-    fn push(&self, kind: FrameKind, message: &[u8], payload: Vec<Slice>, credits: Permit) -> Result<(), SessionError> {
+    fn push(&self, kind: FrameKind, message: &[u8], payload: Payload, credits: Permit) -> Result<(), SessionError> {
         if let Some(closed) = self.closed_error() {
             return Err(closed);
         }
@@ -87,7 +92,7 @@ impl Shared {
     /// Queues an empty frame. Without credits the peer has much to read before it, and needs none.
     fn push_sign(&self, kind: FrameKind) -> Result<(), SessionError> {
         match self.send_credits.try_acquire(frame::credits(0, 0)) {
-            Some(credits) => self.push(kind, &[], Vec::new(), credits),
+            Some(credits) => self.push(kind, &[], Payload::new(), credits),
             None => Ok(()),
         }
     }
@@ -225,7 +230,8 @@ impl SessionSender {
     ///
     /// `TooLarge` beyond [`MESSAGE_BYTES_MAX`](crate::limits::MESSAGE_BYTES_MAX) or
     /// [`PAYLOAD_BYTES_MAX`](crate::limits::PAYLOAD_BYTES_MAX).
-    pub async fn send<M: Message>(&self, message: &M, payload: Vec<Slice>) -> Result<(), SessionError> {
+    pub async fn send<M: Message>(&self, message: &M, payload: impl Into<Payload>) -> Result<(), SessionError> {
+        let payload = payload.into();
         let scratch = self.shared.outbox.borrow_mut().take_scratch();
         let message = frame::archive(message, scratch);
         let payload_len = payload.iter().map(|slice| slice.len()).sum();

@@ -18,7 +18,7 @@ use basalt_cluster::PgId;
 use basalt_net::message::object::{
     ListReply, ListRequest, ObjectName, ObjectReply, ObjectRequest, OsdCommandRequest, Results,
 };
-use basalt_net::{FrameError, FrameKind, ReceivedFrame, Session, SessionSender};
+use basalt_net::{FrameError, FrameKind, Payload, ReceivedFrame, Session, SessionSender};
 use basalt_ring::Slice;
 use basalt_ring::local::{Either, Permit, select};
 use std::pin::pin;
@@ -193,11 +193,11 @@ impl Server {
 
     async fn answer_write(&self, request: &ObjectRequest, applied: &Applied) {
         let payload = if applied.data.is_empty() {
-            Vec::new()
+            Payload::new()
         } else {
             let mut buffer = self.osd.ring().buffer(applied.data.len());
             buffer.copy_from_slice(&applied.data);
-            vec![buffer.freeze()]
+            Payload::from_elem(buffer.freeze(), 1)
         };
         let reply = ObjectReply {
             request: request.request,
@@ -260,11 +260,11 @@ impl Server {
             epoch: self.osd.epoch(),
             results: Results::new(),
         };
-        self.send(&reply, Vec::new()).await;
+        self.send(&reply, Payload::new()).await;
         Some(refusal.message)
     }
 
-    async fn send(&self, reply: &ObjectReply, payload: Vec<Slice>) {
+    async fn send(&self, reply: &ObjectReply, payload: Payload) {
         if let Err(error) = self.sender.send(reply, payload).await {
             // The client asks again on its next session, and finds its write applied.
             tracing::debug!(osd = self.osd.id(), %error, "a reply had nobody to go to");

@@ -28,7 +28,7 @@ mod wake;
 pub use buffer::{BLOCK, Buffer, Slice};
 pub use device::{Device, DeviceInfo, DeviceKind, DeviceOptions, RotatingModel, StartedWrite};
 pub use executor::Task;
-pub use socket::{Listener, Socket};
+pub use socket::{Listener, Socket, StartedReceive};
 pub use time::{Elapsed, Instant, UnixTime};
 
 use driver::Driver;

@@ -2,12 +2,14 @@
 
 use crate::driver::Driver;
 use crate::sim::{self, SimulatedListener, SimulatedSocket};
-use crate::uring::{self, Received, UringListener, UringReceive, UringSocket};
+use crate::uring::{self, Received, UringListener, UringReceive, UringReceiveOnce, UringSocket};
 use crate::{Buffer, Ring, Slice};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 /// Closed with its last clone and last operation.
 #[derive(Clone)]
@@ -73,6 +75,19 @@ impl Socket {
             Connected::Uring(socket) => socket.receive(buffer, flags).await,
         }
     }
+    /// As [`Socket::receive`], on its way at once, and without a place of its own on the heap. `whole`: less than the whole buffer is of no use, so
+    /// the kernel waits for all of it as far as it can; a shorter receive is possible all the same.
+    pub fn start_receive(&self, buffer: Buffer, whole: bool) -> StartedReceive {
+        let flags = if whole { libc::MSG_WAITALL } else { 0 };
+        let started = match &*self.inner {
+            Connected::Sim(_) => {
+                let socket = self.clone();
+                StartedReceiveKind::Sim(Box::pin(async move { socket.receive_some(buffer, flags).await }))
+            }
+            Connected::Uring(socket) => StartedReceiveKind::Uring(socket.start_receive(buffer, flags)),
+        };
+        StartedReceive { started }
+    }
     /// Starts a multishot receive into buffers the ring provides (repeated single receives where the kernel has none).
     pub fn receive_multi(&self) -> MultiReceive {
         let receiving = match &*self.inner {
@@ -117,6 +132,26 @@ impl Socket {
         match &*self.inner {
             Connected::Sim(socket) => socket.local,
             Connected::Uring(socket) => socket.local,
+        }
+    }
+}
+
+/// A receive on its way. If it is dropped, bytes may be lost.
+pub struct StartedReceive {
+    started: StartedReceiveKind,
+}
+
+enum StartedReceiveKind {
+    Sim(Pin<Box<dyn Future<Output = (io::Result<usize>, Buffer)>>>),
+    Uring(UringReceiveOnce),
+}
+
+impl Future for StartedReceive {
+    type Output = (io::Result<usize>, Buffer);
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.started {
+            StartedReceiveKind::Sim(receive) => receive.as_mut().poll(context),
+            StartedReceiveKind::Uring(receive) => Pin::new(receive).poll(context),
         }
     }
 }

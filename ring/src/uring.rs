@@ -13,7 +13,9 @@ mod wakeup;
 
 pub(crate) use device::{UringDevice, UringWrite, open_device};
 pub(crate) use driver::Uring;
-pub(crate) use socket::{Received, UringListener, UringReceive, UringSocket, adopt, adopt_listener, connect, listen};
+pub(crate) use socket::{
+    Received, UringListener, UringReceive, UringReceiveOnce, UringSocket, adopt, adopt_listener, connect, listen,
+};
 
 use crate::Ring;
 use crate::driver::Driver;

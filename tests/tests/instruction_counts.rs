@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Instructions an operation of 4 KiB: of client, OSD and store, and of the world that simulates their disks and network.
-const EXPECTED: [(&str, u64); 3] = [("write", 146_370), ("read", 117_450), ("create", 153_520)];
+const EXPECTED: [(&str, u64); 3] = [("write", 145_674), ("read", 117_154), ("create", 152_936)];
 
 const OPERATIONS: u64 = 1000;
 

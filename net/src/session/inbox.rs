@@ -4,14 +4,13 @@
 //! own buffer; a rest that is long is received straight into it. A session with much to say gets a larger staging buffer, until it falls silent.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use super::{CloseReason, ReceivedFrame};
+use super::{CloseReason, ReceivedFrame, spare_messages};
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
 use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES};
 use basalt_ring::local::{Permit, Semaphore};
-use basalt_ring::{Buffer, Ring, Socket};
+use basalt_ring::{Buffer, Ring, Socket, StartedReceive};
 use rkyv::util::AlignedVec;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 
 pub(super) struct Inbox {
@@ -46,13 +45,17 @@ struct Partial {
     credits: Permit,
 }
 
-type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Buffer)>>>;
+struct Receiving {
+    operation: StartedReceive,
+    into: Into,
+    /// What is before it in the same buffer: staged bytes, or the payload's filled part.
+    kept: Option<Buffer>,
+}
 
-enum Receiving {
-    /// Behind the staged bytes, which are in `kept`.
-    Staging { operation: Operation, kept: Option<Buffer> },
-    /// The rest of a payload; its filled part is in `kept`.
-    Payload { operation: Operation, kept: Option<Buffer> },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Into {
+    Staging,
+    Payload,
 }
 
 impl Staged {
@@ -112,7 +115,7 @@ impl Inbox {
             let payload_len = header.payload_len as usize;
             self.partial = Some(Partial {
                 header,
-                message: AlignedVec::with_capacity(header.message_len as usize),
+                message: spare_messages::take(header.message_len as usize),
                 payload: (payload_len > 0).then(|| self.ring.buffer(payload_len)),
                 payload_filled: 0,
                 credits,
@@ -168,25 +171,26 @@ impl Inbox {
             self.receiving = Some(self.begin());
         }
         let (result, buffer) = match &mut self.receiving {
-            Some(Receiving::Staging { operation, .. } | Receiving::Payload { operation, .. }) => operation.await,
+            Some(receiving) => (&mut receiving.operation).await,
             None => return Err(io::ErrorKind::Other.into()),
         };
-        match self.receiving.take() {
-            Some(Receiving::Staging { kept, .. }) => {
-                self.staged.buffer = Some(rejoin(kept, buffer));
-                if let Ok(received) = result {
-                    self.staged.end += received;
+        let Some(Receiving { into, kept, .. }) = self.receiving.take() else { return result };
+        let whole = rejoin(kept, buffer);
+        let received = *result.as_ref().unwrap_or(&0);
+        match into {
+            Into::Staging => {
+                self.staged.buffer = Some(whole);
+                self.staged.end += received;
+                if result.is_ok() {
                     self.lately_received = received.max(self.lately_received / 4 * 3);
                 }
             }
-            Some(Receiving::Payload { kept, .. }) => {
+            Into::Payload => {
                 if let Some(partial) = &mut self.partial {
-                    let whole = rejoin(kept, buffer);
-                    partial.payload_filled = whole.len();
+                    partial.payload_filled += received;
                     partial.payload = Some(whole);
                 }
             }
-            None => {}
         }
         result
     }
@@ -205,18 +209,12 @@ impl Inbox {
             let filled = partial.payload_filled;
             let rest = payload.split_off(filled);
             let kept = (filled > 0).then_some(payload);
-            let (socket, len) = (self.socket.clone(), rest.len());
-            let operation = Box::pin(async move {
-                let (result, buffer) = socket.receive_exact(rest).await;
-                (result.map(|()| len), buffer)
-            });
-            return Receiving::Payload { operation, kept };
+            return Receiving { operation: self.socket.start_receive(rest, true), into: Into::Payload, kept };
         }
         let mut buffer = self.staging_buffer();
         let room = buffer.split_off(self.staged.end);
         let kept = (self.staged.end > 0).then_some(buffer);
-        let socket = self.socket.clone();
-        Receiving::Staging { operation: Box::pin(async move { socket.receive(room).await }), kept }
+        Receiving { operation: self.socket.start_receive(room, false), into: Into::Staging, kept }
     }
 
     /// Small frames that fill the staging buffer ask for a larger one, and keep it over a few receives that bring less; long payloads go

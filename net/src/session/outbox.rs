@@ -1,6 +1,6 @@
 //! What waits to be sent on a session, and the task that sends it: all that has gathered while the last send was in flight is the next send.
 
-use super::{CloseReason, Shared};
+use super::{CloseReason, Payload, Shared};
 use crate::FrameKind;
 use crate::frame::{self, Encoder, FrameError, FrameHeader};
 use crate::limits::{FAREWELL_TIMEOUT, REASON_BYTES_MAX, SCRATCH_BYTES_MAX, SEND_BYTES_MAX, SEND_SLICES_MAX};
@@ -27,7 +27,7 @@ pub(super) struct Outbox {
 
 struct Queued {
     head: Slice,
-    payload: Vec<Slice>,
+    payload: Payload,
     bytes: usize,
     credits: Permit,
 }
@@ -48,7 +48,7 @@ impl Outbox {
         ring: &Ring,
         kind: FrameKind,
         message: &[u8],
-        payload: Vec<Slice>,
+        payload: Payload,
         credits: Permit,
     ) -> Result<(), FrameError> {
         let header = FrameHeader::describe(kind, message, &payload, self.sequence)?;

@@ -1,5 +1,6 @@
 //! A frame that came in.
 
+use super::spare_messages;
 use crate::frame::{self, FrameError, FrameKind};
 use crate::message::Message;
 use basalt_ring::Buffer;
@@ -42,6 +43,12 @@ impl ReceivedFrame {
 
     pub fn payload(&self) -> &[u8] {
         self.payload.as_deref().unwrap_or_default()
+    }
+}
+
+impl Drop for ReceivedFrame {
+    fn drop(&mut self) {
+        spare_messages::give_back(std::mem::take(&mut self.message));
     }
 }
 

@@ -16,7 +16,7 @@ async fn echo(mut session: Session) {
     while let Some(frame) = session.receive().await {
         let mut frame = frame.unwrap();
         let request: ObjectRequest = frame.message().unwrap();
-        let payload = frame.take_payload().into_iter().map(|payload| payload.freeze()).collect();
+        let payload: basalt_net::Payload = frame.take_payload().into_iter().map(|payload| payload.freeze()).collect();
         sender.send(&request, payload).await.unwrap();
     }
 }
@@ -30,7 +30,7 @@ async fn exchange(ring: &Ring, mut session: Session, lengths: Vec<usize>, depth:
         while in_flight < depth
             && let Some((sequence, len)) = sent.next()
         {
-            let payload = (*len > 0).then(|| payload(ring, sequence, *len)).into_iter().collect();
+            let payload: basalt_net::Payload = (*len > 0).then(|| payload(ring, sequence, *len)).into_iter().collect();
             sender.send(&request(sequence, *len as u64), payload).await.unwrap();
             in_flight += 1;
         }

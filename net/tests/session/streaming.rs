@@ -49,7 +49,8 @@ fn stream(seed: u64, lengths: Vec<usize>, pieces: usize, impatient: bool) {
         for (sequence, len) in (1u64..).zip(lengths) {
             let whole = payload(&ring, sequence, len);
             let piece = len.div_ceil(pieces).max(1);
-            let slices = (0..len).step_by(piece).map(|at| whole.slice(at..len.min(at + piece))).collect();
+            let slices: basalt_net::Payload =
+                (0..len).step_by(piece).map(|at| whole.slice(at..len.min(at + piece))).collect();
             sender.send(&request(sequence, len as u64), slices).await.unwrap();
             if sequence % 7 == 0 {
                 ring.sleep(Duration::from_micros(ring.random_u64() % 500)).await;

@@ -2,15 +2,19 @@
 
 use crate::limits;
 use basalt_net::message::object::Operation;
+use smallvec::SmallVec;
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+/// Mostly there is one.
+pub type Ranges = SmallVec<[Range<u64>; 1]>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Changes {
     /// All of it: data, attributes, that it exists.
     pub is_whole: bool,
     /// Of the data, in ascending order, apart from each other; they may reach beyond the object's end.
-    pub ranges: Vec<Range<u64>>,
+    pub ranges: Ranges,
     pub xattrs: bool,
     pub omap: OmapChanges,
 }
@@ -58,7 +62,7 @@ impl OmapChanges {
 
 impl Changes {
     pub fn everything() -> Changes {
-        Changes { is_whole: true, xattrs: true, omap: OmapChanges::All, ranges: Vec::new() }
+        Changes { is_whole: true, xattrs: true, omap: OmapChanges::All, ranges: Ranges::new() }
     }
 
     /// Of the writes of a vector, on an object of `size` bytes.
@@ -124,7 +128,13 @@ impl Changes {
         let touched = self.ranges.get(first..end).unwrap_or_default();
         let start = touched.first().map_or(range.start, |known| known.start.min(range.start));
         let last = touched.last().map_or(range.end, |known| known.end.max(range.end));
-        self.ranges.splice(first..end, std::iter::once(start..last));
+        match self.ranges.get_mut(first..end).unwrap_or_default() {
+            [] => self.ranges.insert(first, start..last),
+            [one, ..] => {
+                *one = start..last;
+                self.ranges.drain(first + 1..end);
+            }
+        }
         while self.ranges.len() > ranges_max {
             let gap = |pair: &[Range<u64>]| match pair {
                 [one, other] => other.start - one.end,
@@ -174,8 +184,9 @@ mod tests {
             Operation::SetXattr { name: b"x".to_vec(), value: b"y".to_vec() },
         ];
         let changes = Changes::of(&operations, 1000);
-        assert_eq!((changes.ranges, changes.xattrs, changes.is_whole), (vec![100..155, 1000..1010], true, false));
-        assert_eq!(Changes::of(&[Operation::Truncate { size: 7 }], 1000).ranges, vec![7..u64::MAX]);
+        assert_eq!(changes.ranges.as_slice(), [100..155, 1000..1010]);
+        assert!(changes.xattrs && !changes.is_whole);
+        assert_eq!(Changes::of(&[Operation::Truncate { size: 7 }], 1000).ranges.first(), Some(&(7..u64::MAX)));
         assert!(Changes::of(&[Operation::Remove, Operation::Write { offset: 0, length: 1 }], 1000).is_whole);
     }
 

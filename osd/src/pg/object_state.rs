@@ -35,7 +35,7 @@ impl<'a> StateReader<'a> {
         let info = osd.store().stat(key).await?;
         let size = info.map_or(0, |info| info.size);
         let mut ranges: Vec<Range<u64>> =
-            if changes.is_whole { std::iter::once(0..size).collect() } else { changes.ranges.clone() };
+            if changes.is_whole { std::iter::once(0..size).collect() } else { changes.ranges.to_vec() };
         ranges.iter_mut().for_each(|range| range.end = range.end.min(size));
         ranges.retain(|range| range.start < range.end);
         ranges.reverse();

@@ -10,20 +10,24 @@ use crate::request_stage::Stage;
 use crate::running_requests::RequestTimes;
 use crate::session_credits::{ReadPermit, SessionCredits};
 use basalt_blockstore::{ObjectInfo, ObjectKey, Store};
+use basalt_net::Payload;
 use basalt_net::message::object::{ListRequest, ObjectRequest, Operation, OperationResult, Results};
-use basalt_ring::Slice;
+use smallvec::SmallVec;
 
 /// What a request that reads only brought.
 pub struct Read {
     /// 0: there is no object.
     pub version: u64,
     pub results: Results,
-    pub data: Vec<Slice>,
+    pub data: Payload,
     /// What the tier is to be told, after the reply.
-    pub accesses: Vec<ReadAccess>,
+    pub accesses: Accesses,
     /// Held until the reply is on its way.
     pub _permit: Option<ReadPermit>,
 }
+
+/// Mostly one.
+pub type Accesses = SmallVec<[ReadAccess; 1]>;
 
 /// One range read, and where it came from.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +181,8 @@ pub struct Reader<'a> {
     info: Option<ObjectInfo>,
     result_bytes_left: usize,
     pub results: Results,
-    pub data: Vec<Slice>,
-    pub accesses: Vec<ReadAccess>,
+    pub data: Payload,
+    pub accesses: Accesses,
     /// Of the object when its data was read.
     seen_version: Option<u64>,
 }
@@ -191,8 +195,8 @@ impl<'a> Reader<'a> {
             info,
             result_bytes_left: limits::RESULT_BYTES_MAX,
             results: Results::new(),
-            data: Vec::new(),
-            accesses: Vec::new(),
+            data: Payload::new(),
+            accesses: Accesses::new(),
             seen_version: None,
         }
     }

@@ -31,7 +31,7 @@ pub enum Claim {
     New(Ticket),
     /// A copy of it is being applied: wait, then claim again.
     Running(Event),
-    Applied(Rc<Applied>),
+    Applied(Applied),
     /// A copy of it was refused for good.
     Refused(Rc<Refusal>),
     /// Its client said long ago that it was completed: nobody waits for an answer.
@@ -57,7 +57,7 @@ struct ClientRequests {
 enum State {
     /// With what its copies wait for, if there are any.
     Running(Option<Event>),
-    Applied(Rc<Applied>),
+    Applied(Applied),
     Refused(Rc<Refusal>),
 }
 
@@ -90,7 +90,7 @@ impl RequestTable {
         let mut clients = self.clients.borrow_mut();
         let client = clients.entry(request.client).or_default();
         client.logged += 1;
-        client.requests.insert(request.sequence, State::Applied(Rc::new(applied)));
+        client.requests.insert(request.sequence, State::Applied(applied));
     }
 
     /// An entry was put into the log.
@@ -191,10 +191,8 @@ pub struct Ticket {
 
 impl Ticket {
     /// The request is durable: copies of it get this answer.
-    pub fn applied(mut self, applied: Applied) -> Rc<Applied> {
-        let applied = Rc::new(applied);
-        self.outcome = Some(State::Applied(applied.clone()));
-        applied
+    pub fn applied(mut self, applied: Applied) {
+        self.outcome = Some(State::Applied(applied));
     }
 
     /// The client is told so, and takes it for the end: copies are refused likewise.
@@ -237,7 +235,7 @@ mod tests {
         let Claim::New(ticket) = table.claim(id(1), 0) else { panic!("1 is not new") };
         assert!(matches!(table.claim(id(1), 0), Claim::Running(_)));
         ticket.applied(applied(9));
-        assert!(matches!(table.claim(id(1), 0), Claim::Applied(found) if *found == applied(9)));
+        assert!(matches!(table.claim(id(1), 0), Claim::Applied(found) if found == applied(9)));
     }
 
     #[test]

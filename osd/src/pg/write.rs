@@ -18,7 +18,6 @@ use basalt_net::message::object::{ObjectName, ObjectRequest, Operation, Operatio
 use basalt_net::message::peer::ReplicaWrite;
 use basalt_ring::Slice;
 use smallvec::{SmallVec, smallvec};
-use std::rc::Rc;
 
 /// Applies a request once, whatever the number of its copies, and returns when it is durable.
 pub async fn write(
@@ -29,7 +28,7 @@ pub async fn write(
     summary: &Summary,
     payload: Option<Slice>,
     times: &RequestTimes,
-) -> Result<Rc<Applied>, Refusal> {
+) -> Result<Applied, Refusal> {
     let ticket = match first_of_its_copies(leadership, request).await {
         Ok(ticket) => ticket,
         Err(answer) => {
@@ -39,7 +38,10 @@ pub async fn write(
     };
     let outcome = write_first(osd, leadership, key, request, summary, payload, times).await;
     match outcome {
-        Ok(applied) => Ok(ticket.applied(applied)),
+        Ok(applied) => {
+            ticket.applied(applied.clone());
+            Ok(applied)
+        }
         Err(refusal) => {
             if is_final(osd, &refusal) {
                 ticket.refused(refusal.clone());
@@ -184,7 +186,7 @@ async fn apply(
 async fn first_of_its_copies(
     leadership: &Leadership,
     request: &ObjectRequest,
-) -> Result<Ticket, Result<Rc<Applied>, Refusal>> {
+) -> Result<Ticket, Result<Applied, Refusal>> {
     loop {
         match leadership.requests().claim(request.request, request.completed_up_to) {
             Claim::New(ticket) => return Ok(ticket),
@@ -247,7 +249,7 @@ async fn judge_and_read(
         }
         reader.operation(operation).await.map_err(|refusal| refusal.at(index))?;
     }
-    let data = reader.data.concat_bytes();
+    let data = reader.data.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<u8>>();
     let results = reader.results;
     // Vectors without reads have nothing to record, however long they are.
     if summary.reads
@@ -256,16 +258,6 @@ async fn judge_and_read(
         return Err(too_much_to_record());
     }
     Ok(RecordedRead { results, data })
-}
-
-trait ConcatBytes {
-    fn concat_bytes(&self) -> Vec<u8>;
-}
-
-impl ConcatBytes for Vec<Slice> {
-    fn concat_bytes(&self) -> Vec<u8> {
-        self.iter().flat_map(|slice| slice.iter().copied()).collect()
-    }
 }
 
 fn recorded_bytes(result: &OperationResult) -> usize {

@@ -12,13 +12,13 @@ static COUNTED: CountingAllocator = CountingAllocator;
 const OBJECTS: u64 = 16;
 const PIECE: u64 = 4096;
 
-/// Allocations of the daemon for a write of 4 KiB and for a read. What it does by the clock is in the counts; the least of some rounds has the
-/// least of that. It is to come down: a bound that is far from the count has to follow it.
-const WRITE_MAX: u64 = 6;
-const READ_MAX: u64 = 6;
+/// Allocations of the daemon for a thousand writes or reads of 4 KiB: an operation makes none. The index's nodes that fill up or are written to for
+/// the first time after a checkpoint, the checkpoints, and what is done by the clock make some. The least of some rounds has the least of that.
+const WRITES_MAX: u64 = 1000;
+const READS_MAX: u64 = 100;
 
 #[test]
-fn a_write_and_a_read_allocate_little() {
+fn a_write_and_a_read_allocate_nothing() {
     let cluster = LocalCluster::new(1);
     let host = cluster.start_host();
     cluster.create_pool("plain");
@@ -30,7 +30,7 @@ fn a_write_and_a_read_allocate_little() {
         let name = |number: u64| format!("object {}", number % OBJECTS).into_bytes();
         let place = |number: u64| (number * 7919 % 64) * PIECE;
         let mut next = 0;
-        for (kind, most) in [("write", WRITE_MAX), ("read", READ_MAX)] {
+        for (kind, most) in [("write", WRITES_MAX), ("read", READS_MAX)] {
             let mut counts = Vec::new();
             for _ in 0..5 {
                 let before = allocation_count::allocations();
@@ -42,12 +42,11 @@ fn a_write_and_a_read_allocate_little() {
                         pool.read(&name(next), place(next), PIECE).await.expect("read");
                     }
                 }
-                counts.push((allocation_count::allocations() - before) / 1000);
+                counts.push(allocation_count::allocations() - before);
             }
-            println!("{kind}: {counts:?} allocations an operation");
+            println!("{kind}: {counts:?} allocations for a thousand");
             let least = counts.iter().min().copied().unwrap_or_default();
-            assert!(least <= most, "{least} allocations a {kind}, where {most} are the most");
-            assert!(least * 4 >= most * 3, "{least} allocations a {kind}: hold it to that, not to {most}");
+            assert!(least <= most, "{least} allocations for a thousand {kind}s, where {most} are the most");
         }
     });
     host.stop().expect("a clean stop");

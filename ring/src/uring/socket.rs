@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 pub(crate) struct UringSocket {
     driver: Rc<Uring>,
@@ -63,17 +64,14 @@ impl UringSocket {
     }
 
     /// `flags`: 0, or `MSG_WAITALL` where less than the whole buffer is of no use.
-    pub(crate) async fn receive(&self, mut buffer: Buffer, flags: i32) -> (io::Result<usize>, Buffer) {
-        loop {
-            let pointer = buffer.as_kernel_pointer();
-            let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-            let entry = on_target!(self.file, |target| opcode::Recv::new(target, pointer, len).flags(flags).build());
-            let (result, held) = self.driver.start(entry, &self.file, Held::Buffer(buffer), Abandon::Cancel).await;
-            buffer = held.into_buffer();
-            if !is_interrupted(result) {
-                return (outcome(result), buffer);
-            }
-        }
+    pub(crate) async fn receive(&self, buffer: Buffer, flags: i32) -> (io::Result<usize>, Buffer) {
+        self.start_receive(buffer, flags).await
+    }
+
+    pub(crate) fn start_receive(&self, buffer: Buffer, flags: i32) -> UringReceiveOnce {
+        let (driver, file) = (self.driver.clone(), self.file.clone());
+        let in_flight = receive_once(&driver, &file, buffer, flags);
+        UringReceiveOnce { driver, file, flags, in_flight }
     }
 
     pub(crate) async fn send(&self, mut slices: Vec<Slice>) -> (io::Result<()>, Vec<Slice>) {
@@ -147,6 +145,35 @@ impl UringSocket {
         };
         // SAFETY: this touches no memory; `file` keeps the descriptor open. It fails only where the peer has ended the connection already.
         unsafe { libc::shutdown(self.file.as_raw_fd(), how) };
+    }
+}
+
+/// One receive, begun again where it was only interrupted.
+pub(crate) struct UringReceiveOnce {
+    driver: Rc<Uring>,
+    file: Rc<File>,
+    flags: i32,
+    in_flight: InFlight,
+}
+
+fn receive_once(driver: &Rc<Uring>, file: &Rc<File>, mut buffer: Buffer, flags: i32) -> InFlight {
+    let pointer = buffer.as_kernel_pointer();
+    let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
+    let entry = on_target!(file, |target| opcode::Recv::new(target, pointer, len).flags(flags).build());
+    driver.start(entry, file, Held::Buffer(buffer), Abandon::Cancel)
+}
+
+impl Future for UringReceiveOnce {
+    type Output = (io::Result<usize>, Buffer);
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let (result, held) = std::task::ready!(Pin::new(&mut self.in_flight).poll(context));
+            let buffer = held.into_buffer();
+            if !is_interrupted(result) {
+                return Poll::Ready((outcome(result), buffer));
+            }
+            self.in_flight = receive_once(&self.driver, &self.file, buffer, self.flags);
+        }
     }
 }
 
