@@ -166,7 +166,7 @@ impl Inner {
         let (_, data, _) = self.read_verified(object, Through::Cache, plan).await?.ok_or(Error::NotFound)?;
         Ok(data.try_unique().unwrap_or_else(|shared| {
             let mut copy = self.ring.buffer(shared.len());
-            copy.copy_from_slice(&shared);
+            copy.put(0, &shared);
             copy
         }))
     }
@@ -315,13 +315,13 @@ impl Inner {
         let run = Run { at: *address, blocks: piece.blocks };
         let kept = self.data_cache.borrow_mut().get(*side, run, planned);
         if let Some(data) = kept {
-            window.copy_from_slice(&data);
+            window.put(0, &data);
             return Ok(window);
         }
         let fill = self.data_cache.borrow_mut().begin_fill(*side, run);
         let window = self.read_piece(window, piece, object).await?;
         let mut copy = self.ring.buffer(window.len());
-        copy.copy_from_slice(&window);
+        copy.put(0, &window);
         self.data_cache.borrow_mut().finish_fill(fill, copy.freeze());
         Ok(window)
     }

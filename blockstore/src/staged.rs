@@ -250,7 +250,7 @@ fn check_size(inner: &Inner, offset: u64, length: u64) -> Result<u64> {
 async fn block(inner: &Rc<Inner>, object: &Staged, block: u32) -> Result<Buffer> {
     let mut buffer = inner.ring.buffer(BLOCK);
     match object.staged_block(block) {
-        Some(Content::Data { blocks, .. }) => buffer.copy_from_slice(&blocks),
+        Some(Content::Data { blocks, .. }) => buffer.put(0, &blocks),
         Some(Content::Hole) => buffer.fill(0),
         Some(Content::Shared { source, block }) => {
             return inner.read_block(&source.object, &source.record, block).await;
@@ -409,7 +409,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
     if head != 0 {
         let mut buffer = block(inner, object, first).await?;
         let count = data.len().min(BLOCK - head);
-        buffer[head..head + count].copy_from_slice(&data[..count]);
+        buffer.put(head, &data[..count]);
         object.insert(first, 1, Content::Data { blocks: buffer.freeze(), checksums: Checksums::new() });
     }
     if whole_from < whole_to {
@@ -419,7 +419,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
             middle
         } else {
             let mut copy = inner.ring.buffer(middle.len());
-            copy.copy_from_slice(&middle);
+            copy.put(0, &middle);
             copy.freeze()
         };
         object.insert(whole_from, whole_to - whole_from, Content::Data { blocks, checksums: Checksums::new() });
@@ -433,7 +433,7 @@ async fn write(inner: &Rc<Inner>, object: &mut Staged, offset: u64, data: Slice)
             zeros.fill(0);
             zeros
         };
-        buffer[..tail].copy_from_slice(&data[data.len() - tail..]);
+        buffer.put(0, &data[data.len() - tail..]);
         object.insert(whole_to, 1, Content::Data { blocks: buffer.freeze(), checksums: Checksums::new() });
     }
     object.size = object.size.max(end);
@@ -505,7 +505,7 @@ async fn read_staged(inner: &Rc<Inner>, object: &Staged, offset: u64, length: u6
     for at in from..to.min(blocks_of(object.size)) {
         let bytes = block(inner, object, at).await?;
         let start = (at - from) as usize * BLOCK;
-        buffer[start..start + BLOCK].copy_from_slice(&bytes);
+        buffer.put(start, &bytes);
     }
     let start = (offset - u64::from(from) * BLOCK_BYTES) as usize;
     Ok(buffer.freeze().slice(start..start + length as usize))

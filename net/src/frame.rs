@@ -19,7 +19,7 @@
 //! It covers the other two checksums, so that a header never passes with another frame's message or payload.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use crate::limits::{MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::limits::{MESSAGE_BYTES_MAX, MESSAGE_STEP_BYTES, PAYLOAD_BYTES_MAX, SPARE_MESSAGE_BYTES_MAX};
 use crate::message::Message;
 use basalt_ring::{Buffer, Ring, Slice};
 use rkyv::rancor::Error as ArchiveError;
@@ -192,11 +192,23 @@ fn take<const N: usize>(rest: &mut &[u8]) -> [u8; N] {
     }
 }
 
-/// Serializes into `scratch`, which is cleared first and comes back as the result.
+/// Serializes into `scratch`, which is cleared first and comes back as the result. A short message gets zeros before it, up to a multiple of
+/// [`MESSAGE_STEP_BYTES`]: an archive is found from its end, and requests for objects whose names differ in length look alike to a receiver that
+/// has places for the next ones ready.
 pub fn archive<M: Message>(message: &M, mut scratch: AlignedVec) -> AlignedVec {
     scratch.clear();
     match rkyv::api::high::to_bytes_in::<_, ArchiveError>(message, scratch) {
-        Ok(bytes) => bytes,
+        Ok(mut bytes) => {
+            let len = bytes.len();
+            let padding = len.next_multiple_of(MESSAGE_STEP_BYTES) - len;
+            // Everything in it keeps its alignment.
+            if len <= SPARE_MESSAGE_BYTES_MAX && padding.is_multiple_of(8) {
+                bytes.resize(len + padding, 0);
+                bytes.copy_within(..len, padding);
+                bytes.get_mut(..padding).unwrap_or_default().fill(0);
+            }
+            bytes
+        }
         // Writing to memory has no failure; a type whose own `Serialize` fails is the programmer's error.
         Err(error) => panic!("message of kind {:?} can't be archived: {error}", M::KIND),
     }

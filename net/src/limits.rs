@@ -31,8 +31,13 @@ pub const STAGING_IDLE_BYTES: usize = 8 << 10;
 pub const STAGING_SILENT_BYTES: usize = 1 << 10;
 /// What a busy session receives into, so that one receive brings many frames.
 pub const STAGING_BUSY_BYTES: usize = 64 << 10;
-/// A payload that still lacks this many bytes is received straight into place; with less, copying is cheaper than a receive of its own.
+/// A payload of this many bytes is received straight into place, by a receive of its own.
 pub const STRAIGHT_RECEIVE_BYTES: usize = 16 << 10;
+/// A session that receives frames like the last one has places for so many of them ready, and for so many bytes.
+pub const LANE_FRAMES_MAX: usize = 16;
+pub const LANE_BYTES_MAX: usize = 68 << 10;
+/// Short messages are padded to multiples of this.
+pub const MESSAGE_STEP_BYTES: usize = 64;
 /// A thread keeps the memory of so many messages that were read, for those to come,
 pub const SPARE_MESSAGES_MAX: usize = 256;
 /// each so large. Those of most requests are a few hundred bytes.

@@ -7,6 +7,7 @@
 
 mod error;
 mod inbox;
+mod lane;
 mod opening;
 mod outbox;
 mod received;

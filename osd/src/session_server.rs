@@ -196,7 +196,7 @@ impl Server {
             Payload::new()
         } else {
             let mut buffer = self.osd.ring().buffer(applied.data.len());
-            buffer.copy_from_slice(&applied.data);
+            buffer.put(0, &applied.data);
             Payload::from_elem(buffer.freeze(), 1)
         };
         let reply = ObjectReply {

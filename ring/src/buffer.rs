@@ -78,6 +78,11 @@ impl Buffer {
     pub fn truncate(&mut self, len: usize) {
         self.window.len = self.window.len.min(len);
     }
+    /// Copies payload to `at`, and [counts](crate::copy_count) it. Panics where it does not fit.
+    pub fn put(&mut self, at: usize, bytes: &[u8]) {
+        self[at..at + bytes.len()].copy_from_slice(bytes);
+        crate::copy_count::add(bytes.len());
+    }
     /// Shares the window, read-only from now on. No copy.
     pub fn freeze(self) -> Slice {
         Slice { window: self.window }

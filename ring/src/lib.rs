@@ -9,6 +9,7 @@
 #[cfg(feature = "allocation-count")]
 pub mod allocation_count;
 pub mod buffer;
+pub mod copy_count;
 pub mod device;
 mod driver;
 mod executor;
@@ -28,7 +29,7 @@ mod wake;
 pub use buffer::{BLOCK, Buffer, Slice};
 pub use device::{Device, DeviceInfo, DeviceKind, DeviceOptions, RotatingModel, StartedWrite};
 pub use executor::Task;
-pub use socket::{Listener, Socket, StartedReceive};
+pub use socket::{Listener, Socket, StartedReceive, StartedScatter};
 pub use time::{Elapsed, Instant, UnixTime};
 
 use driver::Driver;

@@ -2,7 +2,7 @@
 
 use crate::driver::Driver;
 use crate::sim::{self, SimulatedListener, SimulatedSocket};
-use crate::uring::{self, Received, UringListener, UringReceive, UringReceiveOnce, UringSocket};
+use crate::uring::{self, Received, UringListener, UringReceive, UringReceiveOnce, UringScatter, UringSocket};
 use crate::{Buffer, Ring, Slice};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -88,6 +88,22 @@ impl Socket {
         };
         StartedReceive { started }
     }
+    /// As [`Socket::start_receive`], into several buffers, one behind the other.
+    pub fn start_receive_scattered(&self, buffers: Vec<Buffer>) -> StartedScatter {
+        let started = match &*self.inner {
+            Connected::Sim(_) => {
+                let socket = self.clone();
+                StartedScatterKind::Sim(Box::pin(async move {
+                    match &*socket.inner {
+                        Connected::Sim(socket) => socket.receive_scattered(buffers).await,
+                        Connected::Uring(socket) => socket.start_receive_scattered(buffers).await,
+                    }
+                }))
+            }
+            Connected::Uring(socket) => StartedScatterKind::Uring(socket.start_receive_scattered(buffers)),
+        };
+        StartedScatter { started }
+    }
     /// Starts a multishot receive into buffers the ring provides (repeated single receives where the kernel has none).
     pub fn receive_multi(&self) -> MultiReceive {
         let receiving = match &*self.inner {
@@ -152,6 +168,29 @@ impl Future for StartedReceive {
         match &mut self.started {
             StartedReceiveKind::Sim(receive) => receive.as_mut().poll(context),
             StartedReceiveKind::Uring(receive) => Pin::new(receive).poll(context),
+        }
+    }
+}
+
+/// How many bytes came, and the buffers they came into.
+type Scattered = (io::Result<usize>, Vec<Buffer>);
+
+/// A receive into several buffers on its way. If it is dropped, bytes may be lost.
+pub struct StartedScatter {
+    started: StartedScatterKind,
+}
+
+enum StartedScatterKind {
+    Sim(Pin<Box<dyn Future<Output = Scattered>>>),
+    Uring(UringScatter),
+}
+
+impl Future for StartedScatter {
+    type Output = Scattered;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.started {
+            StartedScatterKind::Sim(receive) => receive.as_mut().poll(context),
+            StartedScatterKind::Uring(receive) => Pin::new(receive).poll(context),
         }
     }
 }

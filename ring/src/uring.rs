@@ -7,12 +7,14 @@ mod file;
 mod operation;
 mod plug;
 mod provided;
+mod scatter;
 mod setup;
 mod socket;
 mod wakeup;
 
 pub(crate) use device::{UringDevice, UringWrite, open_device};
 pub(crate) use driver::Uring;
+pub(crate) use scatter::UringScatter;
 pub(crate) use socket::{
     Received, UringListener, UringReceive, UringReceiveOnce, UringSocket, adopt, adopt_listener, connect, listen,
 };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Instructions an operation of 4 KiB: of client, OSD and store, and of the world that simulates their disks and network.
-const EXPECTED: [(&str, u64); 3] = [("write", 145_674), ("read", 117_154), ("create", 152_936)];
+const EXPECTED: [(&str, u64); 3] = [("write", 139_239), ("read", 109_407), ("create", 146_309)];
 
 const OPERATIONS: u64 = 1000;
 

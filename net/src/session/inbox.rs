@@ -2,13 +2,16 @@
 //!
 //! One receive into the staging buffer brings many small frames. The part of a payload that came with its header is copied into the payload's
 //! own buffer; a rest that is long is received straight into it. A session with much to say gets a larger staging buffer, until it falls silent.
+//! After a frame with a payload that goes to a device as it is, the next ones are taken to be like it, and their payloads received straight into
+//! place: short ones by a [`Lane`], one of a long one by receiving no more than a header and a message first.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use super::lane::{Lane, Shape};
 use super::{CloseReason, ReceivedFrame, spare_messages};
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
 use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES};
 use basalt_ring::local::{Permit, Semaphore};
-use basalt_ring::{Buffer, Ring, Socket, StartedReceive};
+use basalt_ring::{Buffer, Ring, Socket, StartedReceive, StartedScatter, copy_count};
 use rkyv::util::AlignedVec;
 use std::io;
 use std::rc::Rc;
@@ -16,8 +19,9 @@ use std::rc::Rc;
 pub(super) struct Inbox {
     ring: Ring,
     socket: Socket,
-    /// What was received and not yet taken.
+    /// What was received and not yet taken, when there is no lane.
     staged: Staged,
+    lane: Option<Lane>,
     header: Option<FrameHeader>,
     partial: Option<Partial>,
     /// Kept across calls, so that a caller who gives up waiting loses no bytes.
@@ -26,6 +30,19 @@ pub(super) struct Inbox {
     /// How much receives into the staging buffer brought of late: the last one's bytes, or three quarters of this before it.
     lately_received: usize,
     last_frame_bytes: usize,
+    expected: Expected,
+}
+
+/// What the next frame is taken to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Anything,
+    /// Short, with a payload.
+    Like(Shape),
+    /// Behind so many bytes of header and message there is a long payload.
+    Long {
+        head_bytes: usize,
+    },
 }
 
 /// `buffer[start..end]` is valid.
@@ -45,17 +62,25 @@ struct Partial {
     credits: Permit,
 }
 
-struct Receiving {
-    operation: StartedReceive,
-    into: Into,
-    /// What is before it in the same buffer: staged bytes, or the payload's filled part.
-    kept: Option<Buffer>,
+enum Receiving {
+    /// Behind the staged bytes, which are in `kept`.
+    Staging {
+        operation: StartedReceive,
+        kept: Option<Buffer>,
+    },
+    /// The rest of a payload; its filled part is in `kept`.
+    Payload {
+        operation: StartedReceive,
+        kept: Option<Buffer>,
+    },
+    Lane(StartedScatter),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Into {
-    Staging,
-    Payload,
+/// What an operation brought, and where it was to go.
+enum Received {
+    Staging(Option<Buffer>, Buffer),
+    Payload(Option<Buffer>, Buffer),
+    Lane(Vec<Buffer>),
 }
 
 impl Staged {
@@ -81,23 +106,26 @@ impl Inbox {
             ring: ring.clone(),
             socket,
             staged: Staged::default(),
+            lane: None,
             header: None,
             partial: None,
             receiving: None,
             sequence: 0,
             lately_received: 0,
             last_frame_bytes: 0,
+            expected: Expected::Anything,
         }
     }
 
     /// Whether the next receive takes a buffer larger than a silent session may hold.
     pub fn is_busy(&self) -> bool {
-        self.staging_bytes() > STAGING_SILENT_BYTES
+        self.staging_bytes() > STAGING_SILENT_BYTES || self.expected != Expected::Anything
     }
 
     /// The session has fallen silent: the receive after this one takes a small buffer.
     pub fn calm_down(&mut self) {
         self.lately_received = 0;
+        self.expected = Expected::Anything;
     }
 
     /// A frame that can be had without receiving more, waiting for credits if need be. Cancel-safe.
@@ -107,11 +135,22 @@ impl Inbox {
         }
         if self.partial.is_none() {
             let Some(header) = self.next_header()? else { return Ok(None) };
+            if self.lane.as_ref().is_some_and(|lane| !lane.is_next_whole()) {
+                return Ok(None);
+            }
             let credits = match credits.try_acquire(header.credits()) {
                 Some(credits) => credits,
                 None => credits.acquire(header.credits()).await,
             };
             self.header = None;
+            if let Some((head, payload)) = self.lane.as_mut().and_then(Lane::take) {
+                let mut message = spare_messages::take(header.message_len as usize);
+                message.extend_from_slice(head.get(HEADER_BYTES..).unwrap_or_default());
+                let payload_filled = payload.len();
+                let whole = Partial { header, message, payload: Some(payload), payload_filled, credits };
+                self.last_frame_bytes = whole.whole_bytes();
+                return Ok(Some(whole.finish()?));
+            }
             let payload_len = header.payload_len as usize;
             self.partial = Some(Partial {
                 header,
@@ -125,6 +164,7 @@ impl Inbox {
         match self.partial.take_if(|partial| partial.lacks() == 0) {
             Some(partial) => {
                 self.last_frame_bytes = partial.whole_bytes();
+                self.expected = partial.expected_next();
                 Ok(Some(partial.finish()?))
             }
             None => Ok(None),
@@ -133,16 +173,32 @@ impl Inbox {
 
     fn next_header(&mut self) -> Result<Option<FrameHeader>, FrameError> {
         if self.header.is_none() {
-            let Some(bytes) = self.staged.bytes().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+            let bytes = self.lane.as_ref().map_or_else(|| self.staged.bytes(), Lane::head);
+            let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
             let header = FrameHeader::decode(bytes)?;
             if header.sequence != self.sequence {
                 return Err(FrameError::Sequence { seen: header.sequence, expected: self.sequence });
             }
             self.sequence += 1;
-            self.staged.consume(HEADER_BYTES);
+            self.leave_lane_unless(|shape| {
+                (shape.head_bytes, shape.payload_bytes)
+                    == (HEADER_BYTES + header.message_len as usize, header.payload_len as usize)
+            });
+            if self.lane.is_none() {
+                self.staged.consume(HEADER_BYTES);
+            }
             self.header = Some(header);
         }
         Ok(self.header)
+    }
+
+    /// A frame that is not what it was taken for ends the lane.
+    fn leave_lane_unless(&mut self, fits: impl Fn(Shape) -> bool) {
+        if let Some(lane) = self.lane.take_if(|lane| !fits(lane.shape())) {
+            self.expected = Expected::Anything;
+            let (row, end) = lane.in_a_row(&self.ring, self.staging_bytes());
+            self.staged = Staged { buffer: Some(row), start: 0, end };
+        }
     }
 
     /// Moves staged bytes to where they belong.
@@ -158,6 +214,7 @@ impl Inbox {
             let len = room.len().min(behind.len());
             if let Some((place, bytes)) = room.get_mut(..len).zip(behind.get(..len)) {
                 place.copy_from_slice(bytes);
+                copy_count::add(len);
                 partial.payload_filled += len;
                 moved += len;
             }
@@ -170,51 +227,104 @@ impl Inbox {
         if self.receiving.is_none() {
             self.receiving = Some(self.begin());
         }
-        let (result, buffer) = match &mut self.receiving {
-            Some(receiving) => (&mut receiving.operation).await,
+        let (result, brought) = match &mut self.receiving {
+            Some(Receiving::Staging { operation, kept }) => {
+                let (result, buffer) = operation.await;
+                (result, Received::Staging(kept.take(), buffer))
+            }
+            Some(Receiving::Payload { operation, kept }) => {
+                let (result, buffer) = operation.await;
+                (result, Received::Payload(kept.take(), buffer))
+            }
+            Some(Receiving::Lane(operation)) => {
+                let (result, windows) = operation.await;
+                (result, Received::Lane(windows))
+            }
             None => return Err(io::ErrorKind::Other.into()),
         };
-        let Some(Receiving { into, kept, .. }) = self.receiving.take() else { return result };
-        let whole = rejoin(kept, buffer);
+        self.receiving = None;
         let received = *result.as_ref().unwrap_or(&0);
-        match into {
-            Into::Staging => {
-                self.staged.buffer = Some(whole);
+        match brought {
+            Received::Staging(kept, buffer) => {
+                self.staged.buffer = Some(rejoin(kept, buffer));
                 self.staged.end += received;
-                if result.is_ok() {
-                    self.lately_received = received.max(self.lately_received / 4 * 3);
-                }
+                self.heard(&result);
             }
-            Into::Payload => {
+            Received::Payload(kept, buffer) => {
                 if let Some(partial) = &mut self.partial {
                     partial.payload_filled += received;
-                    partial.payload = Some(whole);
+                    partial.payload = Some(rejoin(kept, buffer));
                 }
+            }
+            Received::Lane(windows) => {
+                if let Some(lane) = &mut self.lane {
+                    lane.end_receive(windows, received);
+                }
+                self.heard(&result);
             }
         }
         result
     }
 
+    fn heard(&mut self, result: &io::Result<usize>) {
+        if let Ok(received) = result {
+            self.lately_received = (*received).max(self.lately_received / 4 * 3);
+        }
+    }
+
     /// Whether the stream may end here.
     pub fn is_between_frames(&self) -> bool {
-        self.header.is_none() && self.partial.is_none() && self.staged.len() == 0
+        let is_empty = self.staged.len() == 0 && self.lane.as_ref().is_none_or(Lane::is_empty);
+        self.header.is_none() && self.partial.is_none() && is_empty
     }
 
     fn begin(&mut self) -> Receiving {
         if let Some(partial) = &mut self.partial
             && partial.message_is_whole()
-            && partial.lacks() >= STRAIGHT_RECEIVE_BYTES
+            && partial.header.payload_len as usize >= STRAIGHT_RECEIVE_BYTES
             && let Some(mut payload) = partial.payload.take()
         {
             let filled = partial.payload_filled;
             let rest = payload.split_off(filled);
             let kept = (filled > 0).then_some(payload);
-            return Receiving { operation: self.socket.start_receive(rest, true), into: Into::Payload, kept };
+            return Receiving::Payload { operation: self.socket.start_receive(rest, true), kept };
+        }
+        self.choose_lane();
+        if let Some(lane) = &mut self.lane {
+            let windows = lane.begin_receive(&self.ring, self.lately_received);
+            return Receiving::Lane(self.socket.start_receive_scattered(windows));
         }
         let mut buffer = self.staging_buffer();
-        let room = buffer.split_off(self.staged.end);
+        let mut room = buffer.split_off(self.staged.end);
+        if let Expected::Long { head_bytes } = self.expected
+            && self.partial.is_none()
+            && let Some(missing @ 1..) = self.missing_of_head(head_bytes)
+        {
+            room.truncate(missing);
+        }
         let kept = (self.staged.end > 0).then_some(buffer);
-        Receiving { operation: self.socket.start_receive(room, false), into: Into::Staging, kept }
+        Receiving::Staging { operation: self.socket.start_receive(room, false), kept }
+    }
+
+    /// What is still to come of a header and message of so many bytes; `None` if it is more.
+    fn missing_of_head(&self, head_bytes: usize) -> Option<usize> {
+        let taken = if self.header.is_some() { HEADER_BYTES } else { 0 };
+        head_bytes.checked_sub(taken + self.staged.len())
+    }
+
+    /// Between two frames a lane is begun where the next one is expected to be like the last, or ended.
+    fn choose_lane(&mut self) {
+        if self.partial.is_some() || self.header.is_some() {
+            return;
+        }
+        match (self.expected, &self.lane) {
+            (Expected::Like(shape), None) if self.staged.len() < HEADER_BYTES => {
+                self.lane = Some(Lane::new(&self.ring, shape, self.staged.bytes()));
+                self.staged = Staged::default();
+            }
+            (Expected::Anything, Some(lane)) if lane.is_empty() => self.lane = None,
+            _ => {}
+        }
     }
 
     /// Small frames that fill the staging buffer ask for a larger one, and keep it over a few receives that bring less; long payloads go
@@ -262,6 +372,17 @@ impl Partial {
 
     fn whole_bytes(&self) -> usize {
         self.header.message_len as usize + self.header.payload_len as usize
+    }
+
+    /// The next frame, if it is like this one.
+    fn expected_next(&self) -> Expected {
+        let head_bytes = HEADER_BYTES + self.header.message_len as usize;
+        let payload_bytes = self.header.payload_len as usize;
+        match Shape::of(head_bytes, payload_bytes) {
+            Some(shape) => Expected::Like(shape),
+            None if payload_bytes >= STRAIGHT_RECEIVE_BYTES => Expected::Long { head_bytes },
+            None => Expected::Anything,
+        }
     }
 
     /// Bytes still to come.

@@ -265,9 +265,7 @@ pub fn gather(ring: &Ring, slices: &[Slice]) -> Slice {
             let mut buffer = ring.buffer(slices.iter().map(|slice| slice.len()).sum());
             let mut at = 0;
             for slice in slices {
-                if let Some(place) = buffer.get_mut(at..at + slice.len()) {
-                    place.copy_from_slice(slice);
-                }
+                buffer.put(at, slice);
                 at += slice.len();
             }
             buffer.freeze()

@@ -354,17 +354,14 @@ pub(crate) async fn connect(host: &Rc<Host>, target: SocketAddr) -> io::Result<S
 
 impl SimulatedSocket {
     pub(crate) async fn receive(&self, mut buffer: Buffer) -> (io::Result<usize>, Buffer) {
-        let result = self.receive_with(|received| {
-            let count = received.len().min(buffer.len());
-            let (first, second) = received.as_slices();
-            let in_first = first.len().min(count);
-            buffer[..in_first].copy_from_slice(&first[..in_first]);
-            buffer[in_first..count].copy_from_slice(&second[..count - in_first]);
-            received.drain(..count);
-            count
-        });
-        let result = result.await;
+        let result = self.receive_with(|received| move_front(received, &mut buffer)).await;
         (result, buffer)
+    }
+
+    pub(crate) async fn receive_scattered(&self, mut buffers: Vec<Buffer>) -> (io::Result<usize>, Vec<Buffer>) {
+        let result = self.receive_with(|received| buffers.iter_mut().map(|buffer| move_front(received, buffer)).sum());
+        let result = result.await;
+        (result, buffers)
     }
 
     /// Up to [`CHUNK_BYTES_MAX`] bytes; none at the end.
@@ -534,4 +531,15 @@ impl Drop for SimulatedListener {
             Network::close(&self.shared, id);
         }
     }
+}
+
+/// As many bytes as there are and fit. Returns how many.
+fn move_front(received: &mut VecDeque<u8>, place: &mut [u8]) -> usize {
+    let count = received.len().min(place.len());
+    let (first, second) = received.as_slices();
+    let in_first = first.len().min(count);
+    place[..in_first].copy_from_slice(&first[..in_first]);
+    place[in_first..count].copy_from_slice(&second[..count - in_first]);
+    received.drain(..count);
+    count
 }

@@ -4,6 +4,7 @@ use super::UringConfig;
 use super::operation::Operation;
 use super::plug::Plug;
 use super::provided::Provided;
+use super::scatter::Scatter;
 use super::setup::{self, Features, Use};
 use super::socket::Message;
 use super::wakeup::{self, EVENT, IGNORED, WAKE, WakeTarget};
@@ -40,12 +41,14 @@ pub(crate) struct Uring {
     target: Arc<WakeTarget>,
     /// Memory for the read on the eventfd, from its submission to its completion.
     event_buffer: RefCell<Option<Buffer>>,
-    /// Message headers of sends, for reuse.
+    /// Headers of sends and of scattered receives, for reuse.
     #[expect(
         clippy::vec_box,
         reason = "the kernel knows a header by its address, so it stays where it is while it changes hands"
     )]
     pub(super) idle_messages: RefCell<Vec<Box<Message>>>,
+    #[expect(clippy::vec_box, reason = "in use, each keeps its place")]
+    pub(super) idle_scatters: RefCell<Vec<Box<Scatter>>>,
     pub(super) plugged: RefCell<Plug>,
     /// Writes that went out with others.
     pub(crate) gathered_writes: Cell<u64>,
@@ -99,6 +102,7 @@ impl Uring {
             target,
             event_buffer: RefCell::new(None),
             idle_messages: RefCell::new(Vec::new()),
+            idle_scatters: RefCell::new(Vec::new()),
             plugged: RefCell::default(),
             gathered_writes: Cell::new(0),
             enters: Cell::new(0),

@@ -4,6 +4,7 @@
 use super::driver::Uring;
 use super::file::File;
 use super::plug::Gathered;
+use super::scatter::Scatter;
 use super::socket::{Message, SocketAddress};
 use super::wakeup::WakeTarget;
 use crate::{Buffer, Slice};
@@ -22,6 +23,7 @@ pub(super) enum Held {
     Buffer(Buffer),
     Slice(Slice),
     Message(Box<Message>),
+    Scatter(Box<Scatter>),
     Address(#[expect(dead_code, reason = "only the kernel reads it")] Box<SocketAddress>),
     Wakeup(Arc<WakeTarget>),
     Gathered(Gathered),

@@ -16,8 +16,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 pub(crate) struct UringSocket {
-    driver: Rc<Uring>,
-    file: Rc<File>,
+    pub(super) driver: Rc<Uring>,
+    pub(super) file: Rc<File>,
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
 }
