@@ -190,7 +190,7 @@ def test_parts_are_sealed_too():
         listed = s3.list_parts(Bucket=b, Key=key, UploadId=begun["UploadId"])["Parts"]
         assert [part["Size"] for part in listed] == [len(body) for body in bodies]
         done = s3.complete_multipart_upload(Bucket=b, Key=key, UploadId=begun["UploadId"],
-                                            MultipartUpload={"Parts": parts})
+                                            MultipartUpload={"Parts": parts}, **reading)
         assert done["ETag"].endswith('-3"')
         got = s3.get_object(Bucket=b, Key=key, **reading)
         assert headers_of(got) == headers_of(begun)
@@ -245,7 +245,7 @@ def test_copies_are_opened_and_sealed_anew():
                                        **opening, **reading)
             s3.complete_multipart_upload(
                 Bucket=b, Key=key, UploadId=made["UploadId"],
-                MultipartUpload={"Parts": [{"ETag": part["CopyPartResult"]["ETag"], "PartNumber": 1}]})
+                MultipartUpload={"Parts": [{"ETag": part["CopyPartResult"]["ETag"], "PartNumber": 1}]}, **reading)
             assert s3.get_object(Bucket=b, Key=key, **reading)["Body"].read() == body[65530:131101]
     target = {"Bucket": b, "Key": "t", "CopySource": {"Bucket": b, "Key": "client"}}
     refused(400, "InvalidRequest", s3.copy_object, **target)

@@ -24,6 +24,11 @@ fn boto3_locks_objects_and_owns_what_others_write() {
 }
 
 #[test]
+fn boto3_finds_what_clients_of_cephs_gateway_rely_on() {
+    Gateway::start().run("python", &["conformance.py"]);
+}
+
+#[test]
 fn nobody_gets_what_no_acl_or_policy_gives() {
     Gateway::start().run("python", &["access.py"]);
 }

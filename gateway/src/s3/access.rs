@@ -10,6 +10,8 @@ use super::store::user::User;
 use hyper::HeaderMap;
 use s3s::{S3ErrorCode, S3Request};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Where a request came from; the server puts it beside each.
 #[derive(Clone, Copy, Debug)]
@@ -18,11 +20,34 @@ pub struct Origin {
     pub is_secure: bool,
 }
 
+/// What is found out about a request while it is answered; the server puts one beside each, and reads it when the answer is there.
+#[derive(Clone, Debug, Default)]
+pub struct Findings(Arc<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    needed_acl: AtomicBool,
+    user: OnceLock<Option<String>>,
+}
+
+impl Findings {
+    /// Whether nothing but an ACL let the request through.
+    pub fn needed_acl(&self) -> bool {
+        self.0.needed_acl.load(Ordering::Relaxed)
+    }
+
+    /// Who asked, if that was looked at: a user, or nobody in particular.
+    pub fn user(&self) -> Option<Option<&str>> {
+        self.0.user.get().map(Option::as_deref)
+    }
+}
+
 /// What a request says of itself.
 #[derive(Clone, Debug)]
 pub struct Asked {
     access_key: Option<String>,
     origin: Option<Origin>,
+    findings: Findings,
     headers: HeaderMap,
     query: Vec<(String, String)>,
 }
@@ -33,6 +58,7 @@ impl Asked {
         Asked {
             access_key: request.credentials.as_ref().map(|credentials| credentials.access_key.clone()),
             origin: request.extensions.get::<Origin>().copied(),
+            findings: request.extensions.get::<Findings>().cloned().unwrap_or_default(),
             headers: request.headers.clone(),
             query: query_pairs(query),
         }
@@ -136,6 +162,8 @@ impl Requester {
                 Some(store.user_by_access_key(key).await?.ok_or_else(unknown)?)
             }
         };
+        // An operation that looks twice finds the same.
+        let _ = asked.findings.0.user.set(user.as_ref().map(|user| user.user_id.clone()));
         if user.as_ref().is_some_and(|user| user.suspended) {
             return Err(Fault::custom("UserSuspended", "the user is suspended"));
         }
@@ -201,6 +229,14 @@ impl Requester {
         let reads_source = self.asked.headers.contains_key("x-amz-copy-source") && action.starts_with("s3:GetObject");
         let header = if reads_source { "x-amz-source-expected-bucket-owner" } else { "x-amz-expected-bucket-owner" };
         self.asked.header(header).iter().all(|expected| *expected == bucket.owner)
+    }
+
+    /// Where requesters pay, all but the owner say that they know it; who is nobody can't.
+    fn pays(&self, bucket: &Bucket) -> bool {
+        let says =
+            || self.asked.header("x-amz-request-payer").into_iter().chain(self.asked.parameter("x-amz-request-payer"));
+        let knows = || self.user.is_some() && says().any(|payer| payer.eq_ignore_ascii_case("requester"));
+        !bucket.requester_pays || self.is_owner(bucket) || knows()
     }
 
     /// `permission`: the grant on the bucket that allows it, too; `None`: only its owner may, unless the policy says otherwise.
@@ -277,13 +313,19 @@ impl Requester {
     }
 
     fn may(&self, bucket: &Bucket, wanted: &Wanted<'_>, granted: impl Fn(&Requester) -> bool) -> Result<bool> {
-        if !self.expects(bucket, wanted.action) {
+        if !self.expects(bucket, wanted.action) || !self.pays(bucket) {
             return Ok(false);
         }
         Ok(match self.judge(bucket, wanted)? {
             Effect::Deny => false,
             Effect::Allow => true,
-            Effect::Pass => granted(self),
+            Effect::Pass => {
+                let is_granted = granted(self);
+                if is_granted && !self.is_owner(bucket) {
+                    self.asked.findings.0.needed_acl.store(true, Ordering::Relaxed);
+                }
+                is_granted
+            }
         })
     }
 }

@@ -89,7 +89,9 @@ impl From<Fault> for S3Error {
             }
             Fault::NoObject { is_delete_marker } => {
                 let mut error = S3Error::with_message(S3ErrorCode::NoSuchKey, "there is no such object");
-                error.set_headers(headers_of([("x-amz-delete-marker", is_delete_marker.to_string())]));
+                // Whoever gives an error headers gives it all it has.
+                let kind = ("content-type", "application/xml".to_owned());
+                error.set_headers(headers_of([("x-amz-delete-marker", is_delete_marker.to_string()), kind]));
                 error
             }
             Fault::Unchanged { etag, modified } => {
@@ -152,6 +154,8 @@ fn status_of_custom(code: &str) -> Option<hyper::StatusCode> {
         "InvalidBucketState" => Some(StatusCode::CONFLICT),
         "QuotaExceeded" | "UserSuspended" => Some(StatusCode::FORBIDDEN),
         "InvalidArgument"
+        | "InvalidLocationConstraint"
+        | "InvalidRedirectLocation"
         | "TooManyBuckets"
         | "MalformedPolicy"
         | "InvalidTag"

@@ -47,7 +47,11 @@ pub const LOG_BYTES_MAX: usize = 1 << 20;
 pub const LOGS_BYTES_MAX: usize = 64 << 20;
 /// Lines wait so long to be stored.
 pub const LOG_ROLL: Duration = Duration::from_secs(300);
+/// A request whose line makes a log due is answered after this, even if the log is not stored by then.
+pub const LOG_WAIT: Duration = Duration::from_secs(5);
 pub const LOG_PREFIX_BYTES_MAX: usize = 512;
+/// Where a website sends who asks for an object.
+pub const REDIRECT_BYTES_MAX: usize = 2048;
 /// Of a website.
 pub const ROUTING_RULES_MAX: usize = 50;
 pub const TAGS_MAX: usize = 10;
@@ -85,12 +89,17 @@ pub const GARBAGE_INTERVAL: Duration = Duration::from_secs(30);
 /// Objects that one pass removes at a time.
 pub const GARBAGE_JOBS: usize = 8;
 
+/// Users whose requests are counted one by one.
+pub const USERS_COUNTED_MAX: usize = 1000;
 pub const CONNECTIONS_MAX: usize = 4096;
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 pub const HEADERS_MAX: usize = 128;
 pub const HEADER_WAIT: Duration = Duration::from_secs(10);
 /// A body of which nothing comes for so long is cut off.
 pub const BODY_WAIT: Duration = Duration::from_secs(60);
+/// What is still taken in of a body that nobody wants: so much at most, and for so long.
+pub const LINGER_BYTES_MAX: usize = 64 << 20;
+pub const LINGER_WAIT: Duration = Duration::from_secs(10);
 /// A document in a request's body: a policy, a list of keys.
 pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
 /// What is before the file in a form.

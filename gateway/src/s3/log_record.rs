@@ -30,6 +30,19 @@ pub struct LogRecord {
     pub bytes_sent: Option<u64>,
     pub took: Duration,
     pub version: Option<String>,
+    /// Nothing but an ACL let it through.
+    pub needed_acl: bool,
+    /// What it deleted of many; each has a line of its own.
+    pub deletions: Vec<LoggedDeletion>,
+}
+
+/// One of the deletions that a request asks for.
+#[derive(Clone, Debug)]
+pub struct LoggedDeletion {
+    pub key: String,
+    pub version: Option<String>,
+    pub status: u16,
+    pub error_code: Option<String>,
 }
 
 /// How a request was signed.
@@ -58,15 +71,15 @@ impl LogRecord {
         })
     }
 
-    /// `REST.PUT.OBJECT`.
+    /// `REST.PUT.OBJECT`, also of a copy, as Ceph's gateway has it.
     fn operation(&self) -> String {
         const RESOURCES: [(&str, &str); 20] = [
             ("acl", "ACL"),
             ("attributes", "OBJECT_ATTRIBUTES"),
             ("cors", "CORS"),
-            ("delete", "MULTI_OBJECT_DELETE"),
+            ("delete", "DELETE_MULTI_OBJECT"),
             ("encryption", "ENCRYPTION"),
-            ("legal-hold", "OBJECT_LEGAL_HOLD"),
+            ("legal-hold", "LEGAL_HOLD"),
             ("lifecycle", "LIFECYCLE"),
             ("location", "LOCATION"),
             ("logging", "LOGGING_STATUS"),
@@ -74,7 +87,7 @@ impl LogRecord {
             ("ownershipControls", "OWNERSHIP_CONTROLS"),
             ("partNumber", "PART"),
             ("policy", "BUCKETPOLICY"),
-            ("retention", "OBJECT_RETENTION"),
+            ("retention", "RETENTION"),
             ("tagging", "TAGGING"),
             ("uploadId", "UPLOAD"),
             ("uploads", "UPLOADS"),
@@ -85,12 +98,29 @@ impl LogRecord {
         let pairs = query_pairs(self.uri.query().unwrap_or_default());
         let named = RESOURCES.iter().find(|(name, _)| pairs.iter().any(|(given, _)| given == name));
         let resource = named.map_or(if self.key.is_empty() { "BUCKET" } else { "OBJECT" }, |(_, resource)| resource);
-        let method = if self.headers.contains_key("x-amz-copy-source") { "COPY" } else { self.method.as_str() };
-        format!("REST.{method}.{resource}")
+        let resource = if resource == "TAGGING" && !self.key.is_empty() { "OBJECT_TAGGING" } else { resource };
+        format!("REST.{}.{resource}", self.method)
+    }
+
+    /// The request's, and one for each deletion of many.
+    pub fn lines(&self, owner: &str, requester: Option<&str>) -> Vec<String> {
+        let of_deletion = |deletion: &LoggedDeletion| {
+            let record = LogRecord {
+                key: deletion.key.clone(),
+                version: deletion.version.clone(),
+                status: deletion.status,
+                error_code: deletion.error_code.clone(),
+                bytes_sent: None,
+                deletions: Vec::new(),
+                ..self.clone()
+            };
+            record.line(owner, requester)
+        };
+        [self.line(owner, requester)].into_iter().chain(self.deletions.iter().map(of_deletion)).collect()
     }
 
     /// With its end. `owner`: the bucket's; `requester`: who asked, if that is known.
-    pub fn line(&self, owner: &str, requester: Option<&str>) -> String {
+    fn line(&self, owner: &str, requester: Option<&str>) -> String {
         let header = |name: HeaderName| self.headers.get(name).and_then(|value| value.to_str().ok());
         let quoted = |text: Option<&str>| text.map_or_else(|| "\"-\"".into(), |text| format!("\"{}\"", plain(text)));
         let word = |text: Option<&str>| text.filter(|text| !text.is_empty()).map_or_else(|| "-".into(), plain);
@@ -126,7 +156,7 @@ impl LogRecord {
             word(header(HOST)),
             if self.is_secure { "TLS".into() } else { "-".into() },
             "-".into(),
-            "-".into(),
+            if self.needed_acl { "Yes".into() } else { "-".into() },
         ];
         fields.join(" ") + "\n"
     }
@@ -171,6 +201,8 @@ mod tests {
             bytes_sent: Some(7),
             took: Duration::from_millis(12),
             version: None,
+            needed_acl: false,
+            deletions: Vec::new(),
         }
     }
 
@@ -199,11 +231,29 @@ mod tests {
             (Method::PUT, "/b", "REST.PUT.BUCKET"),
             (Method::PUT, "/b/k?partNumber=1&uploadId=x", "REST.PUT.PART"),
             (Method::POST, "/b/k?uploadId=x", "REST.POST.UPLOAD"),
-            (Method::POST, "/b?delete", "REST.POST.MULTI_OBJECT_DELETE"),
+            (Method::POST, "/b?delete", "REST.POST.DELETE_MULTI_OBJECT"),
             (Method::GET, "/b?acl", "REST.GET.ACL"),
         ] {
             assert_eq!(record(method, target, &[]).operation(), expected);
         }
-        assert_eq!(record(Method::PUT, "/b/k", &[("x-amz-copy-source", "/b/j")]).operation(), "REST.COPY.OBJECT");
+        assert_eq!(record(Method::PUT, "/b/k", &[("x-amz-copy-source", "/b/j")]).operation(), "REST.PUT.OBJECT");
+        assert_eq!(record(Method::PUT, "/b/k?tagging", &[]).operation(), "REST.PUT.OBJECT_TAGGING");
+        assert_eq!(record(Method::PUT, "/b?tagging", &[]).operation(), "REST.PUT.TAGGING");
+    }
+
+    #[test]
+    fn each_deletion_of_many_has_a_line() {
+        let deletion = |key: &str, status, error_code: Option<&str>| LoggedDeletion {
+            key: key.into(),
+            version: None,
+            status,
+            error_code: error_code.map(str::to_owned),
+        };
+        let deletions = vec![deletion("k1", 204, None), deletion("k2", 403, Some("AccessDenied"))];
+        let lines = LogRecord { deletions, ..record(Method::POST, "/b?delete", &[]) }.lines("ann", None);
+        let seen: Vec<Vec<&str>> = lines.iter().map(|line| line.split(' ').collect()).collect();
+        assert_eq!(seen.iter().map(|fields| fields[8]).collect::<Vec<_>>(), ["-", "k1", "k2"]);
+        assert!(seen.iter().all(|fields| fields[7] == "REST.POST.DELETE_MULTI_OBJECT"));
+        assert!(lines[2].contains(" 403 AccessDenied ") && lines[1].contains(" 204 - "));
     }
 }

@@ -185,7 +185,11 @@ impl Statement {
         if let Some(unknown) = action.names.iter().find(|name| !is_action(name)) {
             return Err(malformed(format!("{unknown} is no action of S3")));
         }
-        let (value, is_negated) = one_of(fields, "Resource", "NotResource")?;
+        // Without either, as Ceph's gateway has it, the statement is about the whole bucket: about all but nothing.
+        let nothing = Value::Array(Vec::new());
+        let is_about_all = !fields.contains_key("Resource") && !fields.contains_key("NotResource");
+        let (value, is_negated) =
+            if is_about_all { (&nothing, true) } else { one_of(fields, "Resource", "NotResource")? };
         let names = strings(value)?;
         let names: Option<Vec<String>> = names.iter().map(|name| resource(name)).collect();
         let names = names.ok_or_else(|| malformed("a resource is named as arn:aws:s3:::bucket/key"))?;
@@ -206,7 +210,8 @@ impl Statement {
 
     fn applies(&self, question: &Question<'_>) -> bool {
         let is_who = |principal: &Principal| match principal {
-            Principal::Everybody => true,
+            // A part of the gateway is let in by its name only.
+            Principal::Everybody => question.service.is_none(),
             Principal::User(uid) => question.user == Some(uid.as_str()),
             Principal::Service(name) => question.service == Some(name.as_str()),
         };

@@ -5,6 +5,7 @@ mod encryption;
 mod form;
 mod form_file;
 mod front;
+mod lingering_body;
 mod request_counts;
 mod routing_rule;
 mod side_body;

@@ -9,7 +9,7 @@ mod configuration;
 mod copy;
 mod cors;
 mod delete;
-mod fields;
+pub mod fields;
 mod lifecycle;
 mod list;
 mod lock;
@@ -34,6 +34,7 @@ use s3s::host::{S3Host, VirtualHost};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result};
 use std::rc::Rc;
 
+pub use delete::Deletions;
 pub use usage::Document;
 
 /// Cheap to clone.
@@ -198,6 +199,7 @@ operations! {
     put_bucket_website: PutBucketWebsiteInput -> PutBucketWebsiteOutput,
     delete_bucket_website: DeleteBucketWebsiteInput -> DeleteBucketWebsiteOutput,
     get_bucket_request_payment: GetBucketRequestPaymentInput -> GetBucketRequestPaymentOutput,
+    put_bucket_request_payment: PutBucketRequestPaymentInput -> PutBucketRequestPaymentOutput,
     get_bucket_logging: GetBucketLoggingInput -> GetBucketLoggingOutput,
     put_bucket_logging: PutBucketLoggingInput -> PutBucketLoggingOutput,
     get_bucket_encryption: GetBucketEncryptionInput -> GetBucketEncryptionOutput,

@@ -14,6 +14,12 @@ pub fn describe_s3(exposition: &mut Exposition, counts: &RequestCounts) {
         let help = "From a request's head to the beginning of the answer.";
         exposition.histogram("basalt_s3_request_seconds", help, &[method], &figures.latencies);
     }
+    for (user, statuses) in counts.users() {
+        for (status, count) in STATUSES.into_iter().zip(statuses).filter(|(_, count)| *count > 0) {
+            let help = "Requests by the user whose signature they had, and the class of the answer's status.";
+            exposition.counter("basalt_s3_user_requests_total", help, &[("user", &user), ("status", status)], count);
+        }
+    }
 }
 
 pub fn describe_nbd(exposition: &mut Exposition, figures: &NbdFigures) {

@@ -1,6 +1,6 @@
 //! Connections: how many, how long they may take, and how they end.
 
-use super::front::Front;
+use super::front::{AskedBy, Front};
 use super::request_counts::RequestCounts;
 use super::tls::Certificate;
 use crate::s3::access::Origin;
@@ -98,8 +98,11 @@ async fn serve<S>(
         let (front, counts) = (front.clone(), counts.clone());
         async move {
             let (begun, method) = (Instant::now(), request.method().clone());
-            let response = front.answer(request, origin).await;
+            let mut response = front.answer(request, origin).await;
             counts.note(&method, response.status(), begun.elapsed());
+            if let Some(AskedBy(user)) = response.extensions_mut().remove::<AskedBy>() {
+                counts.note_user(user.as_deref(), response.status());
+            }
             Ok::<_, std::convert::Infallible>(response)
         }
     });

@@ -1,15 +1,18 @@
 //! What surrounds each request: refusal of what is not supported, cross-origin headers, an id, and a line in the log.
 
+use super::lingering_body::LingeringBody;
 use super::{SideBody, encryption, form, signature_v2, signature_v4};
-use crate::s3::access::{Origin, query_pairs};
+use crate::s3::access::{Findings, Origin, query_pairs};
 use crate::s3::log_record::{LogRecord, key_of};
-use crate::s3::service::{Document, Service};
+use crate::s3::service::{Deletions, Document, Service};
 use crate::s3::{limits, service};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, HeaderValue, LOCATION, TRANSFER_ENCODING,
+};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::service::{S3Service, S3ServiceBuilder};
@@ -20,10 +23,15 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
-const NOT_IMPLEMENTED: [&str; 3] = ["x-amz-website-redirect-location", "x-amz-mfa", "x-amz-write-offset-bytes"];
+const NOT_IMPLEMENTED: [&str; 2] = ["x-amz-mfa", "x-amz-write-offset-bytes"];
 
+const COPY_SOURCE: &str = "x-amz-copy-source";
 /// A week.
 const PRESIGNED_SECONDS_MAX: u32 = 604_800;
+
+/// Put beside an answer: the user whom it is for, or nobody in particular.
+#[derive(Clone)]
+pub struct AskedBy(pub Option<String>);
 
 pub struct Front {
     s3: S3Service,
@@ -66,6 +74,7 @@ impl Front {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let bucket = self.bucket_of(&request);
         let cross_origin = CrossOrigin::of(&request);
+        let findings = Findings::default();
         let expects = request.headers().contains_key(EXPECT);
         let has_body = !request.body().is_end_stream();
         // Whether it is to be logged is known when the bucket's record has been read.
@@ -73,7 +82,7 @@ impl Front {
         let mut response = if method == Method::OPTIONS {
             self.preflight(bucket.clone(), request.headers()).await
         } else {
-            let mut response = self.serve(request, origin).await.unwrap_or_else(told);
+            let mut response = self.serve(request, origin, &findings).await.unwrap_or_else(told);
             if let Some(cross_origin) = cross_origin {
                 self.allow_cross_origin(bucket.clone(), &cross_origin, &mut response).await;
             }
@@ -84,20 +93,27 @@ impl Front {
         }
         response.headers_mut().insert(hyper::header::SERVER, HeaderValue::from_static("basalt"));
         let status = response.status();
+        let deletions = response.extensions_mut().remove::<Deletions>();
         if self.service.logs(&bucket) {
             let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
             let length = header("content-length").and_then(|length| length.parse().ok());
             let version = header("x-amz-version-id").map(str::to_owned);
             let error_code = if status.is_success() { None } else { error_code(&mut response).await };
-            self.service.log(LogRecord {
+            let record = LogRecord {
                 request_id: id.clone(),
                 status: status.as_u16(),
                 error_code,
                 bytes_sent: length.or(response.body().size_hint().exact()),
                 took: begun.elapsed(),
                 version,
+                needed_acl: findings.needed_acl(),
+                deletions: deletions.map(|Deletions(deletions)| deletions).unwrap_or_default(),
                 ..record
-            });
+            };
+            self.service.log(record).await;
+        }
+        if let Some(user) = findings.user() {
+            response.extensions_mut().insert(AskedBy(user.map(str::to_owned)));
         }
         if expects && !(has_body && status.is_success()) {
             // A client that was refused before it sent its body may leave it out: what it sends next is no body, whatever was announced. And one
@@ -140,6 +156,8 @@ impl Front {
             bytes_sent: None,
             took: std::time::Duration::ZERO,
             version: None,
+            needed_acl: false,
+            deletions: Vec::new(),
         }
     }
 
@@ -169,7 +187,12 @@ impl Front {
         }
     }
 
-    async fn serve(&self, mut request: Request<Incoming>, origin: Origin) -> Result<Response<Body>, S3Error> {
+    async fn serve(
+        &self,
+        mut request: Request<Incoming>,
+        origin: Origin,
+        findings: &Findings,
+    ) -> Result<Response<Body>, S3Error> {
         encryption::hide_keys(request.headers_mut());
         if let Some(site) = host_of(&request).and_then(|host| self.hosts.site(host)) {
             return Ok(self.visit(&site, &request, origin).await);
@@ -183,8 +206,10 @@ impl Front {
         }
         let request = signature_v2::with_signed_slash(request, &self.service).await;
         let request = signature_v4::with_known_region(request, &self.service).await;
-        let mut request = request.map(Body::from);
+        let expects = request.headers().contains_key(EXPECT);
+        let mut request = request.map(|body| LingeringBody::of(body, expects));
         request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(findings.clone());
         let is_form = form::is_form(&request);
         if is_of_unknown_length(&request) {
             if carries_object {
@@ -296,6 +321,13 @@ fn refusal<B>(request: &Request<B>, carries_object: bool) -> Option<S3Error> {
             "a presigned URL is good for 1 to 604800 seconds",
         ));
     }
+    if headers.get(AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
+        return Some(S3Error::with_message(S3ErrorCode::AccessDenied, "the Authorization is empty"));
+    }
+    let is_of_no_length = !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING);
+    if request.method() == Method::PUT && carries_object && is_of_no_length && !headers.contains_key(COPY_SOURCE) {
+        return Some(S3Error::with_message(S3ErrorCode::MissingContentLength, "how long is the object?"));
+    }
     if headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD") {
         return Some(S3Error::with_message(S3ErrorCode::InvalidStorageClass, "the one storage class is STANDARD"));
     }
@@ -375,7 +407,7 @@ fn with_quoted_etag(mut response: Response<Body>) -> Response<Body> {
 }
 
 /// What an answer's document says went wrong.
-async fn error_code(response: &mut Response<Body>) -> Option<String> {
+pub(super) async fn error_code(response: &mut Response<Body>) -> Option<String> {
     let body = std::mem::replace(response.body_mut(), Body::empty());
     let bytes = body.collect().await.map(|collected| collected.to_bytes()).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
@@ -402,7 +434,8 @@ async fn with_details(response: Response<Body>, id: &str, bucket: &str, is_head:
         text = text.replace("<Code>InvalidPolicyDocument</Code>", "<Code>AccessDenied</Code>");
         parts.status = StatusCode::FORBIDDEN;
     }
-    if text.contains("<Code>InvalidRequest</Code><Message>invalid query") {
+    let is_of_argument = |what: &str| text.contains(&format!("<Code>InvalidRequest</Code><Message>{what}"));
+    if is_of_argument("invalid query") || is_of_argument("invalid header: authorization") {
         text = text.replace("<Code>InvalidRequest</Code>", "<Code>InvalidArgument</Code>");
     }
     let details = format!(

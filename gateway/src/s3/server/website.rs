@@ -1,9 +1,10 @@
 //! Buckets as websites: hosts `BUCKET.s3-website.DOMAIN`, for anybody's browser. Only what anybody may read is served.
 
-use super::front::{Front, told};
+use super::front::{Front, error_code, told, xml_escaped};
 use super::routing_rule::route;
 use super::signature_v4::uri_encoded;
 use crate::s3::access::{Origin, percent_decoded};
+use crate::s3::service::fields;
 use hyper::header::{self, HOST, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use s3s::dto::{Protocol, WebsiteConfiguration};
@@ -33,7 +34,17 @@ struct Visit<'a> {
 }
 
 impl Front {
+    /// Errors are told as pages, for people.
     pub(super) async fn visit<B>(&self, site: &Site, request: &Request<B>, origin: Origin) -> Response<Body> {
+        let answer = self.page(site, request, origin).await;
+        let is_document = answer.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+        if is_document && (answer.status().is_client_error() || answer.status().is_server_error()) {
+            return page_of_error(answer, &site.bucket, request.method()).await;
+        }
+        answer
+    }
+
+    async fn page<B>(&self, site: &Site, request: &Request<B>, origin: Origin) -> Response<Body> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let message = "a website is read only";
             return told(S3Error::with_message(S3ErrorCode::MethodNotAllowed, message));
@@ -60,6 +71,9 @@ impl Front {
         let visit = Visit { site, headers: request.headers(), origin };
         let page = if is_folder { format!("{key}{suffix}") } else { key.clone() };
         let answer = self.fetch(&visit, request.method().clone(), &page).await;
+        if let Some(location) = answer.headers().get(fields::REDIRECT).filter(|_| answer.status().is_success()) {
+            return redirect(StatusCode::MOVED_PERMANENTLY, location.to_str().unwrap_or("/"));
+        }
         if !answer.status().is_client_error() || answer.status() == StatusCode::PRECONDITION_FAILED {
             return answer;
         }
@@ -109,6 +123,25 @@ fn elsewhere(website: &WebsiteConfiguration, uri: &Uri, is_secure: bool) -> Opti
     let same = if is_secure { Protocol::HTTPS } else { Protocol::HTTP };
     let protocol = to.protocol.as_ref().map_or(same, Protocol::as_str);
     Some(format!("{protocol}://{}{}", to.host_name, uri.path_and_query().map_or("/", |path| path.as_str())))
+}
+
+async fn page_of_error(mut answer: Response<Body>, bucket: &str, method: &Method) -> Response<Body> {
+    let status = answer.status();
+    let code = error_code(&mut answer).await;
+    // An answer to HEAD has no document to tell it.
+    let code = code.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().replace(' ', ""));
+    let (code, bucket) = (xml_escaped(&code), xml_escaped(bucket));
+    let page = format!(
+        "<html>\n<head><title>{status}</title></head>\n<body>\n<h1>{status}</h1>\n<ul>\n<li>Code: {code}</li>\n\
+         <li>BucketName: {bucket}</li>\n</ul>\n<hr/>\n</body>\n</html>\n"
+    );
+    let mut told = Response::new(if *method == Method::HEAD { Body::empty() } else { Body::from(page) });
+    *told.status_mut() = status;
+    told.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(code) = HeaderValue::from_str(&code) {
+        told.headers_mut().insert("x-amz-error-code", code);
+    }
+    told
 }
 
 fn redirect(status: StatusCode, location: &str) -> Response<Body> {

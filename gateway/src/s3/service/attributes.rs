@@ -24,7 +24,7 @@ impl Service {
         let part_marker = bounded(input.part_number_marker);
         let looked = self
             .for_requester(asked, move |store, requester| async move {
-                look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await
+                look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref(), None).await
             })
             .await?;
         let Looked { bucket, entry, .. } = looked;

@@ -130,6 +130,7 @@ impl Service {
                 lock: locks.then(BucketLock::default),
                 encryption: None,
                 logging: None,
+                requester_pays: false,
             };
             match store.create_bucket(bucket).await? {
                 (found, true) => existing(&found, &owner.id, &acl),

@@ -304,9 +304,28 @@ impl Service {
         &self,
         request: S3Request<GetBucketRequestPaymentInput>,
     ) -> Result<S3Response<GetBucketRequestPaymentOutput>> {
-        self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketRequestPayment").await?;
-        let payer = Some(Payer::from_static(Payer::BUCKET_OWNER));
-        Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
+        let bucket = self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketRequestPayment").await?;
+        let payer = if bucket.requester_pays { Payer::REQUESTER } else { Payer::BUCKET_OWNER };
+        Ok(S3Response::new(GetBucketRequestPaymentOutput { payer: Some(Payer::from_static(payer)) }))
+    }
+
+    pub(super) async fn put_bucket_request_payment(
+        &self,
+        request: S3Request<PutBucketRequestPaymentInput>,
+    ) -> Result<S3Response<PutBucketRequestPaymentOutput>> {
+        let asked = Asked::of(&request);
+        let PutBucketRequestPaymentInput { bucket, request_payment_configuration: wanted, .. } = request.input;
+        let requester_pays = match wanted.payer.as_str() {
+            Payer::REQUESTER => true,
+            Payer::BUCKET_OWNER => false,
+            _ => return Err(Fault::refuse(S3ErrorCode::MalformedXML, "who pays is Requester or BucketOwner")),
+        };
+        self.change_owned(asked, bucket, "s3:PutBucketRequestPayment", move |bucket| {
+            bucket.requester_pays = requester_pays;
+            Ok(())
+        })
+        .await?;
+        Ok(S3Response::new(PutBucketRequestPaymentOutput::default()))
     }
 
     pub(super) async fn get_bucket_encryption(

@@ -98,6 +98,11 @@ impl Service {
                 let (described, tagged) =
                     (if replaces { &given } else { &source }, if replaces_tags { &given } else { &source });
                 draft.headers.clone_from(&described.headers);
+                // It is of one object; a copy has its own, or none.
+                draft.headers.remove(fields::REDIRECT);
+                draft.headers.extend(
+                    given.headers.get_key_value(fields::REDIRECT).map(|(name, value)| (name.clone(), value.clone())),
+                );
                 draft.metadata.clone_from(&described.metadata);
                 draft.tags.clone_from(&tagged.tags);
                 draft.acl = acl;

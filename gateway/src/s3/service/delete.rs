@@ -6,6 +6,7 @@ use super::object::check_key;
 use crate::s3::access::{Asked, Requester};
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
+use crate::s3::log_record::LoggedDeletion;
 use crate::s3::store::Store;
 use crate::s3::store::bucket::Bucket;
 use crate::s3::store::object::{Deleted, Deletion};
@@ -84,7 +85,10 @@ impl Service {
             .await?;
         let mut deleted = Vec::new();
         let mut errors = Vec::new();
+        let mut logged = Vec::new();
         for (object, outcome) in outcomes {
+            let outcome = outcome.map_err(s3s::S3Error::from);
+            logged.push(logged_deletion(&object, &outcome));
             match outcome {
                 Ok(_) if is_quiet => {}
                 Ok(done) => deleted.push(DeletedObject {
@@ -93,8 +97,7 @@ impl Service {
                     delete_marker: done.is_delete_marker.then_some(true),
                     delete_marker_version_id: done.version.filter(|_| done.is_delete_marker),
                 }),
-                Err(fault) => {
-                    let error = s3s::S3Error::from(fault);
+                Err(error) => {
                     errors.push(s3s::dto::Error {
                         code: Some(error.code().as_str().to_owned()),
                         key: Some(object.key),
@@ -105,8 +108,23 @@ impl Service {
             }
         }
         let output = DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), ..Default::default() };
-        Ok(S3Response::new(output))
+        let mut response = S3Response::new(output);
+        response.extensions.insert(Deletions(logged));
+        Ok(response)
     }
+}
+
+/// What became of each, for the log of requests.
+#[derive(Clone)]
+pub struct Deletions(pub Vec<LoggedDeletion>);
+
+fn logged_deletion(object: &ObjectIdentifier, outcome: &s3s::S3Result<Deleted>) -> LoggedDeletion {
+    let done = StatusCode::NO_CONTENT;
+    let (status, error_code) = match outcome {
+        Ok(_) => (done, None),
+        Err(error) => (error.status_code().unwrap_or(done), Some(error.code().as_str().to_owned())),
+    };
+    LoggedDeletion { key: object.key.clone(), version: object.version_id.clone(), status: status.as_u16(), error_code }
 }
 
 fn expected_size(size: i64) -> Result<u64> {

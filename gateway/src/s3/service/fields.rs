@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 const KEPT: [&str; 6] =
     ["cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires"];
 const METADATA_PREFIX: &str = "x-amz-meta-";
+/// Where an object's website sends who asks for it.
+pub const REDIRECT: &str = "x-amz-website-redirect-location";
 
 /// What a request's headers say of the object that it makes; its ACL comes apart.
 pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
@@ -51,10 +53,23 @@ pub fn draft(headers: &HeaderMap, owner: &Owner) -> Result<Entry> {
             format!("metadata has {metadata_bytes} bytes, and at most {} are possible", limits::METADATA_BYTES_MAX);
         return Err(Fault::refuse(S3ErrorCode::MetadataTooLarge, message));
     }
+    if let Some(location) = text(headers, REDIRECT) {
+        entry.headers.insert(REDIRECT.to_owned(), checked_redirect(location)?.to_owned());
+    }
     if let Some(tags) = text(headers, "x-amz-tagging") {
         entry.tags = super::tagging::parse(tags)?;
     }
     Ok(entry)
+}
+
+fn checked_redirect(location: &str) -> Result<&str> {
+    let is_place = ["/", "http://", "https://"].iter().any(|begin| location.starts_with(begin));
+    if is_place && location.len() <= limits::REDIRECT_BYTES_MAX {
+        return Ok(location);
+    }
+    let message =
+        format!("{REDIRECT} begins with /, http:// or https://, and has at most {} bytes", limits::REDIRECT_BYTES_MAX);
+    Err(Fault::custom("InvalidRedirectLocation", message))
 }
 
 /// What a form says, as the headers that a request for the same would have.
@@ -92,9 +107,14 @@ pub fn headers_of_form(form: &dto::PostObjectInput, fields: &FormFields) -> Resu
 /// When the object goes by a rule, as its header says it.
 pub fn expiration(bucket: &Bucket, key: &str, entry: &Entry) -> Option<String> {
     let (end_ns, rule) = crate::s3::store::lifecycle::expiration(bucket, key, entry)?;
+    Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", http_date(end_ns)))
+}
+
+/// A time as headers tell it.
+pub fn http_date(time_ns: u64) -> String {
     let mut date = Vec::new();
-    timestamp(end_ns).format(dto::TimestampFormat::HttpDate, &mut date).ok()?;
-    Some(format!("expiry-date=\"{}\", rule-id=\"{rule}\"", String::from_utf8_lossy(&date)))
+    let _ = timestamp(time_ns).format(dto::TimestampFormat::HttpDate, &mut date);
+    String::from_utf8_lossy(&date).into_owned()
 }
 
 pub fn metadata(entry: &Entry) -> Option<dto::Metadata> {
@@ -167,10 +187,7 @@ impl ReadConditions<'_> {
             (None, None) => false,
         };
         if unchanged && self.unchanged == S3ErrorCode::NotModified {
-            let mut modified = Vec::new();
-            let _ = timestamp(entry.modified_ns).format(dto::TimestampFormat::HttpDate, &mut modified);
-            let modified = String::from_utf8_lossy(&modified).into_owned();
-            return Err(Fault::Unchanged { etag: entry.etag.clone(), modified });
+            return Err(Fault::Unchanged { etag: entry.etag.clone(), modified: http_date(entry.modified_ns) });
         }
         if unchanged {
             return Err(Fault::refuse(self.unchanged.clone(), "the object has not changed"));

@@ -1,11 +1,12 @@
 //! Whether requests to a bucket are logged, and where to.
 
-use super::Service;
-use crate::s3::access::Asked;
+use super::{Service, fields};
+use crate::s3::access::{Asked, denied};
 use crate::s3::fault::{Fault, Result};
 use crate::s3::limits;
 use crate::s3::log_record::LogRecord;
 use crate::s3::store::request_log::{LogKeys, Logging, check_target};
+use hyper::header::LAST_MODIFIED;
 use s3s::dto::*;
 use s3s::{S3ErrorCode, S3Request, S3Response};
 
@@ -15,7 +16,12 @@ impl Service {
         request: S3Request<GetBucketLoggingInput>,
     ) -> Result<S3Response<GetBucketLoggingOutput>> {
         let bucket = self.owned(Asked::of(&request), request.input.bucket, "s3:GetBucketLogging").await?;
-        Ok(S3Response::new(GetBucketLoggingOutput { logging_enabled: bucket.logging.map(shown) }))
+        let modified_ns = bucket.logging.as_ref().map(|logging| logging.modified_ns);
+        let mut response = S3Response::new(GetBucketLoggingOutput { logging_enabled: bucket.logging.map(shown) });
+        if let Some(modified) = modified_ns.and_then(|modified_ns| fields::http_date(modified_ns).parse().ok()) {
+            response.headers.insert(LAST_MODIFIED, modified);
+        }
+        Ok(response)
     }
 
     pub(super) async fn put_bucket_logging(
@@ -28,12 +34,23 @@ impl Service {
         self.for_requester(asked, move |store, requester| async move {
             let bucket = store.bucket(&name).await?;
             requester.check_bucket(&bucket, "s3:PutBucketLogging", None)?;
-            if let Some(logging) = &logging {
-                check_target(&bucket, &store.bucket(&logging.target).await?, logging)?;
+            // Whatever its policy lets others do: who reads the log knows what the owner's objects are, and who asks for them.
+            if requester.id() != Some(bucket.owner.as_str()) {
+                return Err(denied());
             }
+            if let Some(logging) = &logging {
+                let none = || Fault::refuse(S3ErrorCode::NoSuchKey, format!("there is no bucket {}", logging.target));
+                let target = store.find_bucket(&logging.target).await?.ok_or_else(none)?;
+                check_target(&bucket, &target, logging)?;
+            }
+            let now_ns = store.now_ns();
             store
                 .change_bucket(&name, |bucket| {
-                    bucket.logging.clone_from(&logging);
+                    let before_ns = bucket.logging.as_ref().map_or(now_ns, |before| before.modified_ns);
+                    let unchanged = logging.clone().map(|logging| Logging { modified_ns: before_ns, ..logging });
+                    if bucket.logging != unchanged || unchanged.is_none() {
+                        bucket.logging = logging.clone().map(|logging| Logging { modified_ns: now_ns, ..logging });
+                    }
                     Ok(())
                 })
                 .await
@@ -47,14 +64,14 @@ impl Service {
         self.logged.has(bucket)
     }
 
-    /// Has a request logged, while its client has its answer already.
-    pub fn log(&self, record: LogRecord) {
-        let bridge = self.bridge.clone();
-        tokio::spawn(async move {
-            if let Err(fault) = bridge.run(move |store| async move { store.log(record).await }).await {
-                tracing::debug!(%fault, "a request was not logged");
-            }
-        });
+    /// Has a request logged. Its client waits for that, but not for long: so whoever asks after a log was due finds it.
+    pub async fn log(&self, record: LogRecord) {
+        let logging = self.bridge.run(move |store| async move { store.log(record).await });
+        match tokio::time::timeout(limits::LOG_WAIT, logging).await {
+            Ok(Ok(())) => {}
+            Ok(Err(fault)) => tracing::debug!(%fault, "a request was not logged"),
+            Err(_) => tracing::debug!("a log takes long to be stored; it goes on"),
+        }
     }
 }
 
@@ -68,7 +85,7 @@ fn checked(wanted: LoggingEnabled) -> Result<Logging> {
         return Err(Fault::refuse(S3ErrorCode::InvalidArgument, "the prefix for logs is too long"));
     }
     let format = target_object_key_format.map(keys_of).transpose()?;
-    Ok(Logging { target: target_bucket, prefix: target_prefix, format })
+    Ok(Logging { target: target_bucket, prefix: target_prefix, format, modified_ns: 0 })
 }
 
 fn keys_of(format: TargetObjectKeyFormat) -> Result<LogKeys> {
@@ -89,7 +106,8 @@ fn keys_of(format: TargetObjectKeyFormat) -> Result<LogKeys> {
 }
 
 fn shown(logging: Logging) -> LoggingEnabled {
-    let format = logging.format.map(|keys| match keys {
+    // Ceph's gateway tells the form also where none was asked for.
+    let format = match logging.format.unwrap_or(LogKeys::Simple) {
         LogKeys::Simple => {
             TargetObjectKeyFormat { simple_prefix: Some(SimplePrefix {}), ..TargetObjectKeyFormat::default() }
         }
@@ -99,11 +117,11 @@ fn shown(logging: Logging) -> LoggingEnabled {
             }),
             ..TargetObjectKeyFormat::default()
         },
-    });
+    };
     LoggingEnabled {
         target_bucket: logging.target,
         target_grants: None,
-        target_object_key_format: format,
+        target_object_key_format: Some(format),
         target_prefix: logging.prefix,
     }
 }

@@ -145,11 +145,13 @@ impl Service {
         }
         let condition = Condition { if_match, if_none_match };
         let (bucket_name, key_name) = (name.clone(), key.clone());
-        let (entry, version) = self
+        let (entry, version, sealing) = self
             .for_requester(asked, move |store, requester| async move {
                 let bucket = store.bucket(&name).await?;
                 requester.check_key(&bucket, &key, "s3:PutObject")?;
                 let finish = |upload: &Upload, parts: &[store_multipart::Part]| {
+                    // Who completes an upload with a client's key shows that he has it.
+                    Sealing::of_upload(&store, &requester, &bucket, &key, upload)?;
                     let checksum = checksum_of_parts(upload, parts, given.as_deref())?;
                     Ok((etag_of_parts(parts), checksum))
                 };
@@ -163,7 +165,8 @@ impl Service {
                     completed => completed?,
                 };
                 let version = new_version_id(&bucket, &entry);
-                Ok((entry, version))
+                let sealing = Sealing::of_entry(&store, &requester, &bucket, &key, &entry)?;
+                Ok((entry, version, sealing))
             })
             .await?;
         let mut output = CompleteMultipartUploadOutput {
@@ -177,9 +180,7 @@ impl Service {
         fill_checksum!(output, &entry.checksum);
         output.checksum_type = entry.checksum.as_ref().map(|checksum| fields::checksum_type(checksum.is_of_whole));
         let mut response = S3Response::new(output);
-        if let Some(encryption) = &entry.encryption {
-            encryption.write(None, &mut response.headers);
-        }
+        sealing.write(&mut response.headers);
         Ok(response)
     }
 

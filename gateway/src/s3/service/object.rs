@@ -104,12 +104,15 @@ pub(super) async fn look(
     name: &str,
     key: &str,
     version: Option<&str>,
+    part: Option<i32>,
 ) -> Result<Looked> {
     let bucket = store.bucket(name).await?;
     let entry = store.find_entry(&bucket, key, version).await?;
     let action = if version.is_some() { "s3:GetObjectVersion" } else { "s3:GetObject" };
     requester.check_object(&bucket, key, entry.as_ref(), action, Permission::Read)?;
     let entry = present(entry, version)?;
+    // That there is no such part is told before who asks must show a key.
+    wanted(&entry, None, part)?;
     let sealing = Sealing::of_entry(store, requester, &bucket, key, &entry)?;
     let expiration = if version.is_none() { fields::expiration(&bucket, key, &entry) } else { None };
     Ok(Looked { bucket, entry, sealing, expiration })
@@ -174,7 +177,8 @@ impl Service {
         let checksum_mode = input.checksum_mode.clone();
         let (looked, wanted, pieces) = self
             .for_requester(asked, move |store, requester| async move {
-                let looked = look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+                let version = input.version_id.as_deref();
+                let looked = look(&store, &requester, &input.bucket, &input.key, version, input.part_number).await?;
                 let conditions = ReadConditions {
                     if_match: input.if_match.as_ref(),
                     if_none_match: input.if_none_match.as_ref(),
@@ -210,6 +214,7 @@ impl Service {
             parts_count: input_parts(&entry),
             tag_count: (!entry.tags.is_empty()).then_some(entry.tags.len() as i32),
             version_id: version_id(&bucket, &entry),
+            website_redirect_location: fields::header(&entry.headers, fields::REDIRECT),
             ..Default::default()
         };
         let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
@@ -230,7 +235,8 @@ impl Service {
         let checksum_mode = input.checksum_mode.clone();
         let (looked, wanted) = self
             .for_requester(asked, move |store, requester| async move {
-                let looked = look(&store, &requester, &input.bucket, &input.key, input.version_id.as_deref()).await?;
+                let version = input.version_id.as_deref();
+                let looked = look(&store, &requester, &input.bucket, &input.key, version, input.part_number).await?;
                 let conditions = ReadConditions {
                     if_match: input.if_match.as_ref(),
                     if_none_match: input.if_none_match.as_ref(),
@@ -264,6 +270,7 @@ impl Service {
             object_lock_legal_hold_status: lock::hold_of(&entry),
             parts_count: input_parts(&entry),
             version_id: version_id(&bucket, &entry),
+            website_redirect_location: fields::header(&entry.headers, fields::REDIRECT),
             ..Default::default()
         };
         let checksum = checksum_of(checksum_mode.as_ref(), &wanted, &entry);
@@ -289,7 +296,7 @@ impl Service {
         let asked = Asked::of(&request);
         let input = request.input;
         self.for_requester(asked, move |store, requester| async move {
-            look(&store, &requester, &input.bucket, &input.key, None).await
+            look(&store, &requester, &input.bucket, &input.key, None, None).await
         })
         .await?;
         Err(Fault::refuse(S3ErrorCode::NoSuchKey, "the object has no torrent"))

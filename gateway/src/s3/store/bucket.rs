@@ -78,6 +78,9 @@ pub struct Bucket {
     /// Where what is asked of it is written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<Logging>,
+    /// Nobody counts what they pay; but who asks must say that he would.
+    #[serde(default)]
+    pub requester_pays: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]

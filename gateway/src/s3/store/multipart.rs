@@ -462,11 +462,13 @@ fn choose(all: &[Part], named: &[NamedPart]) -> Result<Vec<Part>> {
     if named.is_empty() {
         return Err(Fault::refuse(S3ErrorCode::MalformedXML, "an upload is completed with at least one part"));
     }
-    if !named.is_sorted_by(|one, next| one.number < next.number) {
+    if !named.is_sorted_by_key(|part| part.number) {
         return Err(Fault::refuse(S3ErrorCode::InvalidPartOrder, "parts are named in the order of their numbers"));
     }
     let mut chosen = Vec::new();
-    for named in named {
+    // A part that was uploaded twice may be named twice; then the later name counts, as with Ceph's gateway.
+    let later = named.iter().skip(1).map(Some).chain([None]);
+    for (named, _) in named.iter().zip(later).filter(|(one, next)| next.is_none_or(|next| next.number != one.number)) {
         let found = all.binary_search_by_key(&named.number, |part| part.number).ok().and_then(|index| all.get(index));
         let Some(part) = found.filter(|part| !part.is_pending && (named.etag.is_empty() || part.etag == named.etag))
         else {

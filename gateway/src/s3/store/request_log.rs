@@ -15,7 +15,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 use time::OffsetDateTime;
@@ -36,6 +36,9 @@ pub struct Logging {
     pub prefix: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<LogKeys>,
+    /// When it was said, or changed.
+    #[serde(default)]
+    pub modified_ns: u64,
 }
 
 /// The form of the keys of a log's objects, behind the prefix.
@@ -49,11 +52,11 @@ pub enum LogKeys {
 
 /// The buckets whose requests are logged, as far as this gateway has seen them; known to the threads that speak HTTP, too.
 #[derive(Clone, Debug, Default)]
-pub struct LoggedBuckets(Arc<RwLock<HashMap<String, ()>>>);
+pub struct LoggedBuckets(Arc<RwLock<HashSet<String>>>);
 
 impl LoggedBuckets {
     pub fn has(&self, bucket: &str) -> bool {
-        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains_key(bucket)
+        self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner()).contains(bucket)
     }
 
     /// A bucket's record was read.
@@ -65,43 +68,94 @@ impl LoggedBuckets {
         if !is_logged {
             known.remove(bucket);
         } else if known.len() < limits::LOGGED_BUCKETS_MAX {
-            known.insert(bucket.to_owned(), ());
+            known.insert(bucket.to_owned());
         }
     }
 }
 
-/// Lines that are not stored yet, by bucket.
+/// Where lines are to go. What goes to the same place, whichever bucket it is about, shares its objects; but keys that name the bucket are of one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Destination {
+    target: String,
+    prefix: String,
+    named_source: Option<String>,
+}
+
+/// Lines that are not stored yet.
 #[derive(Default)]
-pub struct GatheredLogs(RefCell<HashMap<String, Gathered>>);
+pub struct GatheredLogs(RefCell<HashMap<Destination, Gathered>>);
 
 struct Gathered {
     since: Instant,
-    lines: Vec<u8>,
+    bytes: usize,
+    /// By the index of the bucket that they are about.
+    lines: Vec<(usize, String)>,
+    /// As they were when their first lines came. One that is removed, or no longer logged, has its last lines stored all the same.
+    sources: Vec<Source>,
+}
+
+struct Source {
+    bucket: Bucket,
+    logging: Logging,
+}
+
+impl Gathered {
+    fn new(since: Instant) -> Gathered {
+        Gathered { since, bytes: 0, lines: Vec::new(), sources: Vec::new() }
+    }
+
+    fn push(&mut self, bucket: &Bucket, logging: &Logging, line: String) {
+        let known = self.sources.iter().position(|known| known.bucket.id == bucket.id);
+        let index = known.unwrap_or_else(|| {
+            self.sources.push(Source { bucket: bucket.clone(), logging: logging.clone() });
+            self.sources.len() - 1
+        });
+        self.bytes += line.len();
+        self.lines.push((index, line));
+    }
 }
 
 impl Store {
-    /// Gathers a line. One more than there is room for is left out.
+    /// Gathers lines, once those are stored that are due before them. One more than there is room for is left out.
     pub async fn log(self: &Rc<Self>, record: LogRecord) -> Result<()> {
-        let Some(bucket) = self.find_bucket(&record.bucket).await?.filter(|bucket| bucket.logging.is_some()) else {
-            return Ok(());
-        };
+        let Some(bucket) = self.find_bucket(&record.bucket).await? else { return Ok(()) };
+        let Some(logging) = bucket.logging.clone() else { return Ok(()) };
         let user = match record.signed() {
             Some(signed) => self.user_by_access_key(&signed.access_key).await?,
             None => None,
         };
-        let line = record.line(&bucket.owner, user.as_ref().map(|user| user.user_id.as_str()));
-        let is_full = {
-            let mut gathered = self.gathered_logs.0.borrow_mut();
-            let all: usize = gathered.values().map(|gathered| gathered.lines.len()).sum();
-            let new = || Gathered { since: self.ring.now(), lines: Vec::new() };
-            let of_bucket = gathered.entry(record.bucket).or_insert_with(new);
-            if all + line.len() <= limits::LOGS_BYTES_MAX {
-                of_bucket.lines.extend_from_slice(line.as_bytes());
-            }
-            of_bucket.lines.len() >= limits::LOG_BYTES_MAX
+        let destination = Destination {
+            target: logging.target.clone(),
+            prefix: logging.prefix.clone(),
+            named_source: (logging.format == Some(LogKeys::Partitioned)).then(|| bucket.id.clone()),
         };
-        if is_full {
-            self.store_logs(std::time::Duration::MAX).await;
+        let now = self.ring.now();
+        let old = {
+            let mut gathered = self.gathered_logs.0.borrow_mut();
+            let is_old =
+                gathered.get(&destination).is_some_and(|gathered| now.since(gathered.since) >= self.settings.log_roll);
+            if is_old { gathered.remove(&destination) } else { None }
+        };
+        if let Some(old) = old {
+            self.store_log(&destination, old).await;
+        }
+        let lines = record.lines(&bucket.owner, user.as_ref().map(|user| user.user_id.as_str()));
+        let full = {
+            let mut gathered = self.gathered_logs.0.borrow_mut();
+            let mut room =
+                limits::LOGS_BYTES_MAX.saturating_sub(gathered.values().map(|gathered| gathered.bytes).sum());
+            let place = gathered.entry(destination.clone()).or_insert_with(|| Gathered::new(self.ring.now()));
+            for line in lines {
+                if line.len() > room {
+                    break;
+                }
+                room -= line.len();
+                place.push(&bucket, &logging, line);
+            }
+            if place.bytes >= limits::LOG_BYTES_MAX { gathered.remove(&destination) } else { None }
+        };
+        if let Some(full) = full {
+            self.store_log(&destination, full).await;
         }
         Ok(())
     }
@@ -114,27 +168,41 @@ impl Store {
         }
     }
 
-    /// Those that are full, or older than `age`.
+    /// Those that are older than `age`.
     pub async fn store_logs(self: &Rc<Self>, age: std::time::Duration) {
         let now = self.ring.now();
-        let is_due =
-            |gathered: &Gathered| gathered.lines.len() >= limits::LOG_BYTES_MAX || now.since(gathered.since) >= age;
-        let due: Vec<(String, Gathered)> =
-            self.gathered_logs.0.borrow_mut().extract_if(|_, gathered| is_due(gathered)).collect();
-        for (bucket, gathered) in due.into_iter().filter(|(_, gathered)| !gathered.lines.is_empty()) {
-            if let Err(fault) = self.store_log(&bucket, gathered.lines).await {
-                tracing::warn!(%fault, bucket, "the log of a bucket's requests could not be stored");
-            }
+        let due: Vec<(Destination, Gathered)> = {
+            let mut gathered = self.gathered_logs.0.borrow_mut();
+            gathered.extract_if(|_, gathered| now.since(gathered.since) >= age).collect()
+        };
+        for (destination, gathered) in due {
+            self.store_log(&destination, gathered).await;
         }
     }
 
-    async fn store_log(self: &Rc<Self>, name: &str, lines: Vec<u8>) -> Result<()> {
-        let Some(source) = self.find_bucket(name).await? else { return Ok(()) };
-        let Some(logging) = &source.logging else { return Ok(()) };
-        let target = self.bucket(&logging.target).await?;
-        check_target(&source, &target, logging)?;
+    async fn store_log(self: &Rc<Self>, destination: &Destination, gathered: Gathered) {
+        if let Err(fault) = self.try_to_store_log(destination, gathered).await {
+            tracing::warn!(%fault, target = destination.target, "a log of requests could not be stored");
+        }
+    }
+
+    async fn try_to_store_log(self: &Rc<Self>, destination: &Destination, gathered: Gathered) -> Result<()> {
+        let Gathered { lines, sources, .. } = gathered;
+        let target = self.bucket(&destination.target).await?;
+        let mut allowed = Vec::new();
+        for Source { bucket, logging } in &sources {
+            let checked = check_target(bucket, &target, logging);
+            if let Err(fault) = &checked {
+                tracing::warn!(%fault, bucket = bucket.name, "the log of a bucket's requests could not be stored");
+            }
+            allowed.push(checked.is_ok());
+        }
+        let kept = lines.into_iter().filter(|(source, _)| allowed.get(*source) == Some(&true));
+        let text: String = kept.map(|(_, line)| line).collect();
+        let Some(first) = sources.first().filter(|_| !text.is_empty()) else { return Ok(()) };
         let now = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.now_ns()));
-        let key = log_key(&source, logging, now.unwrap_or(OffsetDateTime::UNIX_EPOCH), self.ring.random_u64());
+        let now = now.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let key = log_key(&first.bucket, &first.logging, now, self.ring.random_u64());
         let draft = Entry {
             owner: target.owner.clone(),
             owner_name: target.owner_name.clone(),
@@ -142,9 +210,9 @@ impl Store {
             ..Entry::default()
         };
         let (pieces, incoming) = mpsc::channel(2);
-        let etag: String = Md5::digest(&lines).iter().map(|byte| format!("{byte:02x}")).collect();
-        let expected = Some(lines.len() as u64);
-        for piece in [Piece::Data(Bytes::from(lines)), Piece::End(BodyFacts { etag, checksum: None })] {
+        let etag: String = Md5::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = Some(text.len() as u64);
+        for piece in [Piece::Data(Bytes::from(text)), Piece::End(BodyFacts { etag, checksum: None })] {
             // There is room for both.
             let _ = pieces.try_send(piece);
         }
@@ -178,6 +246,9 @@ pub fn check_target(source: &Bucket, target: &Bucket, logging: &Logging) -> Resu
     if target.encryption.is_some() {
         return invalid("a bucket that is encrypted can't hold logs");
     }
+    if target.requester_pays {
+        return invalid("a bucket whose requesters pay can't hold logs");
+    }
     let resource = format!("{}/{}", target.name, logging.prefix);
     let values = |key: &str| match key {
         "aws:sourcearn" => vec![format!("arn:aws:s3:::{}", source.name)],
@@ -209,7 +280,7 @@ mod tests {
     }
 
     fn logging(format: Option<LogKeys>) -> Logging {
-        Logging { target: "logs".into(), prefix: "from-b/".into(), format }
+        Logging { target: "logs".into(), prefix: "from-b/".into(), format, modified_ns: 0 }
     }
 
     #[test]
