@@ -1,6 +1,8 @@
 //! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
 
+pub mod config;
 pub mod image;
+pub mod maintenance;
 pub mod osd_crush;
 
 use basalt_cli::output::Format;
@@ -84,9 +86,12 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
-    /// How soon the cluster reacts, and how hard it recovers.
+    /// How the cluster and its daemons are set, centrally.
     #[command(subcommand)]
-    Config(Config),
+    Config(config::Config),
+    /// Work on a host, or a power cut: out of service and back, without data being copied.
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Users of the S3 gateway.
     #[command(subcommand)]
     User(crate::user::User),
@@ -155,20 +160,6 @@ pub enum Blocklist {
 
 fn client_id(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| "a client is named by up to 16 hexadecimal digits".to_owned())
-}
-
-#[derive(Subcommand, Debug)]
-pub enum Config {
-    /// As with Ceph, `global`, `mon` or `osd` may stand before the name; all settings are the whole cluster's.
-    Set {
-        #[arg(required = true, num_args = 2..=3, value_name = "[WHO] NAME VALUE", allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
-    Get {
-        #[arg(required = true, num_args = 1..=2, value_name = "[WHO] NAME")]
-        words: Vec<String>,
-    },
-    Dump,
 }
 
 #[derive(Args, Debug)]
@@ -423,6 +414,18 @@ pub enum Osd {
     Set { flag: String },
     /// Takes a flag back.
     Unset { flag: String },
+    /// Sets flags for the OSDs of hosts alone: noup, nodown, noin or noout, several with commas between.
+    SetGroup {
+        flags: String,
+        #[arg(required = true, value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+    /// Takes flags of hosts back.
+    UnsetGroup {
+        flags: String,
+        #[arg(required = true, value_name = "HOST")]
+        hosts: Vec<String>,
+    },
     /// Clients that are fenced off: OSDs refuse whatever they send.
     #[command(subcommand)]
     Blocklist(Blocklist),

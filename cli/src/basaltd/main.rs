@@ -1,6 +1,7 @@
 //! `basaltd`: the daemons, and the tools for stores at rest.
 
 mod arguments;
+mod central;
 mod dev;
 mod devices;
 mod examples;

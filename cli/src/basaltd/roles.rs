@@ -1,5 +1,6 @@
 //! One role of a cluster as a process: a monitor, or a host's OSDs.
 
+use crate::central;
 use crate::devices;
 use crate::metrics::{Endpoint, Sources};
 use crate::pid_file::PidFile;
@@ -85,7 +86,8 @@ pub fn wait_ready(host: &Host, is_stop_wanted: impl Fn() -> bool) -> Result<bool
 }
 
 pub fn start_host(config: &Config) -> Result<Host> {
-    let host = HostConfig::from_config(config).map_err(host_failure)?;
+    let config = central::with_options(config);
+    let host = HostConfig::from_config(&config).map_err(host_failure)?;
     devices::wait_until_free(host.osds.iter().flat_map(|osd| std::iter::once(&osd.base).chain(&osd.hot)));
     Host::start(host).map_err(host_failure)
 }
