@@ -9,6 +9,7 @@ use basalt_cli::output::Format;
 use basalt_cluster::quantity;
 use basalt_net::message::monitor::ChangeMode;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -113,6 +114,10 @@ pub enum Command {
     /// Block images: make, snapshot, clone, copy. `basaltd nbd` serves them.
     #[command(subcommand)]
     Image(image::Image),
+    /// The script that has a shell complete this program's words.
+    Completion { shell: Shell },
+    /// Writes a man page for each command into a folder.
+    Man { dir: PathBuf },
     /// Load in fio's language, on a pool, an image or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10

@@ -117,6 +117,8 @@ pub const EXAMPLES: &[&str] = &[
     "basalt config set osd_max_backfills 2",
     "basalt config get osd_max_backfills",
     "basalt config rm osd.3 osd_memory_target",
+    "basalt completion bash",
+    "basalt man /usr/local/share/man/man1",
     "basalt config dump",
     "basalt config help osd_memory_target",
     "basalt user create --uid anna --display-name Anna",

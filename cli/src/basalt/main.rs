@@ -27,8 +27,9 @@ mod user;
 mod yardstick;
 
 use arguments::{Arguments, Command, TierTool};
-use basalt_cli::command_line;
+use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
+use basalt_cli::{command_line, paperwork};
 use clap::CommandFactory;
 use std::process::ExitCode;
 
@@ -51,6 +52,16 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Obj(command) => obj::run(&global, command),
         Command::Image(command) => image::run(&global, command),
+        Command::Completion { shell } => {
+            let mut output = Output::new(global.format);
+            output.bytes(&paperwork::completion::<Arguments>(shell))?;
+            output.finish()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { dir } => {
+            paperwork::man_pages::<Arguments>("1", &dir)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench { words } => bench::run(&global, words),
         Command::Crush(command) => crush::run(&global, command),
         Command::Tier(TierTool::Simulate(arguments)) => tier_simulate::run(&global, &arguments),

@@ -6,6 +6,8 @@ pub const EXAMPLES: &[&str] = &[
     "basaltd osd --config /etc/basalt/basalt.toml",
     "basaltd nbd --config /etc/basalt/basalt.toml",
     "basaltd s3 --config /etc/basalt/basalt.toml",
+    "basaltd completion zsh",
+    "basaltd man /usr/local/share/man/man8",
     "basaltd mkfs --config /etc/basalt/basalt.toml --osd 3",
     "basaltd fsck --base /dev/sdb --hot /dev/nvme0n1p1 --deep",
 ];

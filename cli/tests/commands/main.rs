@@ -6,6 +6,7 @@ mod dev_cluster;
 mod hostile_peers;
 mod objects;
 mod operations;
+mod package;
 mod pools;
 #[path = "../../../cluster/tests/etcd/ports.rs"]
 mod ports;
