@@ -43,6 +43,9 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         | Command::Image(_)
         | Command::Crush(_)
         | Command::Tier(_)
+        | Command::Bootstrap(_)
+        | Command::Host(_)
+        | Command::Disk(_)
         | Command::Completion { .. }
         | Command::Man { .. }
         | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),

@@ -4,6 +4,7 @@ pub mod config;
 pub mod image;
 pub mod maintenance;
 pub mod osd_crush;
+pub mod setup;
 
 use basalt_cli::output::Format;
 use basalt_cluster::quantity;
@@ -114,6 +115,14 @@ pub enum Command {
     /// Block images: make, snapshot, clone, copy. `basaltd nbd` serves them.
     #[command(subcommand)]
     Image(image::Image),
+    /// Makes the first host of a new cluster: its file, the key, a place for the monitor's store. Says what is next.
+    Bootstrap(setup::Bootstrap),
+    /// More hosts of a cluster.
+    #[command(subcommand)]
+    Host(setup::Host),
+    /// This host's disks, and which of them are OSDs.
+    #[command(subcommand)]
+    Disk(setup::Disk),
     /// The script that has a shell complete this program's words.
     Completion { shell: Shell },
     /// Writes a man page for each command into a folder.

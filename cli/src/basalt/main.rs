@@ -8,9 +8,11 @@ mod config;
 mod connection;
 mod crush;
 mod deep_scrub;
+mod disk;
 mod document;
 mod drain;
 mod examples;
+mod host_file;
 mod image;
 mod iostat;
 mod maintenance;
@@ -19,6 +21,7 @@ mod osd_crush;
 mod pg;
 mod plain;
 mod report;
+mod setup;
 mod slow_ops;
 mod tier_simulate;
 mod top;
@@ -52,6 +55,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Obj(command) => obj::run(&global, command),
         Command::Image(command) => image::run(&global, command),
+        Command::Bootstrap(arguments) => setup::bootstrap(&global, &arguments),
+        Command::Host(command) => setup::host(&global, command),
+        Command::Disk(command) => disk::run(&global, command),
         Command::Completion { shell } => {
             let mut output = Output::new(global.format);
             output.bytes(&paperwork::completion::<Arguments>(shell))?;

@@ -11,6 +11,7 @@ mod pools;
 #[path = "../../../cluster/tests/etcd/ports.rs"]
 mod ports;
 mod roles;
+mod setup;
 mod stopping;
 mod tier_simulate;
 mod trees;
