@@ -292,6 +292,15 @@ mod tests {
     }
 
     #[test]
+    fn every_command_in_the_documents_exists_with_its_options() {
+        let mut count = 0;
+        for (name, text) in tests_of_commands::DOCUMENTS {
+            count += tests_of_commands::check_document::<Arguments>("basalt", name, text);
+        }
+        assert!(count > 100, "{count}");
+    }
+
+    #[test]
     fn every_command_that_scripts_rely_on_is_understood() {
         for words in RELIED_ON {
             for words in [

@@ -22,4 +22,13 @@ mod tests {
     fn every_command_has_an_example_that_is_right_and_refuses_in_one_line() {
         tests_of_commands::check::<Arguments>("basaltd", EXAMPLES);
     }
+
+    #[test]
+    fn every_command_in_the_documents_exists_with_its_options() {
+        let mut count = 0;
+        for (name, text) in tests_of_commands::DOCUMENTS {
+            count += tests_of_commands::check_document::<Arguments>("basaltd", name, text);
+        }
+        assert!(count > 5, "{count}");
+    }
 }
