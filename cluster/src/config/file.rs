@@ -446,7 +446,11 @@ pub(super) fn to_toml(config: &Config) -> String {
             }
             Value::Table(entry)
         });
-        osd.insert("device".into(), Value::Array(devices.collect()));
+        let devices: Vec<Value> = devices.collect();
+        // Without any, room for `[[osd.device]]` at the file's end.
+        if !devices.is_empty() {
+            osd.insert("device".into(), Value::Array(devices));
+        }
         file.insert("osd".into(), Value::Table(osd));
     }
     if let Some(section) = &config.nbd {
