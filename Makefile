@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test bench yardstick instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
-	crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
+	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -14,6 +14,8 @@ BENCH ?=
 help:
 	@echo 'make quickstart         a cluster on files, a real tree stored and compared, a short bench (QUICKSTART_TREE=/usr/share)'
 	@echo 'make test               every test; installs what they need'
+	@echo 'make dist               the programs as packages have them: target/dist/basalt, target/dist/basaltd'
+	@echo 'make deb                the Debian package, below target/debian'
 	@echo 'make bench              the standard table of docs/PERFORMANCE.md, beside fio (BENCH_ROUNDS=5), or one bench (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
@@ -37,6 +39,13 @@ quickstart:
 
 test:
 	@CARGO='$(CARGO)' sh scripts/test.sh
+
+# Slower to build than a release, a little faster to run; with etcd, which needs protoc.
+dist:
+	$(CARGO) build --profile dist -p basalt-cli --features basalt-cluster/etcd,basalt-cli/etcd
+
+deb:
+	@CARGO='$(CARGO)' sh scripts/deb.sh
 
 bench:
 	@CARGO='$(CARGO)' sh scripts/bench.sh $(BENCH)

@@ -7,7 +7,7 @@ cargo=${CARGO:-cargo}
 features='--features basalt-cluster/etcd,basalt-cli/etcd'
 
 # A command that the tests need, and the Debian package that brings it.
-needed='cc:gcc kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk
+needed='cc:gcc dpkg-deb:dpkg strip:binutils kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk
         ip:iproute2 rclone:rclone curl:curl openssl:openssl python3:python3-venv etcd:etcd-server protoc:protobuf-compiler
         qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio promtool:prometheus chromium:chromium valgrind:valgrind'
 

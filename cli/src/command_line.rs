@@ -107,6 +107,16 @@ fn one_line(text: &str) -> String {
 pub mod tests_of_commands {
     use super::*;
 
+    pub const DOCUMENTS: [(&str, &str); 7] = [
+        ("README.md", include_str!("../../README.md")),
+        ("COMING-FROM-CEPH.md", include_str!("../../docs/COMING-FROM-CEPH.md")),
+        ("HEALTH.md", include_str!("../../docs/HEALTH.md")),
+        ("IMAGES.md", include_str!("../../docs/IMAGES.md")),
+        ("OPERATIONS.md", include_str!("../../docs/OPERATIONS.md")),
+        ("S3.md", include_str!("../../docs/S3.md")),
+        ("TIERING.md", include_str!("../../docs/TIERING.md")),
+    ];
+
     fn words(line: &str) -> impl Iterator<Item = OsString> {
         line.split_whitespace().map(OsString::from)
     }
@@ -122,6 +132,60 @@ pub mod tests_of_commands {
     pub fn must_parse<A: clap::Parser>(line: &str) {
         if let Err(failure) = parse::<A>(&[], words(line)) {
             panic!("{line}: {failure}");
+        }
+    }
+
+    /// Every command of the program that a document shows, in backticks or on a line of a block, exists and has the options that are
+    /// given with it. Returns how many there are.
+    pub fn check_document<A: clap::Parser>(program: &str, name: &str, text: &str) -> usize {
+        let mut root = A::command().disable_help_subcommand(true);
+        root.build();
+        let mut count = 0;
+        let mut is_block = false;
+        for line in text.lines() {
+            if line.starts_with("```") {
+                is_block = !is_block;
+                continue;
+            }
+            let shown: Vec<&str> = match is_block {
+                true => vec![line.split(" | ").last().unwrap_or(line).trim_start_matches("$ ")],
+                false => line.split('`').skip(1).step_by(2).collect(),
+            };
+            for command in shown {
+                if let Some(words) = command.strip_prefix(program).and_then(|rest| rest.strip_prefix(' ')) {
+                    check_words(&root, words, &format!("{name}: {command}"));
+                    count += 1;
+                }
+            }
+        }
+        count
+    }
+
+    fn check_words(root: &clap::Command, words: &str, place: &str) {
+        let mut command = root;
+        let mut words = words.split(" # ").next().unwrap_or_default().split_whitespace();
+        while let Some(word) = words.next() {
+            if let Some(option) = word.strip_prefix("--") {
+                let (name, value) = option.split_once('=').unzip();
+                let name = name.unwrap_or(option);
+                let found = command.get_arguments().find(|argument| argument.get_long() == Some(name));
+                // What follows `bench` is its own.
+                if command.get_name() != "bench" {
+                    let found = found.unwrap_or_else(|| panic!("{place}: there is no --{name}"));
+                    if found.get_action().takes_values() && value.is_none() {
+                        words.next();
+                    }
+                }
+            } else if command.has_subcommands() && !word.starts_with('-') {
+                // `set|unset`: each of them.
+                for name in word.split('|').rev() {
+                    let found = command.find_subcommand(name);
+                    let found = found.unwrap_or_else(|| panic!("{place}: there is no {name}"));
+                    if word.starts_with(name) {
+                        command = found;
+                    }
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub mod errno;
 pub mod failure;
 pub mod name_text;
 pub mod output;
+pub mod paperwork;
 pub mod table;
 
 pub use failure::{Failure, Result};

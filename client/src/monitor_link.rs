@@ -294,7 +294,9 @@ pub(crate) fn only_looks(command: &AdminCommand) -> bool {
         | AdminCommand::PgLs { .. }
         | AdminCommand::PgQuery { .. }
         | AdminCommand::ConfigGet { .. }
-        | AdminCommand::ConfigDump => true,
+        | AdminCommand::ConfigDump
+        | AdminCommand::ConfigHelp { .. }
+        | AdminCommand::MaintenanceStatus => true,
         AdminCommand::Change { mode, .. } => mode.dry_run,
         AdminCommand::PoolApplication { action, .. } => action == "get",
         // What is added to the list of commands later is taken for a change.

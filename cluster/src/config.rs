@@ -10,6 +10,7 @@ pub use metrics::MetricsSection;
 pub use nbd::{NbdSection, NbdTls};
 pub use s3::{S3Section, S3Tls};
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub struct OsdSection {
     pub busy_poll: Duration,
     /// Names the process while it runs.
     pub pid_file: Option<PathBuf>,
+    /// The options that the file gives, by their names in [`options`](crate::options): they win over what is set centrally.
+    pub in_file: BTreeSet<&'static str>,
     pub devices: Vec<OsdDevice>,
 }
 

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod map;
 pub mod monitor;
 pub mod object_hash;
+pub mod options;
 pub mod placement;
 pub mod pool_settings;
 pub mod quantity;

@@ -1,6 +1,6 @@
 //! Every bound of this crate, with how they relate.
 
-use crate::map::{Osd, PlacementGroup, Pool};
+use crate::map::{CentralOption, HostState, Osd, PlacementGroup, Pool};
 use rkyv::Archived;
 use std::time::Duration;
 
@@ -131,6 +131,8 @@ pub const REPORTED_CHARS_MAX: usize = 512;
 pub const ARGUMENT_BYTES_MAX: usize = 4096;
 /// Arguments of one command: every OSD may be named.
 pub const ARGUMENTS_MAX: usize = OSD_COUNT_MAX as usize + 16;
+/// Less than any OSD can do with.
+pub const MEMORY_TARGET_MIN: u64 = 64 << 20;
 /// Less would never be through with a device.
 pub const SCRUB_BYTES_PER_SECOND_MIN: u64 = 64 << 10;
 pub const SCRUB_INTERVAL_MIN: Duration = Duration::from_secs(10);
@@ -140,6 +142,12 @@ pub const INQUIRY_TIME_MAX: Duration = Duration::from_secs(2);
 /// Less would call what is usual slow.
 pub const COMPLAINT_TIME_MIN: Duration = Duration::from_millis(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Hosts that have flags of their own, or are in maintenance.
+pub const HOSTS_WITH_STATE_MAX: usize = OSD_COUNT_MAX as usize;
+/// Options that are set centrally for daemons: each OSD may have a few of its own.
+pub const CENTRAL_OPTIONS_MAX: usize = OSD_COUNT_MAX as usize;
+pub const OPTION_NAME_BYTES_MAX: usize = 64;
 
 /// Clients that are fenced off at the same time.
 pub const FENCED_CLIENTS_MAX: usize = 4096;
@@ -163,8 +171,16 @@ const _: () = {
     let pool = size_of::<Archived<Pool>>()
         + POOL_NAME_BYTES_MAX
         + APPLICATIONS_PER_POOL_MAX * (APPLICATION_NAME_BYTES_MAX + 8);
+    let hosts = HOSTS_WITH_STATE_MAX * (size_of::<Archived<HostState>>() + HOST_NAME_BYTES_MAX);
+    let options = CENTRAL_OPTIONS_MAX * (size_of::<Archived<CentralOption>>() + OPTION_NAME_BYTES_MAX);
     assert!(
-        groups + OSD_COUNT_MAX as usize * (osd + 16) + POOL_COUNT_MAX * (pool + 16) + CRUSH_BYTES_MAX + 4096
+        hosts
+            + options
+            + groups
+            + OSD_COUNT_MAX as usize * (osd + 16)
+            + POOL_COUNT_MAX * (pool + 16)
+            + CRUSH_BYTES_MAX
+            + 4096
             <= MAP_BYTES_MAX
     );
 };

@@ -4,11 +4,13 @@
 //! sixteen bytes so that the archive behind it stays aligned when the whole is. The archive has no room for a field that a later version
 //! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
+mod central_option;
 mod encoding;
 mod fenced;
 mod flags;
 pub mod follower;
 mod fullness;
+mod host_state;
 mod incremental;
 mod osd;
 mod pg;
@@ -18,11 +20,14 @@ mod version_1;
 mod version_2;
 mod version_3;
 mod version_4;
+mod version_6;
 
+pub use central_option::{CentralOption, Who};
 pub use encoding::MapError;
 pub use fenced::FencedClient;
 pub use flags::MapFlags;
 pub use fullness::{FullRatios, Fullness};
+pub use host_state::{HostState, Maintenance};
 pub use incremental::{Incremental, IncrementalError};
 pub use osd::Osd;
 pub use pg::{PgId, PlacementGroup};
@@ -53,6 +58,12 @@ pub struct Map {
     pub settings: ClusterSettings,
     /// In ascending order of `client`.
     pub fenced: Vec<FencedClient>,
+    /// Those that have anything of their own, in ascending order of their names.
+    pub hosts: Vec<HostState>,
+    /// Of the cluster as a whole.
+    pub maintenance: Option<Maintenance>,
+    /// In ascending order of whom they are set for, then of their names.
+    pub options: Vec<CentralOption>,
 }
 
 /// Where an object belongs.
@@ -79,6 +90,9 @@ impl Map {
             crush: Vec::new(),
             settings: ClusterSettings::default(),
             fenced: Vec::new(),
+            hosts: Vec::new(),
+            maintenance: None,
+            options: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use basalt_cluster::config::{
     BaseModel, FailureDomain, MetricsSection, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice,
     OsdSection, S3Section, S3Tls, ScrubSettings,
 };
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
@@ -86,6 +87,12 @@ fn whole() -> Config {
             complaint_time: std::time::Duration::from_millis(500),
             busy_poll: std::time::Duration::from_micros(50),
             pid_file: None,
+            in_file: BTreeSet::from([
+                "osd_busy_poll_us",
+                "osd_max_object_size",
+                "osd_memory_target",
+                "osd_op_complaint_time",
+            ]),
             devices: vec![
                 OsdDevice {
                     id: 0,

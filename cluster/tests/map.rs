@@ -1,8 +1,8 @@
 //! The map as bytes, and where it places objects.
 
 use basalt_cluster::map::{
-    CacheMode, ClusterSettings, FullRatios, HitSetType, MapError, Osd, PgId, PlacementGroup, Pool, PoolFlags, Quota,
-    TierSettings,
+    CacheMode, ClusterSettings, FullRatios, HitSetType, Maintenance, MapError, Osd, PgId, PlacementGroup, Pool,
+    PoolFlags, Quota, TierSettings, Who,
 };
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, MapFlags, object_hash};
@@ -172,7 +172,7 @@ fn maps_of_older_versions_are_read_with_what_was_constant_then() {
         assert_eq!(map.settings, ClusterSettings::default());
         // What is written from it is of the newest version, and says the same.
         let written = map.encode();
-        assert_eq!((image[8], written[8]), (version, 6));
+        assert_eq!((image[8], written[8]), (version, 7));
         assert_eq!(Map::decode(&written), Ok(map));
     }
 }
@@ -189,7 +189,7 @@ fn a_map_of_version_3_is_read_with_pools_that_know_of_no_others() {
     assert!(map.pools.iter().all(|pool| pool.tiering == Default::default()));
     assert!(!map.crush.is_empty());
     let written = map.encode();
-    assert_eq!(written[8], 6);
+    assert_eq!(written[8], 7);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
@@ -204,7 +204,7 @@ fn a_map_of_version_4_is_read_with_its_tiers_and_defaults_for_what_they_lack() {
     assert_eq!(tier.min_write_recency_for_promote, 3);
     assert_eq!((tier.cache_idle_flush_age_ms, tier.cache_bypass_new_bytes), (30_000, 0));
     let written = map.encode();
-    assert_eq!(written[8], 6);
+    assert_eq!(written[8], 7);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
@@ -215,6 +215,41 @@ fn a_map_of_version_5_is_read_with_nobody_fenced_off() {
     let map = Map::decode(image).unwrap();
     assert_eq!(map, Map::decode(include_bytes!("images/map-version-4")).unwrap());
     assert!(map.fenced.is_empty());
+}
+
+#[test]
+fn a_map_of_version_6_is_read_with_nothing_of_hosts_and_no_central_options() {
+    let image = include_bytes!("images/map-version-6");
+    assert_eq!(image[8], 6);
+    let map = Map::decode(image).unwrap();
+    assert!(map.is_fenced(7) && map.hosts.is_empty() && map.maintenance.is_none() && map.options.is_empty());
+    let mut before = map.clone();
+    before.fenced.clear();
+    assert_eq!(before, Map::decode(include_bytes!("images/map-version-5")).unwrap());
+    assert_eq!(Map::decode(&map.encode()), Ok(map));
+}
+
+#[test]
+fn hosts_and_options_travel_and_what_is_nothing_is_not_kept() {
+    let mut map = Map::new([1; 16], 0);
+    map.change_host("h2", |state| state.flags = MapFlags::NOOUT);
+    map.change_host("h1", |state| {
+        state.maintenance = Some(Maintenance { since_unix_s: 5, flags: MapFlags::NOUP });
+    });
+    map.set_option(Who::Osd(3), "osd_memory_target", Some(1));
+    map.set_option(Who::Global, "osd_memory_target", Some(2));
+    map.set_option(Who::Osds, "osd_busy_poll_us", Some(3));
+    assert_eq!(Map::decode(&map.encode()), Ok(map.clone()));
+    assert_eq!(map.option(3, "osd_memory_target"), Some((Who::Osd(3), 1)));
+    assert_eq!(map.option(4, "osd_memory_target"), Some((Who::Global, 2)));
+    let on_h1 = Osd { host: "h1".into(), ..osd(0, 1.0) };
+    assert_eq!(map.flags_of(&on_h1), MapFlags::NOUP);
+    map.change_host("h2", |state| state.flags = MapFlags::default());
+    map.change_host("h1", |state| state.maintenance = None);
+    map.set_option(Who::Osd(3), "osd_memory_target", None);
+    assert!(map.hosts.is_empty() && map.options.len() == 2);
+    map.options.reverse();
+    assert!(matches!(Map::decode(&map.encode()), Err(MapError::Contradiction(_))));
 }
 
 #[test]
@@ -235,7 +270,7 @@ fn a_fenced_client_stays_so_until_its_time_is_over() {
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 7, 0xff] {
+    for version in [0, 8, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

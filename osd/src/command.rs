@@ -19,6 +19,7 @@ pub async fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
             scrub_group(osd, PgId { pool: *pool, seed: *pg }, scope).await
         }
         OsdCommand::StoreStatus => (0, String::new(), store_status(osd)),
+        OsdCommand::Settings => (0, String::new(), osd.settings().document(osd.map().as_deref())),
         OsdCommand::SlowRequests => (0, String::new(), osd.requests().document()),
         OsdCommand::Sessions => {
             (0, String::new(), serde_json::json!({ "osd": osd.id(), "sessions": osd.sessions().documents() }))

@@ -4,6 +4,7 @@ use crate::figures::OsdFigures;
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::memory::{self, Governor};
 use crate::osd::{Identity, Osd, OsdOptions};
+use crate::settings::Settings;
 use crate::{Error, peer, session_server};
 use basalt_blockstore::{Devices, OpenOptions, Store};
 use basalt_cluster::Map;
@@ -171,7 +172,8 @@ pub async fn run(
                         if let Ok(governor) = governor(&config, &devices, &opened) {
                             let (ring, osd, osds) = (task_ring.clone(), osd.clone(), config.osds.len() as u64);
                             task_ring.spawn(async move {
-                                memory::govern(&ring, osd.store(), governor, osds, || osd.is_stopping()).await;
+                                let target = || osd.settings().memory_target();
+                                memory::govern(&ring, osd.store(), governor, osds, target, || osd.is_stopping()).await;
                             });
                         }
                         if let Some(mut requests) = osd.for_monitor() {
@@ -259,9 +261,8 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         identity,
         life: opened.life,
         max_object_size: config.max_object_size,
-        scrub: config.scrub,
         stray_kept: config.stray_kept,
-        complaint_time: config.complaint_time,
+        settings: Rc::new(Settings::new(config, devices.id)),
     };
     Ok((Osd::start(ring, store, options).await, opened))
 }

@@ -9,6 +9,7 @@ use crate::osd::Osd;
 use crate::pg::leadership::{Leadership, Phase};
 use crate::pg::scrub::{Comparison, Found, Scope};
 use crate::pg::summary;
+use crate::settings::Settings;
 use basalt_cluster::{MapFlags, PgId};
 use basalt_net::message::monitor::{GroupScrub, ScrubReport};
 use basalt_ring::local::{Event, select};
@@ -21,8 +22,7 @@ use std::time::Duration;
 
 pub struct GroupScrubber {
     ring: Ring,
-    /// From one comparison of a group to the next.
-    interval: Duration,
+    settings: Rc<Settings>,
     groups: RefCell<BTreeMap<PgId, Group>>,
     running: Cell<Option<(PgId, Scope)>>,
     asked: Event,
@@ -40,8 +40,8 @@ struct Group {
 }
 
 impl GroupScrubber {
-    pub fn new(ring: Ring, interval: Duration) -> GroupScrubber {
-        GroupScrubber { ring, interval, groups: RefCell::default(), running: Cell::new(None), asked: Event::new() }
+    pub fn new(ring: Ring, settings: Rc<Settings>) -> GroupScrubber {
+        GroupScrubber { ring, settings, groups: RefCell::default(), running: Cell::new(None), asked: Event::new() }
     }
 
     /// Compares the group soon, whatever the flags say. It must be led by this OSD.
@@ -75,7 +75,6 @@ impl GroupScrubber {
 
     /// Until the OSD stops.
     pub async fn run(&self, osd: &Rc<Osd>) {
-        let pause = (self.interval / 8).clamp(limits::SCRUB_LOOK_MIN, limits::SCRUB_LOOK_MAX);
         while !osd.is_stopping() {
             let asked = self.asked.wait();
             let map_change = osd.map_change();
@@ -90,6 +89,7 @@ impl GroupScrubber {
             match self.next(osd, &led) {
                 Some((leadership, scope)) => self.compare(osd, leadership, scope).await,
                 None => {
+                    let pause = (self.interval() / 8).clamp(limits::SCRUB_LOOK_MIN, limits::SCRUB_LOOK_MAX);
                     let either = async {
                         select(pin!(asked), pin!(map_change)).await;
                     };
@@ -99,6 +99,11 @@ impl GroupScrubber {
                 }
             }
         }
+    }
+
+    /// From one comparison of a group to the next.
+    fn interval(&self) -> Duration {
+        self.settings.scrub().interval / limits::COMPARISONS_PER_PASS
     }
 
     fn unix_s(&self) -> u64 {
@@ -115,7 +120,7 @@ impl GroupScrubber {
             None
         });
         let spread = u64::from(crc32c::crc32c(format!("{pg} {}", osd.id()).as_bytes()));
-        let ago = spread % self.interval.as_secs().max(1);
+        let ago = spread % self.interval().as_secs().max(1);
         let group = Group {
             compared_unix_s: kept.unwrap_or_else(|| self.unix_s().saturating_sub(ago)),
             inconsistent: 0,
@@ -138,7 +143,7 @@ impl GroupScrubber {
             if let Some(scope) = group.asked {
                 return Some((leadership.clone(), scope));
             }
-            let is_due = group.compared_unix_s.saturating_add(self.interval.as_secs()) <= unix_s;
+            let is_due = group.compared_unix_s.saturating_add(self.interval().as_secs()) <= unix_s;
             let is_longer = longest_due.is_none_or(|(longest, _)| group.compared_unix_s < longest);
             if !is_held && leadership.has_members() && is_due && is_longer {
                 longest_due = Some((group.compared_unix_s, leadership));

@@ -3,6 +3,7 @@
 use crate::{Error, Result, limits};
 use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
 use basalt_net::{Fsid, Key};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct HostConfig {
     pub stray_kept: Duration,
     /// From when on a request is slow: logged, counted, and shown by `osd slow-ops`.
     pub complaint_time: Duration,
+    /// The options that the host's file gives; for all others, what is set centrally counts.
+    pub in_file: BTreeSet<&'static str>,
     pub osds: Vec<OsdDevices>,
 }
 
@@ -67,6 +70,7 @@ impl HostConfig {
             busy_poll: section.busy_poll,
             stray_kept: limits::STRAY_KEPT,
             complaint_time: section.complaint_time,
+            in_file: section.in_file.clone(),
             osds: section
                 .devices
                 .iter()

@@ -48,6 +48,7 @@ mod session_credits;
 mod session_figures;
 mod session_registry;
 mod session_server;
+mod settings;
 mod slow_requests;
 mod tier_driver;
 

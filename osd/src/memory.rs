@@ -22,6 +22,8 @@ pub struct CacheBudgets {
 #[derive(Clone, Debug)]
 pub struct Governor {
     target: u64,
+    /// What the devices alone ask for.
+    least: u64,
     caches: u64,
 }
 
@@ -40,11 +42,16 @@ impl Governor {
         }
         // Without knowing what the heap will waste.
         let caches = (target - limits::MEMORY_FIXED_BYTES - bitmaps) / 10 * 8;
-        Ok(Governor { target, caches: caches.max(limits::MEMORY_CACHES_MIN) })
+        Ok(Governor { target, least, caches: caches.max(limits::MEMORY_CACHES_MIN) })
     }
 
     pub fn target(&self) -> u64 {
         self.target
+    }
+
+    /// One that is too small for the devices is taken for the least that is not: the OSD runs already.
+    pub fn set_target(&mut self, target: u64) {
+        self.target = target.max(self.least);
     }
 
     /// Before anything is known.
@@ -81,10 +88,18 @@ pub fn resident_bytes() -> Option<u64> {
     Some(pages * heap::page_bytes())
 }
 
-/// Governs a store's caches until `is_over`. `osds`: of this process, which are taken to need as much each.
-pub async fn govern(ring: &Ring, store: &Store, mut governor: Governor, osds: u64, is_over: impl Fn() -> bool) {
+/// Governs a store's caches until `is_over`. `target`: what it is just now. `osds`: of this process, which are taken to need as much each.
+pub async fn govern(
+    ring: &Ring,
+    store: &Store,
+    mut governor: Governor,
+    osds: u64,
+    target: impl Fn() -> u64,
+    is_over: impl Fn() -> bool,
+) {
     let resident = || resident_bytes().map(|bytes| bytes / osds.max(1));
     while !is_over() {
+        governor.set_target(target());
         let Some(mut now) = resident() else {
             tracing::warn!("/proc/self/statm cannot be read: the caches stay as large as they are");
             return;
@@ -122,6 +137,17 @@ mod tests {
         let large = Memory { index_clean: 700 * MIB, ..Memory::default() };
         let budgets = governor.decide(900 * MIB, &large);
         assert!(budgets.index >= 2 * budgets.data, "{budgets:?}");
+    }
+
+    #[test]
+    fn a_new_target_counts_but_none_below_what_the_devices_need() {
+        let mut governor = Governor::new(1024 * MIB, 1 << 30).expect("enough");
+        governor.set_target(200 * MIB);
+        let memory = Memory { index_clean: 700 * MIB, ..Memory::default() };
+        let budgets = governor.decide(900 * MIB, &memory);
+        assert!(budgets.index + budgets.data <= 200 * MIB, "{budgets:?}");
+        governor.set_target(1);
+        assert!((40 * MIB..64 * MIB).contains(&governor.target()), "{}", governor.target());
     }
 
     proptest! {

@@ -19,9 +19,9 @@ use crate::running_requests::RunningRequests;
 use crate::scrubber::Scrubber;
 use crate::session_registry::SessionRegistry;
 use crate::session_server::ObjectJob;
+use crate::settings::Settings;
 use crate::tier_driver::TierDriver;
 use basalt_blockstore::Store;
-use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{GroupJoin, MonitorRequest};
@@ -49,10 +49,8 @@ pub struct OsdOptions {
     pub life: u64,
     /// Bytes.
     pub max_object_size: u64,
-    pub scrub: ScrubSettings,
     pub stray_kept: Duration,
-    /// From when on a request is slow.
-    pub complaint_time: Duration,
+    pub settings: Rc<Settings>,
 }
 
 pub struct Osd {
@@ -112,12 +110,12 @@ impl Osd {
             pgs: RefCell::default(),
             pools: RefCell::default(),
             counters,
-            requests: RunningRequests::new(ring, store.osd(), options.complaint_time),
+            requests: RunningRequests::new(ring, store.osd(), options.settings.clone()),
             capacity: Capacity::new(store.clone(), tier.clone()),
             hit_sets: HitSetKeeper::new(ring.clone(), store.clone(), tier.clone()),
             tier,
-            scrubber: Scrubber::new(ring.clone(), store.clone(), options.scrub),
-            group_scrubber: GroupScrubber::new(ring.clone(), options.scrub.interval / limits::COMPARISONS_PER_PASS),
+            scrubber: Scrubber::new(ring.clone(), store.clone(), options.settings.clone()),
+            group_scrubber: GroupScrubber::new(ring.clone(), options.settings.clone()),
             store,
             sessions: SessionRegistry::default(),
             peers: Peers::default(),
@@ -187,6 +185,10 @@ impl Osd {
 
     pub fn max_object_size(&self) -> u64 {
         self.options.max_object_size
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.options.settings
     }
 
     pub(crate) fn stray_kept(&self) -> Duration {
@@ -267,6 +269,10 @@ impl Osd {
         self.hit_sets.set_map(&map);
         self.capacity.set_map(map.clone());
         self.recovery.set_map(&map);
+        if self.options.settings.set_map(&map) {
+            tracing::info!(osd = self.id, epoch = map.epoch(), "options have changed");
+            self.scrubber.look_anew();
+        }
         *self.map.borrow_mut() = Some(map.clone());
         self.lead_groups(&map);
         self.peers.set_map(self, &map);

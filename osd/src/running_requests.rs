@@ -2,6 +2,7 @@
 
 use crate::limits;
 use crate::request_stage::{Kind, Stage, StageFigures, StageHistograms, StageTimes};
+use crate::settings::Settings;
 use crate::slow_requests::{SlowRequest, SlowRequests};
 use basalt_blockstore::CommitTimes;
 use basalt_net::message::object::{ObjectName, ObjectRequest};
@@ -16,8 +17,7 @@ use std::time::Duration;
 pub struct RunningRequests {
     osd: u32,
     ring: Ring,
-    /// From when on a request is slow.
-    complaint_time: Duration,
+    settings: Rc<Settings>,
     running: RefCell<Slab<Running>>,
     histograms: [StageHistograms; Kind::ALL.len()],
     slow: SlowRequests,
@@ -44,11 +44,11 @@ pub struct Stuck {
 }
 
 impl RunningRequests {
-    pub fn new(ring: &Ring, osd: u32, complaint_time: Duration) -> Rc<RunningRequests> {
+    pub fn new(ring: &Ring, osd: u32, settings: Rc<Settings>) -> Rc<RunningRequests> {
         Rc::new(RunningRequests {
             osd,
             ring: ring.clone(),
-            complaint_time,
+            settings,
             running: RefCell::default(),
             histograms: Default::default(),
             slow: SlowRequests::default(),
@@ -94,7 +94,7 @@ impl RunningRequests {
     /// Those that are under way since so long that something must be wrong.
     pub fn stuck(&self) -> Stuck {
         let now = self.ring.now();
-        let limit = self.complaint_time.max(limits::STUCK_REQUEST_AFTER);
+        let limit = self.settings.complaint_time().max(limits::STUCK_REQUEST_AFTER);
         let running = self.running.borrow();
         let ages = running.iter().map(|(_, request)| now.since(request.arrived)).filter(|age| *age >= limit);
         ages.fold(Stuck::default(), |stuck, age| Stuck { requests: stuck.requests + 1, oldest: stuck.oldest.max(age) })
@@ -105,8 +105,11 @@ impl RunningRequests {
         let now = self.ring.now();
         let running = self.running.borrow();
         let age = |request: &Running| now.since(request.arrived);
-        let mut slow: Vec<&Running> =
-            running.iter().map(|(_, request)| request).filter(|request| age(request) >= self.complaint_time).collect();
+        let mut slow: Vec<&Running> = running
+            .iter()
+            .map(|(_, request)| request)
+            .filter(|request| age(request) >= self.settings.complaint_time())
+            .collect();
         slow.sort_by_key(|request| request.arrived);
         let count = slow.len();
         let shown: Vec<Value> = slow
@@ -128,7 +131,7 @@ impl RunningRequests {
             .collect();
         json!({
             "osd": self.osd,
-            "complaint_time_ms": self.complaint_time.as_millis() as u64,
+            "complaint_time_ms": self.settings.complaint_time().as_millis() as u64,
             "num_ops": running.len(),
             "num_slow_running": count,
             "slow_running": shown,
@@ -145,7 +148,7 @@ impl RunningRequests {
             Kind::Write => write.observe(&stages),
         }
         let took = Duration::from_nanos(stages.iter().flatten().sum());
-        if took < self.complaint_time {
+        if took < self.settings.complaint_time() {
             return;
         }
         let Some(running) = self.running.borrow().get(times.place).cloned() else { return };

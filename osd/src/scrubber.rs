@@ -11,18 +11,19 @@
 use crate::limits;
 use crate::osd::Osd;
 use crate::pg::repair::{self, Mending};
+use crate::settings::Settings;
 use basalt_blockstore::limits::BLOCK_BYTES;
 use basalt_blockstore::{
     Fragmented, ObjectKey, Placement, Result, ScrubCursor, ScrubFinding, ScrubStep, ScrubSubject, Store,
 };
 use basalt_cluster::MapFlags;
-use basalt_cluster::config::ScrubSettings;
 use basalt_cluster::map::Fullness;
 use basalt_net::message::monitor::ScrubReport;
 use basalt_ring::Ring;
 use basalt_ring::local::Event;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// What a finished or running pass found and could not repair.
@@ -60,7 +61,7 @@ struct Record {
 pub struct Scrubber {
     ring: Ring,
     store: Store,
-    settings: ScrubSettings,
+    settings: Rc<Settings>,
     record: RefCell<Record>,
     /// An operator asked for a pass.
     wanted: Cell<bool>,
@@ -81,7 +82,7 @@ struct Sums {
 }
 
 impl Scrubber {
-    pub fn new(ring: Ring, store: Store, settings: ScrubSettings) -> Scrubber {
+    pub fn new(ring: Ring, store: Store, settings: Rc<Settings>) -> Scrubber {
         Scrubber {
             ring,
             store,
@@ -99,6 +100,11 @@ impl Scrubber {
     /// Begins a pass now, from the beginning if one is under way.
     pub fn request(&self) {
         self.wanted.set(true);
+        self.asked.notify_all();
+    }
+
+    /// Looks again when the next pass is due, and at which pace.
+    pub fn look_anew(&self) {
         self.asked.notify_all();
     }
 
@@ -177,7 +183,7 @@ impl Scrubber {
     }
 
     fn until_due(&self) -> Duration {
-        let due_unix_s = self.record.borrow().finished_unix_s.saturating_add(self.settings.interval.as_secs());
+        let due_unix_s = self.record.borrow().finished_unix_s.saturating_add(self.settings.scrub().interval.as_secs());
         Duration::from_secs(due_unix_s.saturating_sub(self.unix_s()))
     }
 
@@ -188,9 +194,9 @@ impl Scrubber {
     /// Bytes a second.
     pub fn pace(&self) -> u64 {
         let usage = self.store.usage();
-        let within = (self.settings.interval.as_secs() / 4 * 3).max(1);
+        let within = (self.settings.scrub().interval.as_secs() / 4 * 3).max(1);
         let needed = usage.base_used.saturating_add(usage.hot_used) / within;
-        self.settings.bytes_per_second.unwrap_or(needed.max(limits::SCRUB_BYTES_PER_SECOND_DEFAULT))
+        self.settings.scrub().bytes_per_second.unwrap_or(needed.max(limits::SCRUB_BYTES_PER_SECOND_DEFAULT))
     }
 
     /// From where the record says to the end of the pass, a request for another, or the OSD's stop.

@@ -236,6 +236,7 @@ impl Cluster {
             // Longer than a dead session is taken for one that lives.
             stray_kept: Duration::from_secs(6),
             complaint_time: Duration::from_secs(1),
+            in_file: Default::default(),
             osds: vec![OsdDevices {
                 id: host.id,
                 base: PathBuf::from(format!("{}/base", host.id)),

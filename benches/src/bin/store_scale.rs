@@ -274,8 +274,10 @@ async fn run_step(ring: Ring, arguments: Arguments, objects: u64, step: Step) ->
 /// Keeps the process at its target until it ends, if it has one.
 fn govern(ring: &Ring, store: &Store, governor: Option<Governor>) {
     if let Some(governor) = governor {
-        let (own, store) = (ring.clone(), store.clone());
-        ring.spawn(async move { memory::govern(&own, &store, governor, 1, || store.fenced().is_some()).await });
+        let (own, store, target) = (ring.clone(), store.clone(), governor.target());
+        ring.spawn(
+            async move { memory::govern(&own, &store, governor, 1, || target, || store.fenced().is_some()).await },
+        );
     }
 }
 

@@ -79,6 +79,7 @@ impl Cluster {
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             complaint_time: Duration::from_secs(1),
+            in_file: Default::default(),
             osds: vec![OsdDevices {
                 id: 0,
                 base: self.folder.path().join("base"),

@@ -1,10 +1,8 @@
 //! Commands that the monitor answers: asked in its words, shown in Ceph's.
 
-use crate::arguments::{
-    Application, Blocklist, Command, Config, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange,
-};
+use crate::arguments::{Application, Blocklist, Command, Global, Mode, Osd, OsdChoice, Osds, Pool, Tier, TierChange};
 use crate::connection::with_client;
-use crate::{deep_scrub, drain, iostat, osd_crush, pg, plain, report, slow_ops, top};
+use crate::{config, deep_scrub, drain, iostat, maintenance, osd_crush, pg, plain, report, slow_ops, top};
 use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
 use basalt_client::Client;
@@ -35,10 +33,8 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         Command::Iostat(arguments) => iostat::run(&client, &mut output, &arguments).await,
         Command::Osd(command) => osd(&client, &mut output, command).await,
         Command::Pg(command) => pg::run(&client, &mut output, command).await,
-        Command::Config(Config::Dump) => {
-            show(&client, &mut output, AdminCommand::ConfigDump, plain::config::dump).await
-        }
-        Command::Config(command) => say(&client, &mut output, config(command)?).await,
+        Command::Config(command) => config::run(&client, &mut output, command).await,
+        Command::Maintenance(command) => maintenance::run(&client, &mut output, command).await,
         Command::Obj(_)
         | Command::User(_)
         | Command::Bucket(_)
@@ -47,6 +43,11 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         | Command::Image(_)
         | Command::Crush(_)
         | Command::Tier(_)
+        | Command::Bootstrap(_)
+        | Command::Host(_)
+        | Command::Disk(_)
+        | Command::Completion { .. }
+        | Command::Man { .. }
         | Command::Bench { .. } => Err(Failure::invalid("this is no command for the monitor")),
     })?;
     output.finish()?;
@@ -89,6 +90,12 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
         Osd::DeepScrub { osd } => deep_scrub::run(client, output, osd).await,
         Osd::Set { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: true }).await,
         Osd::Unset { flag } => say(client, output, AdminCommand::OsdSetFlag { flag, is_set: false }).await,
+        Osd::SetGroup { flags, hosts } => {
+            say(client, output, AdminCommand::OsdSetGroup { flags: vec![flags], hosts, is_set: true }).await
+        }
+        Osd::UnsetGroup { flags, hosts } => {
+            say(client, output, AdminCommand::OsdSetGroup { flags: vec![flags], hosts, is_set: false }).await
+        }
         Osd::Blocklist(command) => {
             let command = match command {
                 Blocklist::Ls => AdminCommand::BlocklistLs,
@@ -145,30 +152,6 @@ async fn chosen(client: &Client, choices: &[OsdChoice]) -> Result<Vec<u32>> {
         }
     }
     Ok(ids)
-}
-
-/// A word before the name says whose setting it is with Ceph; here all are the whole cluster's.
-fn config(command: Config) -> Result<AdminCommand> {
-    let (words, count) = match &command {
-        Config::Set { words } => (words, 2),
-        Config::Get { words } => (words, 1),
-        Config::Dump => return Ok(AdminCommand::ConfigDump),
-    };
-    let mut words = words.clone();
-    if words.len() > count {
-        let who = words.remove(0);
-        if !["global", "mon", "osd"].contains(&who.as_str()) {
-            return Err(Failure::invalid(format!(
-                "'{who}' has no settings of its own: they are those of the whole cluster, so leave it out or say global"
-            )));
-        }
-    }
-    let mut words = words.into_iter();
-    let name = words.next().unwrap_or_default();
-    Ok(match words.next() {
-        Some(value) => AdminCommand::ConfigSet { name, value },
-        None => AdminCommand::ConfigGet { name },
-    })
 }
 
 fn set_full_ratio(line: FullLine, ratio: f64) -> AdminCommand {

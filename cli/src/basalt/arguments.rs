@@ -1,12 +1,16 @@
 //! The words of `basalt`'s command line. What later versions bring is not declared: an unknown word is refused with near ones.
 
+pub mod config;
 pub mod image;
+pub mod maintenance;
 pub mod osd_crush;
+pub mod setup;
 
 use basalt_cli::output::Format;
 use basalt_cluster::quantity;
 use basalt_net::message::monitor::ChangeMode;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,9 +88,12 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
-    /// How soon the cluster reacts, and how hard it recovers.
+    /// How the cluster and its daemons are set, centrally.
     #[command(subcommand)]
-    Config(Config),
+    Config(config::Config),
+    /// Work on a host, or a power cut: out of service and back, without data being copied.
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Users of the S3 gateway.
     #[command(subcommand)]
     User(crate::user::User),
@@ -108,6 +115,18 @@ pub enum Command {
     /// Block images: make, snapshot, clone, copy. `basaltd nbd` serves them.
     #[command(subcommand)]
     Image(image::Image),
+    /// Makes the first host of a new cluster: its file, the key, a place for the monitor's store. Says what is next.
+    Bootstrap(setup::Bootstrap),
+    /// More hosts of a cluster.
+    #[command(subcommand)]
+    Host(setup::Host),
+    /// This host's disks, and which of them are OSDs.
+    #[command(subcommand)]
+    Disk(setup::Disk),
+    /// The script that has a shell complete this program's words.
+    Completion { shell: Shell },
+    /// Writes a man page for each command into a folder.
+    Man { dir: PathBuf },
     /// Load in fio's language, on a pool, an image or a raw device.
     ///
     /// Either a job file, or its options as words: --name=t --pool=data --rw=randwrite --bs=4k --iodepth=32 --size=1G --runtime=10
@@ -155,20 +174,6 @@ pub enum Blocklist {
 
 fn client_id(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| "a client is named by up to 16 hexadecimal digits".to_owned())
-}
-
-#[derive(Subcommand, Debug)]
-pub enum Config {
-    /// As with Ceph, `global`, `mon` or `osd` may stand before the name; all settings are the whole cluster's.
-    Set {
-        #[arg(required = true, num_args = 2..=3, value_name = "[WHO] NAME VALUE", allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
-    Get {
-        #[arg(required = true, num_args = 1..=2, value_name = "[WHO] NAME")]
-        words: Vec<String>,
-    },
-    Dump,
 }
 
 #[derive(Args, Debug)]
@@ -423,6 +428,18 @@ pub enum Osd {
     Set { flag: String },
     /// Takes a flag back.
     Unset { flag: String },
+    /// Sets flags for the OSDs of hosts alone: noup, nodown, noin or noout, several with commas between.
+    SetGroup {
+        flags: String,
+        #[arg(required = true, value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+    /// Takes flags of hosts back.
+    UnsetGroup {
+        flags: String,
+        #[arg(required = true, value_name = "HOST")]
+        hosts: Vec<String>,
+    },
     /// Clients that are fenced off: OSDs refuse whatever they send.
     #[command(subcommand)]
     Blocklist(Blocklist),

@@ -74,6 +74,11 @@ pub const EXAMPLES: &[&str] = &[
     "basalt osd deep-scrub 3",
     "basalt osd set noout",
     "basalt osd unset noout",
+    "basalt osd set-group noout host1",
+    "basalt osd unset-group noout host1",
+    "basalt maintenance enter host1",
+    "basalt maintenance exit host1",
+    "basalt maintenance status",
     "basalt osd blocklist ls",
     "basalt osd blocklist add 1f2e3d4c5b6a7988",
     "basalt osd blocklist rm 1f2e3d4c5b6a7988",
@@ -111,7 +116,17 @@ pub const EXAMPLES: &[&str] = &[
     "basalt pg repair 1.a",
     "basalt config set osd_max_backfills 2",
     "basalt config get osd_max_backfills",
+    "basalt config rm osd.3 osd_memory_target",
+    "basalt bootstrap --public-address 192.0.2.1 --cluster-address 198.51.100.1",
+    "basalt host token",
+    "basalt host add --token - --public-address 192.0.2.2",
+    "basalt disk ls",
+    "basalt disk add /dev/sdb --hot /dev/nvme0n1p1",
+    "basalt disk rm 3",
+    "basalt completion bash",
+    "basalt man /usr/local/share/man/man1",
     "basalt config dump",
+    "basalt config help osd_memory_target",
     "basalt user create --uid anna --display-name Anna",
     "basalt user info --uid anna",
     "basalt user modify --uid anna --max-buckets 100",
@@ -274,6 +289,15 @@ mod tests {
     #[test]
     fn every_command_has_an_example_that_is_right_and_refuses_in_one_line() {
         tests_of_commands::check::<Arguments>("basalt", EXAMPLES);
+    }
+
+    #[test]
+    fn every_command_in_the_documents_exists_with_its_options() {
+        let mut count = 0;
+        for (name, text) in tests_of_commands::DOCUMENTS {
+            count += tests_of_commands::check_document::<Arguments>("basalt", name, text);
+        }
+        assert!(count > 100, "{count}");
     }
 
     #[test]

@@ -4,19 +4,24 @@ mod administration;
 mod arguments;
 mod bench;
 mod bucket;
+mod config;
 mod connection;
 mod crush;
 mod deep_scrub;
+mod disk;
 mod document;
 mod drain;
 mod examples;
+mod host_file;
 mod image;
 mod iostat;
+mod maintenance;
 mod obj;
 mod osd_crush;
 mod pg;
 mod plain;
 mod report;
+mod setup;
 mod slow_ops;
 mod tier_simulate;
 mod top;
@@ -25,8 +30,9 @@ mod user;
 mod yardstick;
 
 use arguments::{Arguments, Command, TierTool};
-use basalt_cli::command_line;
+use basalt_cli::output::Output;
 use basalt_cli::{Failure, Result};
+use basalt_cli::{command_line, paperwork};
 use clap::CommandFactory;
 use std::process::ExitCode;
 
@@ -49,6 +55,19 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
     match command {
         Command::Obj(command) => obj::run(&global, command),
         Command::Image(command) => image::run(&global, command),
+        Command::Bootstrap(arguments) => setup::bootstrap(&global, &arguments),
+        Command::Host(command) => setup::host(&global, command),
+        Command::Disk(command) => disk::run(&global, command),
+        Command::Completion { shell } => {
+            let mut output = Output::new(global.format);
+            output.bytes(&paperwork::completion::<Arguments>(shell))?;
+            output.finish()?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { dir } => {
+            paperwork::man_pages::<Arguments>("1", &dir)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench { words } => bench::run(&global, words),
         Command::Crush(command) => crush::run(&global, command),
         Command::Tier(TierTool::Simulate(arguments)) => tier_simulate::run(&global, &arguments),

@@ -4,6 +4,7 @@ use basalt_cli::output::Format;
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::quantity;
 use clap::{Args, Parser, Subcommand, value_parser};
+use clap_complete::Shell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -51,6 +52,10 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// The script that has a shell complete this program's words.
+    Completion { shell: Shell },
+    /// Writes a man page for each command into a folder.
+    Man { dir: PathBuf },
     /// Checks a store that no daemon has open; prints one line a fault and exits with 1 if there is any left.
     ///
     /// With --format json: one document with faults[] and repaired[], each of a kind and a message, and what was counted.

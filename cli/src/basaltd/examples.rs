@@ -6,6 +6,8 @@ pub const EXAMPLES: &[&str] = &[
     "basaltd osd --config /etc/basalt/basalt.toml",
     "basaltd nbd --config /etc/basalt/basalt.toml",
     "basaltd s3 --config /etc/basalt/basalt.toml",
+    "basaltd completion zsh",
+    "basaltd man /usr/local/share/man/man8",
     "basaltd mkfs --config /etc/basalt/basalt.toml --osd 3",
     "basaltd fsck --base /dev/sdb --hot /dev/nvme0n1p1 --deep",
 ];
@@ -19,5 +21,14 @@ mod tests {
     #[test]
     fn every_command_has_an_example_that_is_right_and_refuses_in_one_line() {
         tests_of_commands::check::<Arguments>("basaltd", EXAMPLES);
+    }
+
+    #[test]
+    fn every_command_in_the_documents_exists_with_its_options() {
+        let mut count = 0;
+        for (name, text) in tests_of_commands::DOCUMENTS {
+            count += tests_of_commands::check_document::<Arguments>("basaltd", name, text);
+        }
+        assert!(count > 5, "{count}");
     }
 }

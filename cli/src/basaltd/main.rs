@@ -1,6 +1,7 @@
 //! `basaltd`: the daemons, and the tools for stores at rest.
 
 mod arguments;
+mod central;
 mod dev;
 mod devices;
 mod examples;
@@ -8,6 +9,7 @@ mod fsck;
 mod metrics;
 mod mkfs;
 mod nbd;
+mod notify;
 mod pid_file;
 mod roles;
 mod s3;
@@ -17,8 +19,9 @@ mod supervisor;
 
 use arguments::{Arguments, Command};
 use basalt_blockstore::fsck::FsckOptions;
-use basalt_cli::command_line;
+use basalt_cli::output::{Format, Output};
 use basalt_cli::{Failure, Result};
+use basalt_cli::{command_line, paperwork};
 use basalt_cluster::Config;
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
@@ -40,11 +43,23 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Osd { role, supervised } => roles::osd(&config(&role.config)?, supervised),
         Command::Nbd(role) => nbd::run(&config(&role.config)?),
         Command::S3(role) => s3::run(&config(&role.config)?),
+        Command::Completion { shell } => print(&paperwork::completion::<Arguments>(shell)),
+        Command::Man { dir } => {
+            paperwork::man_pages::<Arguments>("8", &dir)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Mkfs { role, osd, force } => mkfs::run(&config(&role.config)?, osd, force, arguments.format),
         Command::Fsck { base, hot, deep, repair } => {
             fsck::run(&base, hot.as_deref(), FsckOptions { deep, repair }, arguments.format)
         }
     }
+}
+
+fn print(bytes: &[u8]) -> Result<ExitCode> {
+    let mut output = Output::new(Format::Plain);
+    output.bytes(bytes)?;
+    output.finish()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn config(path: &Path) -> Result<Config> {

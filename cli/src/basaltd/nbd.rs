@@ -2,6 +2,7 @@
 
 use crate::devices::on_ring;
 use crate::metrics::{Endpoint, Sources};
+use crate::notify;
 use crate::roles;
 use crate::service::Service;
 use crate::signals;
@@ -49,7 +50,9 @@ pub fn run(config: &Config) -> Result<ExitCode> {
     let (service, figures) = start(config, section)?;
     let sources = Sources { nbd: Some(figures), ..Sources::default() };
     let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.nbd, "nbd", sources)?;
+    notify::ready("serves");
     let outcome = roles::run_until(stop, async { Err(has_ended(&service).await) });
+    notify::stopping();
     // What the server itself says is nearer to the cause.
     service.stop()?;
     outcome?;

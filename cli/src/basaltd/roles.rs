@@ -1,7 +1,9 @@
 //! One role of a cluster as a process: a monitor, or a host's OSDs.
 
+use crate::central;
 use crate::devices;
 use crate::metrics::{Endpoint, Sources};
+use crate::notify;
 use crate::pid_file::PidFile;
 use crate::service::{Service, StopRequest};
 use crate::signals::{self, Stop};
@@ -10,7 +12,7 @@ use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::monitor::shell::{Monitor, MonitorConfig, MonitorError};
 use basalt_net::key::KeyError;
-use basalt_osd::{Host, HostConfig};
+use basalt_osd::{Host, HostConfig, Phase};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -27,7 +29,9 @@ pub fn monitor(config: &Config) -> Result<ExitCode> {
     let sources = Sources { monitor: Some(monitor.inquirer()), ..Sources::default() };
     let monitor = start_monitor(monitor)?;
     let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.monitor, "monitor", sources)?;
+    notify::ready("serves");
     let outcome = run_until(stop, async { Err(monitor_has_ended(&monitor).await) });
+    notify::stopping();
     // What the monitor itself says is nearer to the cause.
     monitor.stop()?;
     outcome?;
@@ -48,8 +52,12 @@ pub fn osd(config: &Config, is_supervised: bool) -> Result<ExitCode> {
     let sources = Sources { osds: Some(host.figures()), ..Sources::default() };
     let name = config.osd.as_ref().map_or("osd", |section| section.host.as_str());
     let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.osd, name, sources)?;
+    let is_stop_wanted = || stop.is_wanted() || supervisor.as_ref().is_some_and(Supervisor::wants_stop);
+    if wait_open(&host, is_stop_wanted)? {
+        notify::ready("its stores are open");
+    }
     if let Some(supervisor) = &supervisor
-        && wait_ready(&host, || stop.is_wanted() || supervisor.wants_stop())?
+        && wait_ready(&host, is_stop_wanted)?
     {
         supervisor.say_ready();
     }
@@ -59,8 +67,24 @@ pub fn osd(config: &Config, is_supervised: bool) -> Result<ExitCode> {
             () = stop_wanted(supervisor.as_ref()) => Ok(()),
         }
     })?;
+    notify::stopping();
     host.stop().map_err(host_failure)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until each store is open, or is known not to: being up is the monitor's to say, and a host in maintenance may not be. Returns
+/// false if it is to stop before.
+fn wait_open(host: &Host, is_stop_wanted: impl Fn() -> bool) -> Result<bool> {
+    while host.phases().values().any(|phase| matches!(phase, Phase::Opening)) && host.failure().is_none() {
+        if is_stop_wanted() || !host.is_running() {
+            return Ok(false);
+        }
+        std::thread::sleep(OPEN_POLL);
+    }
+    match host.failure() {
+        Some(failure) => Err(host_failure(failure)),
+        None => Ok(true),
+    }
 }
 
 async fn stop_wanted(supervisor: Option<&Supervisor>) {
@@ -85,7 +109,8 @@ pub fn wait_ready(host: &Host, is_stop_wanted: impl Fn() -> bool) -> Result<bool
 }
 
 pub fn start_host(config: &Config) -> Result<Host> {
-    let host = HostConfig::from_config(config).map_err(host_failure)?;
+    let config = central::with_options(config);
+    let host = HostConfig::from_config(&config).map_err(host_failure)?;
     devices::wait_until_free(host.osds.iter().flat_map(|osd| std::iter::once(&osd.base).chain(&osd.hot)));
     Host::start(host).map_err(host_failure)
 }

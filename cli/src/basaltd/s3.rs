@@ -1,6 +1,7 @@
 //! The S3 gateway: a process of its own, or part of a development cluster.
 
 use crate::metrics::{Endpoint, Sources};
+use crate::notify;
 use crate::roles;
 use crate::signals;
 use basalt_cli::{Failure, Result};
@@ -31,7 +32,9 @@ pub fn run(config: &Config) -> Result<ExitCode> {
     let gateway = start(config, section)?;
     let sources = Sources { s3: Some(gateway.counts()), ..Sources::default() };
     let _metrics = Endpoint::start(config.metrics.as_ref(), |section| section.s3, "s3", sources)?;
+    notify::ready("serves");
     roles::run_until(stop, async { Err(has_ended(&gateway).await) })?;
+    notify::stopping();
     gateway.stop();
     Ok(ExitCode::SUCCESS)
 }

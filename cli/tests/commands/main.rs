@@ -6,10 +6,12 @@ mod dev_cluster;
 mod hostile_peers;
 mod objects;
 mod operations;
+mod package;
 mod pools;
 #[path = "../../../cluster/tests/etcd/ports.rs"]
 mod ports;
 mod roles;
+mod setup;
 mod stopping;
 mod tier_simulate;
 mod trees;

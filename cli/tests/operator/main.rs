@@ -17,6 +17,7 @@ mod hostile_bytes;
 mod hosts;
 mod kills;
 mod loop_device;
+mod maintenance;
 mod namespaces;
 #[path = "../../../cluster/tests/etcd/ports.rs"]
 mod ports;

@@ -5,6 +5,7 @@ use super::nbd::{self, Nbd};
 use super::s3::{self, S3};
 use super::*;
 use crate::limits;
+use crate::options;
 use crate::quantity;
 use serde::Deserialize;
 use std::fmt::Display;
@@ -244,11 +245,25 @@ impl Reader<'_> {
             None => Ok(default),
             Some(size) => self.size(key, &size, least),
         };
+        let given = [
+            (options::MEMORY_TARGET, section.memory_target.is_some()),
+            (options::MAX_OBJECT_SIZE, section.max_object_size.is_some()),
+            (options::BUSY_POLL_US, section.osd_busy_poll_us.is_some()),
+            (options::SCRUB_BYTES_PER_SECOND, section.osd_scrub_bytes_per_second.is_some()),
+            (options::DEEP_SCRUB_INTERVAL, section.osd_deep_scrub_interval.is_some()),
+            (options::OP_COMPLAINT_TIME, section.osd_op_complaint_time.is_some()),
+        ];
         Ok(OsdSection {
+            in_file: given.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect(),
             host,
             public_address: self.address("public_address", &section.public_address)?,
             cluster_address: self.address("cluster_address", &section.cluster_address)?,
-            memory_target: size("memory_target", section.memory_target, MEMORY_TARGET_DEFAULT, 64 << 20)?,
+            memory_target: size(
+                "memory_target",
+                section.memory_target,
+                MEMORY_TARGET_DEFAULT,
+                limits::MEMORY_TARGET_MIN,
+            )?,
             max_object_size: size("max_object_size", section.max_object_size, OBJECT_SIZE_MAX_DEFAULT, 4096)?,
             complaint_time: self.complaint_time(section.osd_op_complaint_time.as_ref())?,
             busy_poll: self.busy_poll(section.osd_busy_poll_us.as_ref())?,
@@ -389,20 +404,25 @@ pub(super) fn to_toml(config: &Config) -> String {
         osd.insert("host".into(), text(&section.host));
         osd.insert("public_address".into(), text(&section.public_address));
         osd.insert("cluster_address".into(), text(&section.cluster_address));
-        osd.insert("memory_target".into(), text(&section.memory_target));
-        osd.insert("max_object_size".into(), text(&section.max_object_size));
-        if !section.busy_poll.is_zero() {
+        // What the file did not give is left to the central options.
+        let gives = |name: &str| section.in_file.contains(name);
+        if gives(options::MEMORY_TARGET) {
+            osd.insert("memory_target".into(), text(&section.memory_target));
+        }
+        if gives(options::MAX_OBJECT_SIZE) {
+            osd.insert("max_object_size".into(), text(&section.max_object_size));
+        }
+        if gives(options::BUSY_POLL_US) {
             osd.insert("osd_busy_poll_us".into(), Value::Integer(section.busy_poll.as_micros() as i64));
         }
-        let defaults = ScrubSettings::default();
-        if let Some(bytes) = section.scrub.bytes_per_second {
+        if let Some(bytes) = section.scrub.bytes_per_second.filter(|_| gives(options::SCRUB_BYTES_PER_SECOND)) {
             osd.insert("osd_scrub_bytes_per_second".into(), text(&bytes));
         }
-        if section.scrub.interval != defaults.interval {
+        if gives(options::DEEP_SCRUB_INTERVAL) {
             let milliseconds = format_args!("{}ms", section.scrub.interval.as_millis()).to_string();
             osd.insert("osd_deep_scrub_interval".into(), text(&milliseconds));
         }
-        if section.complaint_time != COMPLAINT_TIME_DEFAULT {
+        if gives(options::OP_COMPLAINT_TIME) {
             let milliseconds = format_args!("{}ms", section.complaint_time.as_millis()).to_string();
             osd.insert("osd_op_complaint_time".into(), text(&milliseconds));
         }
@@ -426,7 +446,11 @@ pub(super) fn to_toml(config: &Config) -> String {
             }
             Value::Table(entry)
         });
-        osd.insert("device".into(), Value::Array(devices.collect()));
+        let devices: Vec<Value> = devices.collect();
+        // Without any, room for `[[osd.device]]` at the file's end.
+        if !devices.is_empty() {
+            osd.insert("device".into(), Value::Array(devices));
+        }
         file.insert("osd".into(), Value::Table(osd));
     }
     if let Some(section) = &config.nbd {

@@ -6,7 +6,10 @@
 //! knows that it has not and asks for the whole.
 
 use super::encoding::{self, HEADER_BYTES, VERSION};
-use super::{ClusterSettings, FencedClient, FullRatios, Map, MapError, MapFlags, Osd, PlacementGroup, Pool};
+use super::{
+    CentralOption, ClusterSettings, FencedClient, FullRatios, HostState, Maintenance, Map, MapError, MapFlags, Osd,
+    PlacementGroup, Pool,
+};
 use crate::limits;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -28,6 +31,9 @@ pub struct Incremental {
     settings: ClusterSettings,
     crush: Option<Vec<u8>>,
     fenced: Option<Vec<FencedClient>>,
+    hosts: Option<Vec<HostState>>,
+    maintenance: Option<Maintenance>,
+    options: Option<Vec<CentralOption>>,
     osds_removed: Vec<u32>,
     /// New or changed, as they are now.
     osds: Vec<Osd>,
@@ -72,6 +78,9 @@ impl Incremental {
             crush,
             settings,
             fenced,
+            hosts,
+            maintenance,
+            options,
         } = new;
         let mut changed_pools = Vec::new();
         let mut groups = Vec::new();
@@ -104,6 +113,9 @@ impl Incremental {
             settings: *settings,
             crush: (old.crush != *crush).then(|| crush.clone()),
             fenced: (old.fenced != *fenced).then(|| fenced.clone()),
+            hosts: (old.hosts != *hosts).then(|| hosts.clone()),
+            maintenance: *maintenance,
+            options: (old.options != *options).then(|| options.clone()),
             osds_removed: old.osds.iter().map(|osd| osd.id).filter(|id| new.osd(*id).is_none()).collect(),
             osds: osds.iter().filter(|osd| old.osd(osd.id) != Some(*osd)).cloned().collect(),
             pools_removed: old.pools.iter().map(|pool| pool.id).filter(|id| new.pool(*id).is_none()).collect(),
@@ -164,6 +176,13 @@ impl Incremental {
         }
         if let Some(fenced) = &self.fenced {
             map.fenced.clone_from(fenced);
+        }
+        if let Some(hosts) = &self.hosts {
+            map.hosts.clone_from(hosts);
+        }
+        map.maintenance = self.maintenance;
+        if let Some(options) = &self.options {
+            map.options.clone_from(options);
         }
         replace(&mut map.osds, &self.osds_removed, &self.osds, |osd| osd.id);
         map.pools.retain(|pool| self.pools_removed.binary_search(&pool.id).is_err());

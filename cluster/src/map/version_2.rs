@@ -65,6 +65,9 @@ impl From<MapVersion2> for Map {
             crush: Vec::new(),
             settings: ClusterSettings::default(),
             fenced: Vec::new(),
+            hosts: Vec::new(),
+            maintenance: None,
+            options: Vec::new(),
         }
     }
 }

@@ -77,6 +77,9 @@ impl<P: Into<Pool>> From<MapVersion4<P>> for Map {
             crush: old.crush,
             settings: old.settings,
             fenced: Vec::new(),
+            hosts: Vec::new(),
+            maintenance: None,
+            options: Vec::new(),
         }
     }
 }

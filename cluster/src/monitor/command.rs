@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod crush_change;
 mod crush_shown;
+mod maintenance;
 mod movement;
 mod osd;
 mod osd_change;
@@ -24,7 +25,9 @@ use super::core::{MonitorCore, Now};
 use crate::limits;
 use crate::map::{Map, Osd, Pool};
 use crate::pool_settings::{Refusal, Surroundings};
-use basalt_net::message::monitor::{AdminCommand, ChangeMode, CrushChange, CrushQuestion, MapChange, TierCommand};
+use basalt_net::message::monitor::{
+    AdminCommand, ChangeMode, CrushChange, CrushQuestion, MaintenanceScope, MapChange, TierCommand,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -90,14 +93,19 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::BlocklistRm { client } => view.blocklist_rm(client),
         AdminCommand::BlocklistLs => view.blocklist_ls(),
         AdminCommand::OsdSetFullRatio { line, ratio } => view.osd_set_full_ratio(line, ratio),
+        AdminCommand::OsdSetGroup { flags, hosts, is_set } => view.osd_set_group(&flags, &hosts, is_set),
+        AdminCommand::Maintenance { scope, step } => view.maintenance(&scope, step),
+        AdminCommand::MaintenanceStatus => view.maintenance_status(),
         AdminCommand::Change { change, mode } => view.change(change, mode),
         AdminCommand::OsdOkToStop { osds } => view.osd_ok_to_stop(osds),
         AdminCommand::OsdSafeToDestroy { osds } => view.osd_safe_to_destroy(osds),
         AdminCommand::Crush(question) => view.crush(question),
         AdminCommand::PgLs { which } => view.pg_ls(&which),
         AdminCommand::PgQuery { pg } => view.pg_query(&pg),
-        AdminCommand::ConfigSet { name, value } => view.config_set(&name, &value),
-        AdminCommand::ConfigGet { name } => view.config_get(&name),
+        AdminCommand::ConfigSet { who, name, value } => view.config_set(&who, &name, &value),
+        AdminCommand::ConfigGet { who, name } => view.config_get(&who, name.as_deref()),
+        AdminCommand::ConfigRm { who, name } => view.config_rm(&who, &name),
+        AdminCommand::ConfigHelp { name } => view.config_help(name.as_deref()),
         AdminCommand::ConfigDump => view.config_dump(),
         AdminCommand::OsdPerf => view.osd_perf(),
     }
@@ -204,8 +212,7 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         AdminCommand::PoolRm { name, again, .. } => vec![name.len(), again.len()],
         AdminCommand::PoolGetQuota { name }
         | AdminCommand::OsdSetFlag { flag: name, .. }
-        | AdminCommand::PgQuery { pg: name }
-        | AdminCommand::ConfigGet { name } => vec![name.len()],
+        | AdminCommand::PgQuery { pg: name } => vec![name.len()],
         AdminCommand::Tier(command) => match command {
             TierCommand::Add { base, cache, .. }
             | TierCommand::Rm { base, cache }
@@ -218,7 +225,12 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         AdminCommand::PoolApplication { name, action, application } => {
             vec![name.len(), action.len(), application.len()]
         }
-        AdminCommand::ConfigSet { name, value } => vec![name.len(), value.len()],
+        AdminCommand::ConfigSet { who, name, value } => vec![who.len(), name.len(), value.len()],
+        AdminCommand::ConfigGet { who, name } => vec![who.len(), optional(name)],
+        AdminCommand::ConfigRm { who, name } => vec![who.len(), name.len()],
+        AdminCommand::ConfigHelp { name } => vec![optional(name)],
+        AdminCommand::OsdSetGroup { flags, hosts, .. } => flags.iter().chain(hosts).map(String::len).collect(),
+        AdminCommand::Maintenance { scope: MaintenanceScope::Host(host), .. } => vec![host.len()],
         AdminCommand::PgLs { which } => which.states.iter().map(String::len).chain([optional(&which.pool)]).collect(),
         AdminCommand::Crush(question) => vec![match question {
             CrushQuestion::Ls { bucket: name } | CrushQuestion::ClassLsOsd { class: name } => name.len(),
@@ -244,6 +256,8 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         | AdminCommand::PgStat
         | AdminCommand::PgDump
         | AdminCommand::ConfigDump
+        | AdminCommand::Maintenance { scope: MaintenanceScope::All, .. }
+        | AdminCommand::MaintenanceStatus
         | AdminCommand::OsdPerf
         | AdminCommand::BlocklistAdd { .. }
         | AdminCommand::BlocklistRm { .. }

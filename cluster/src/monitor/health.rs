@@ -56,6 +56,7 @@ pub fn checks(view: &View<'_>) -> Checks {
     let states = check_groups(view, &mut checks);
     check_pools(view, &mut checks);
     check_flags(view, &states, &mut checks);
+    check_hosts(view, &mut checks);
     checks
 }
 
@@ -95,6 +96,31 @@ fn check_flags(view: &View<'_>, states: &BTreeMap<PgState, usize>, checks: &mut 
     let flags: Vec<&str> = view.map.flags.names().collect();
     let summary = format!("{} flag(s) set", flags.join(","));
     checks.insert(Code::OsdmapFlags, Check { severity: Severity::Warning, summary, count: flags.len(), detail });
+}
+
+/// What is held back for one host alone, and who is in maintenance.
+fn check_hosts(view: &View<'_>, checks: &mut Checks) {
+    let age = |unix_s: u64| format_age(view.now.unix.saturating_sub(Duration::from_secs(unix_s)));
+    let (mut flagged, mut maintained) = (Vec::new(), Vec::new());
+    if let Some(maintenance) = &view.map.maintenance {
+        maintained.push(format!("the whole cluster is in maintenance for {}", age(maintenance.since_unix_s)));
+    }
+    for state in &view.map.hosts {
+        let flags: Vec<&str> = state.flags.names().collect();
+        if !flags.is_empty() {
+            flagged.push(format!("host {} has flags {}", state.host, flags.join(",")));
+        }
+        if let Some(maintenance) = &state.maintenance {
+            maintained.push(format!("host {} is in maintenance for {}", state.host, age(maintenance.since_unix_s)));
+        }
+    }
+    add(checks, Code::OsdFlags, Severity::Warning, flagged, |count| {
+        format!("{count} host(s) have noup,nodown,noin or noout flags set")
+    });
+    add(checks, Code::HostInMaintenance, Severity::Warning, maintained, |count| match view.map.maintenance {
+        Some(_) => "the cluster is in maintenance mode".into(),
+        None => format!("{count} host(s) in maintenance mode"),
+    });
 }
 
 /// OSDs that their peers reach on the cluster network and not on the public one.

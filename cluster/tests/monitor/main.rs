@@ -10,6 +10,7 @@ mod groups;
 mod harness;
 mod latency;
 mod liveness;
+mod maintenance;
 mod settings;
 mod space;
 mod tiers;

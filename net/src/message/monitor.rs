@@ -369,14 +369,56 @@ pub enum AdminCommand {
         pg: String,
     },
     ConfigSet {
+        who: String,
         name: String,
         value: String,
     },
+    /// One option, or all that `who` has.
     ConfigGet {
-        name: String,
+        who: String,
+        name: Option<String>,
     },
     ConfigDump,
     OsdPerf,
+    ConfigRm {
+        who: String,
+        name: String,
+    },
+    /// Of one option, or of all.
+    ConfigHelp {
+        name: Option<String>,
+    },
+    /// Flags of hosts.
+    OsdSetGroup {
+        flags: Vec<String>,
+        hosts: Vec<String>,
+        is_set: bool,
+    },
+    Maintenance {
+        scope: MaintenanceScope,
+        step: MaintenanceStep,
+    },
+    MaintenanceStatus,
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub enum MaintenanceScope {
+    /// The cluster as a whole: for a power cut.
+    All,
+    Host(String),
+}
+
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[rkyv(derive(Debug))]
+pub enum MaintenanceStep {
+    /// `sure`: also where groups will serve nobody.
+    Enter {
+        sure: bool,
+    },
+    /// OSDs may come up again; until the exit, what is down is not made anew elsewhere.
+    ComeUp,
+    Exit,
 }
 
 /// Which pool caches which, by their names.

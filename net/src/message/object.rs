@@ -221,6 +221,8 @@ pub enum OsdCommand {
     SlowRequests,
     /// JSON of the sessions that have asked for most, with what they asked for.
     Sessions,
+    /// JSON of the options that it goes by, with who set each.
+    Settings,
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

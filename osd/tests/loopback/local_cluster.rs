@@ -99,6 +99,7 @@ impl LocalCluster {
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             complaint_time: Duration::from_secs(1),
+            in_file: Default::default(),
             osds: (0..self.osds)
                 .map(|id| OsdDevices {
                     id,

@@ -48,8 +48,8 @@ async fn run(ring: Ring, path: PathBuf) -> (u64, u64) {
     let store = Store::open(&ring, devices, options).await.expect("open");
     let over = Rc::new(Cell::new(false));
     let governing = {
-        let (ring, store, over) = (ring.clone(), store.clone(), over.clone());
-        ring.clone().spawn(async move { memory::govern(&ring, &store, governor, 1, || over.get()).await })
+        let (ring, store, over, target) = (ring.clone(), store.clone(), over.clone(), governor.target());
+        ring.clone().spawn(async move { memory::govern(&ring, &store, governor, 1, || target, || over.get()).await })
     };
     let peak = Rc::new(Cell::new(0));
     let watching = {

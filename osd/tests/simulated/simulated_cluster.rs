@@ -140,6 +140,7 @@ impl SimulatedCluster {
             busy_poll: std::time::Duration::ZERO,
             stray_kept: basalt_osd::limits::STRAY_KEPT,
             complaint_time: Duration::from_secs(1),
+            in_file: Default::default(),
             osds: vec![OsdDevices {
                 id: OSD,
                 base: PathBuf::from("base"),

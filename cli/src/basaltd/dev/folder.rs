@@ -23,6 +23,7 @@ use basalt_cluster::config::{
     BaseModel, COMPLAINT_TIME_DEFAULT, FailureDomain, MEMORY_TARGET_DEFAULT, MetricsSection, MonitorSection,
     MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
 };
+use basalt_cluster::options;
 use basalt_cluster::quantity::format_bytes;
 use basalt_net::Key;
 use std::fs::{self, File};
@@ -170,6 +171,12 @@ impl Folder {
                 scrub: before.map(|section| section.scrub).unwrap_or_default(),
                 complaint_time: before.map_or(COMPLAINT_TIME_DEFAULT, |section| section.complaint_time),
                 busy_poll: before.map(|section| section.busy_poll).unwrap_or_default(),
+                in_file: before
+                    .map(|section| section.in_file.clone())
+                    .unwrap_or_default()
+                    .into_iter()
+                    .chain([options::MEMORY_TARGET])
+                    .collect(),
                 pid_file: (!is_only).then(|| self.dir.join("run").join(format!("host.{host}.pid"))),
                 devices: layout
                     .osds_of(host)

@@ -143,6 +143,7 @@ impl View<'_> {
             "nearfull_ratio": map.full_ratios.nearfull,
             "flags": flags.join(","),
             "flags_set": flags,
+            "crush_node_flags": super::maintenance::host_flags(map),
             "pool_max": map.pool_id_max,
             "max_osd": map.osds.iter().filter(|osd| osd.exists).map(|osd| osd.id + 1).max().unwrap_or(0),
             "pools": self.pools_in_detail(),

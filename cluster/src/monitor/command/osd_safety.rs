@@ -3,7 +3,7 @@
 use super::{Answer, Outcome, View};
 use crate::limits;
 use crate::map::{Osd, PgId};
-use crate::monitor::pg_state::PgState;
+use crate::monitor::pg_state::{PgState, PgView};
 use crate::pool_settings::Refusal;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -15,12 +15,11 @@ impl View<'_> {
     /// Whether every group that they hold is served on without these OSDs.
     pub(super) fn osd_ok_to_stop(&self, osds: Vec<u32>) -> Outcome {
         let osds = self.known_osds(osds)?;
-        let (mut inactive, mut degraded, mut fine) = (Vec::new(), Vec::new(), 0);
+        let inactive = self.inactive_without(&osds);
+        let (mut degraded, mut fine) = (Vec::new(), 0);
         for group in self.core.pg_views().filter(|group| group.group.in_sync.iter().any(|id| osds.contains(id))) {
             let left = group.acting.iter().filter(|id| !osds.contains(id)).count();
-            if left < group.pool.min_size as usize {
-                inactive.push(group.id);
-            } else {
+            if left >= group.pool.min_size as usize {
                 fine += 1;
                 if left < group.pool.size as usize {
                     degraded.push(group.id.to_string());
@@ -49,6 +48,17 @@ impl View<'_> {
             "ok_become_degraded": degraded,
         });
         Answer::shown(message, document)
+    }
+
+    /// The groups that these OSDs have copies of, and that nobody would serve without them.
+    pub(super) fn inactive_without(&self, osds: &BTreeSet<u32>) -> Vec<PgId> {
+        let left = |group: &PgView<'_>| group.acting.iter().filter(|id| !osds.contains(id)).count();
+        self.core
+            .pg_views()
+            .filter(|group| group.group.in_sync.iter().any(|id| osds.contains(id)))
+            .filter(|group| left(group) < group.pool.min_size as usize)
+            .map(|group| group.id)
+            .collect()
     }
 
     /// Whether nothing needs what is on these OSDs.
@@ -106,7 +116,7 @@ fn listed(osds: &BTreeSet<u32>) -> String {
     osds.join(",")
 }
 
-fn named(groups: &[PgId]) -> String {
+pub(super) fn named(groups: &[PgId]) -> String {
     let mut named: Vec<String> = groups.iter().take(GROUPS_NAMED).map(PgId::to_string).collect();
     if groups.len() > GROUPS_NAMED {
         named.push(format!("and {} more", groups.len() - GROUPS_NAMED));

@@ -230,7 +230,7 @@ impl View<'_> {
         let interval = Duration::from_millis(self.map.settings.mon_osd_down_out_interval_ms);
         if !osd.is_in {
             line.push_str(" and out");
-        } else if self.map.flags.contains(MapFlags::NOOUT) {
+        } else if self.map.flags_of(osd).contains(MapFlags::NOOUT) {
             line.push_str("; the noout flag keeps its copies from being made anew elsewhere");
         } else if !interval.is_zero() && osd.down_since_unix_s > 0 {
             let left = interval.saturating_sub(self.age(osd.down_since_unix_s));

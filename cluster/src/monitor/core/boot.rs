@@ -3,7 +3,7 @@
 use super::liveness::come_up;
 use super::{Action, MonitorCore, Now, SessionId, refuse};
 use crate::limits;
-use crate::map::{MapFlags, Osd};
+use crate::map::{HostState, MapFlags, Osd};
 use crate::placement::{place_osd, set_slices};
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::OsdBoot;
@@ -31,8 +31,12 @@ impl MonitorCore {
             self.booted.insert(id, session);
             return Vec::new();
         }
-        if self.map.flags.contains(MapFlags::NOUP) {
-            let refusal = Refusal::new(libc::EPERM, format!("osd.{id} may not come up while the noup flag is set"));
+        if self.map.flags_of(&osd).contains(MapFlags::NOUP) {
+            let why = match self.map.host_state(&osd.host).is_some_and(|state| state.maintenance.is_some()) {
+                true => format!("while host {} is in maintenance (`maintenance exit`)", osd.host),
+                false => "while the noup flag is set".to_owned(),
+            };
+            let refusal = Refusal::new(libc::EPERM, format!("osd.{id} may not come up {why}"));
             let mut actions = vec![refuse(session, 0, refusal)];
             // It has stopped and started: whatever else is forbidden, the life that the map has up is over.
             if self.map.osd(id).is_some_and(|known| known.is_up && known.life != osd.life) {
@@ -132,11 +136,13 @@ impl MonitorCore {
         let epoch = self.map.epoch + 1;
         let unix_s = now.unix.as_secs();
         let same_store = known.filter(|known| known.store_id == boot.store_id);
+        let of_host = self.map.host_state(&boot.host).map_or(MapFlags::default(), HostState::effective);
+        let may_not_be_in = self.map.flags.with(of_host).contains(MapFlags::NOIN);
         let mut osd = Osd {
             id,
             exists: true,
             is_up: true,
-            is_in: same_store.map_or(!self.map.flags.contains(MapFlags::NOIN), |known| known.is_in),
+            is_in: same_store.map_or(!may_not_be_in, |known| known.is_in),
             auto_out: same_store.is_some_and(|known| known.auto_out),
             weight: same_store.map_or(boot.base_bytes as f64 / (1u64 << 40) as f64, |known| known.weight),
             reweight: same_store.map_or(1.0, |known| known.reweight),

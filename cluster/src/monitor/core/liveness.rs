@@ -31,7 +31,7 @@ impl MonitorCore {
             let refusal = Refusal::new(libc::ENOENT, format!("osd.{id} is not in the map: it has to boot first"));
             return vec![refuse(session, 0, refusal)];
         };
-        let is_up = osd.is_up;
+        let (is_up, flags) = (osd.is_up, self.map.flags_of(osd));
         let stays_away = report.is_isolated || !report.fault.is_empty();
         self.reports.take(now.monotonic, report);
         if is_up {
@@ -40,7 +40,7 @@ impl MonitorCore {
         }
         // It was silent for too long and is back on the session it booted on: it never stopped, so it is as it was. Unless its
         // peers still miss it: then it would be marked down at once again.
-        if self.booted.get(&id) != Some(&session) || self.map.flags.contains(MapFlags::NOUP) || stays_away {
+        if self.booted.get(&id) != Some(&session) || flags.contains(MapFlags::NOUP) || stays_away {
             return Vec::new();
         }
         // A cut is noticed at both of its ends, but not in the same moment.
@@ -88,7 +88,9 @@ impl MonitorCore {
                 || self.is_overdue(now, osd.id)
                 || self.reports.of_osd(osd.id).is_some_and(|report| !report.fault.is_empty())
         };
-        for osd in self.map.osds.iter().filter(|osd| osd.exists && osd.is_up).filter(is_suspect) {
+        let is_judged = |osd: &&Osd| !self.map.flags_of(osd).contains(MapFlags::NODOWN);
+        let up = self.map.osds.iter().filter(|osd| osd.exists && osd.is_up);
+        for osd in up.filter(is_suspect).filter(is_judged) {
             if let Some(cause) = self.cause_of_death(now, osd, &down) {
                 match cause {
                     Cause::Missed { hosts } => {
@@ -209,7 +211,8 @@ impl MonitorCore {
         if interval.is_zero() || self.map.flags.contains(MapFlags::NOOUT) {
             return Vec::new();
         }
-        let is_to_go = |osd: &Osd| osd.exists && osd.is_in && !osd.is_up;
+        let stays = |osd: &Osd| self.map.flags_of(osd).contains(MapFlags::NOOUT);
+        let is_to_go = |osd: &Osd| osd.exists && osd.is_in && !osd.is_up && !stays(osd);
         let overdue = self.down_since.iter().filter(|(_, since)| now.monotonic.saturating_sub(**since) >= interval);
         let overdue = overdue.map(|(id, _)| *id).filter(|id| self.map.osd(*id).is_some_and(is_to_go));
         let overdue: Vec<u32> = overdue.collect();
