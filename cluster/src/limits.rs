@@ -141,6 +141,10 @@ pub const INQUIRY_TIME_MAX: Duration = Duration::from_secs(2);
 pub const COMPLAINT_TIME_MIN: Duration = Duration::from_millis(10);
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Entities that are known to the cluster: each map carries them.
+pub const ENTITIES_MAX: usize = 4096;
+/// The capabilities of one entity for one kind of daemon, in bytes of text.
+pub const CAPS_BYTES_MAX: usize = 1024;
 /// Clients that are fenced off at the same time.
 pub const FENCED_CLIENTS_MAX: usize = 4096;
 /// How long a client stays fenced, in seconds.

@@ -4,6 +4,7 @@
 //! sixteen bytes so that the archive behind it stays aligned when the whole is. The archive has no room for a field that a later version
 //! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
+mod auth;
 mod encoding;
 mod fenced;
 mod flags;
@@ -18,7 +19,9 @@ mod version_1;
 mod version_2;
 mod version_3;
 mod version_4;
+mod version_6;
 
+pub use auth::{AuthTable, Entity};
 pub use encoding::MapError;
 pub use fenced::FencedClient;
 pub use flags::MapFlags;
@@ -53,6 +56,7 @@ pub struct Map {
     pub settings: ClusterSettings,
     /// In ascending order of `client`.
     pub fenced: Vec<FencedClient>,
+    pub auth: AuthTable,
 }
 
 /// Where an object belongs.
@@ -79,6 +83,7 @@ impl Map {
             crush: Vec::new(),
             settings: ClusterSettings::default(),
             fenced: Vec::new(),
+            auth: AuthTable::default(),
         }
     }
 

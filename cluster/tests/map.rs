@@ -172,7 +172,7 @@ fn maps_of_older_versions_are_read_with_what_was_constant_then() {
         assert_eq!(map.settings, ClusterSettings::default());
         // What is written from it is of the newest version, and says the same.
         let written = map.encode();
-        assert_eq!((image[8], written[8]), (version, 6));
+        assert_eq!((image[8], written[8]), (version, 7));
         assert_eq!(Map::decode(&written), Ok(map));
     }
 }
@@ -189,7 +189,7 @@ fn a_map_of_version_3_is_read_with_pools_that_know_of_no_others() {
     assert!(map.pools.iter().all(|pool| pool.tiering == Default::default()));
     assert!(!map.crush.is_empty());
     let written = map.encode();
-    assert_eq!(written[8], 6);
+    assert_eq!(written[8], 7);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
@@ -204,7 +204,7 @@ fn a_map_of_version_4_is_read_with_its_tiers_and_defaults_for_what_they_lack() {
     assert_eq!(tier.min_write_recency_for_promote, 3);
     assert_eq!((tier.cache_idle_flush_age_ms, tier.cache_bypass_new_bytes), (30_000, 0));
     let written = map.encode();
-    assert_eq!(written[8], 6);
+    assert_eq!(written[8], 7);
     assert_eq!(Map::decode(&written), Ok(map));
 }
 
@@ -235,7 +235,7 @@ fn a_fenced_client_stays_so_until_its_time_is_over() {
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 7, 0xff] {
+    for version in [0, 8, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

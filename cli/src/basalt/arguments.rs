@@ -84,6 +84,9 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
+    /// Who is known to the cluster, by which keys, and what each may do.
+    #[command(subcommand)]
+    Auth(crate::auth::Auth),
     /// How soon the cluster reacts, and how hard it recovers.
     #[command(subcommand)]
     Config(Config),

@@ -4,6 +4,7 @@ use super::version_1::MapVersion1;
 use super::version_2::MapVersion2;
 use super::version_3::MapVersion3;
 use super::version_4::{MapVersion4, PoolVersion4};
+use super::version_6::MapVersion6;
 use super::{Map, Pool, Tiering};
 use crate::limits;
 use rkyv::rancor;
@@ -11,7 +12,7 @@ use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 7;
 pub(super) const HEADER_BYTES: usize = 16;
 
 /// Why bytes are not a map.
@@ -96,6 +97,7 @@ impl Map {
             3 => rkyv::from_bytes::<MapVersion3, rancor::Error>(&aligned).map(Map::from),
             4 => rkyv::from_bytes::<MapVersion4<PoolVersion4>, rancor::Error>(&aligned).map(Map::from),
             5 => rkyv::from_bytes::<MapVersion4<Pool>, rancor::Error>(&aligned).map(Map::from),
+            6 => rkyv::from_bytes::<MapVersion6, rancor::Error>(&aligned).map(Map::from),
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
@@ -121,6 +123,7 @@ impl Map {
         if self.fenced.len() > limits::FENCED_CLIENTS_MAX || !self.fenced.is_sorted_by(|a, b| a.client < b.client) {
             return Err("its fenced clients are too many or not in ascending order".into());
         }
+        self.auth.check()?;
         self.full_ratios.check()?;
         self.settings.check()?;
         for osd in &self.osds {

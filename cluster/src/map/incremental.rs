@@ -6,7 +6,7 @@
 //! knows that it has not and asks for the whole.
 
 use super::encoding::{self, HEADER_BYTES, VERSION};
-use super::{ClusterSettings, FencedClient, FullRatios, Map, MapError, MapFlags, Osd, PlacementGroup, Pool};
+use super::{AuthTable, ClusterSettings, FencedClient, FullRatios, Map, MapError, MapFlags, Osd, PlacementGroup, Pool};
 use crate::limits;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
@@ -28,6 +28,7 @@ pub struct Incremental {
     settings: ClusterSettings,
     crush: Option<Vec<u8>>,
     fenced: Option<Vec<FencedClient>>,
+    auth: Option<AuthTable>,
     osds_removed: Vec<u32>,
     /// New or changed, as they are now.
     osds: Vec<Osd>,
@@ -72,6 +73,7 @@ impl Incremental {
             crush,
             settings,
             fenced,
+            auth,
         } = new;
         let mut changed_pools = Vec::new();
         let mut groups = Vec::new();
@@ -104,6 +106,7 @@ impl Incremental {
             settings: *settings,
             crush: (old.crush != *crush).then(|| crush.clone()),
             fenced: (old.fenced != *fenced).then(|| fenced.clone()),
+            auth: (old.auth != *auth).then(|| auth.clone()),
             osds_removed: old.osds.iter().map(|osd| osd.id).filter(|id| new.osd(*id).is_none()).collect(),
             osds: osds.iter().filter(|osd| old.osd(osd.id) != Some(*osd)).cloned().collect(),
             pools_removed: old.pools.iter().map(|pool| pool.id).filter(|id| new.pool(*id).is_none()).collect(),
@@ -164,6 +167,9 @@ impl Incremental {
         }
         if let Some(fenced) = &self.fenced {
             map.fenced.clone_from(fenced);
+        }
+        if let Some(auth) = &self.auth {
+            map.auth.clone_from(auth);
         }
         replace(&mut map.osds, &self.osds_removed, &self.osds, |osd| osd.id);
         map.pools.retain(|pool| self.pools_removed.binary_search(&pool.id).is_err());

@@ -1,5 +1,6 @@
 //! Administrators' commands: each answered in Ceph's words and with Ceph's keys, from the map and the reports alone.
 
+mod auth;
 mod blocklist;
 mod change;
 mod cluster;
@@ -24,7 +25,9 @@ use super::core::{MonitorCore, Now};
 use crate::limits;
 use crate::map::{Map, Osd, Pool};
 use crate::pool_settings::{Refusal, Surroundings};
-use basalt_net::message::monitor::{AdminCommand, ChangeMode, CrushChange, CrushQuestion, MapChange, TierCommand};
+use basalt_net::message::monitor::{
+    AdminCommand, AuthCommand, ChangeMode, CrushChange, CrushQuestion, MapChange, TierCommand,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -100,6 +103,7 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::ConfigGet { name } => view.config_get(&name),
         AdminCommand::ConfigDump => view.config_dump(),
         AdminCommand::OsdPerf => view.osd_perf(),
+        AdminCommand::Auth(command) => view.auth(command),
     }
 }
 
@@ -206,6 +210,16 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         | AdminCommand::OsdSetFlag { flag: name, .. }
         | AdminCommand::PgQuery { pg: name }
         | AdminCommand::ConfigGet { name } => vec![name.len()],
+        AdminCommand::Auth(command) => match command {
+            AuthCommand::Ls => Vec::new(),
+            AuthCommand::Get { entity }
+            | AuthCommand::Rm { entity }
+            | AuthCommand::Rotate { entity, .. }
+            | AuthCommand::RmKey { entity, .. } => vec![entity.len()],
+            AuthCommand::Add { entity, mon, osd, .. } | AuthCommand::Caps { entity, mon, osd } => {
+                vec![entity.len(), mon.len(), osd.len()]
+            }
+        },
         AdminCommand::Tier(command) => match command {
             TierCommand::Add { base, cache, .. }
             | TierCommand::Rm { base, cache }

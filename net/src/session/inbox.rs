@@ -7,6 +7,7 @@
 use super::{CloseReason, ReceivedFrame};
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
 use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES};
+use crate::sealing::{Opener, SEALED_HEADER_BYTES};
 use basalt_ring::local::{Permit, Semaphore};
 use basalt_ring::{Buffer, Ring, Socket};
 use rkyv::util::AlignedVec;
@@ -23,6 +24,8 @@ pub(super) struct Inbox {
     partial: Option<Partial>,
     /// Kept across calls, so that a caller who gives up waiting loses no bytes.
     receiving: Option<Receiving>,
+    /// In secure mode.
+    opener: Option<Box<Opener>>,
     sequence: u64,
     /// How much receives into the staging buffer brought of late: the last one's bytes, or three quarters of this before it.
     lately_received: usize,
@@ -73,7 +76,7 @@ impl Staged {
 }
 
 impl Inbox {
-    pub fn new(ring: &Ring, socket: Socket) -> Inbox {
+    pub fn new(ring: &Ring, socket: Socket, opener: Option<Opener>) -> Inbox {
         Inbox {
             ring: ring.clone(),
             socket,
@@ -81,6 +84,7 @@ impl Inbox {
             header: None,
             partial: None,
             receiving: None,
+            opener: opener.map(Box::new),
             sequence: 0,
             lately_received: 0,
             last_frame_bytes: 0,
@@ -122,7 +126,7 @@ impl Inbox {
         match self.partial.take_if(|partial| partial.lacks() == 0) {
             Some(partial) => {
                 self.last_frame_bytes = partial.whole_bytes();
-                Ok(Some(partial.finish()?))
+                Ok(Some(partial.finish(self.opener.as_deref())?))
             }
             None => Ok(None),
         }
@@ -130,13 +134,21 @@ impl Inbox {
 
     fn next_header(&mut self) -> Result<Option<FrameHeader>, FrameError> {
         if self.header.is_none() {
-            let Some(bytes) = self.staged.bytes().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
-            let header = FrameHeader::decode(bytes)?;
+            let (header, header_bytes) = match &mut self.opener {
+                None => {
+                    let Some(bytes) = self.staged.bytes().first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+                    (FrameHeader::decode(bytes)?, HEADER_BYTES)
+                }
+                Some(opener) => {
+                    let Some(bytes) = self.staged.bytes().first_chunk() else { return Ok(None) };
+                    (opener.open_header(bytes)?, SEALED_HEADER_BYTES)
+                }
+            };
             if header.sequence != self.sequence {
                 return Err(FrameError::Sequence { seen: header.sequence, expected: self.sequence });
             }
             self.sequence += 1;
-            self.staged.consume(HEADER_BYTES);
+            self.staged.consume(header_bytes);
             self.header = Some(header);
         }
         Ok(self.header)
@@ -271,10 +283,18 @@ impl Partial {
         self.whole_bytes() - self.message.len() - self.payload_filled
     }
 
-    fn finish(self) -> Result<ReceivedFrame, FrameError> {
-        self.header.check_message(&self.message)?;
-        if let Some(payload) = &self.payload {
-            self.header.check_payload(payload)?;
+    fn finish(mut self, opener: Option<&Opener>) -> Result<ReceivedFrame, FrameError> {
+        match opener {
+            None => {
+                self.header.check_message(&self.message)?;
+                if let Some(payload) = &self.payload {
+                    self.header.check_payload(payload)?;
+                }
+            }
+            // In place: a payload stays where the disk takes it from.
+            Some(opener) => {
+                opener.open_body(&mut self.message, self.payload.as_deref_mut().unwrap_or_default())?;
+            }
         }
         Ok(ReceivedFrame {
             kind: self.header.kind,
