@@ -30,13 +30,13 @@ fn open(harness: &mut Harness, session: u64, name: &str, byte: u8) -> SessionId 
 /// What a command on that session is answered with.
 fn ask(harness: &mut Harness, session: SessionId, command: AdminCommand) -> i32 {
     let actions = harness.request(session, MonitorRequest::Change { tag: 3, id: 77, command });
-    let answers = actions.iter().filter_map(|action| match action {
+    let mut answers = actions.iter().filter_map(|action| match action {
         Action::Reply { session: to, reply: MonitorReply::Command { tag: 3, reply } } if *to == session => {
             Some(reply.errno)
         }
         _ => None,
     });
-    answers.last().expect("an answer")
+    answers.next_back().expect("an answer")
 }
 
 fn create(name: &str) -> AdminCommand {
