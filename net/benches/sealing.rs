@@ -67,7 +67,8 @@ fn main() {
     for (what, piece) in [("one piece", BYTES), ("records of 16 KiB", RECORD_BYTES), ("pieces of 4 KiB", 4096)] {
         let seals = rate(|| {
             for (number, piece) in data.chunks_mut(piece).enumerate() {
-                std::hint::black_box(key.seal_in_place_separate_tag(nonce(number), Aad::empty(), piece).unwrap());
+                let tag = key.seal_in_place_separate_tag(nonce(number), Aad::empty(), piece).unwrap();
+                std::hint::black_box(tag.as_ref());
             }
         });
         println!("sealed in {what}: {:.2} GB/s", seals * BYTES as f64 / 1e9);
