@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench yardstick instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
+.PHONY: help quickstart test bench bench-wire yardstick instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -18,6 +18,7 @@ help:
 	@echo 'make deb                the Debian package, below target/debian'
 	@echo 'make bench              the standard table of docs/PERFORMANCE.md, beside fio (BENCH_ROUNDS=5), or one bench (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
+	@echo 'make bench-wire         what encryption and handshakes cost by themselves'
 	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
 	@echo 'make pool-scale         memory of 10,000 sessions without work, and names a second of a listing of a million'
@@ -52,6 +53,10 @@ bench:
 
 yardstick:
 	@CARGO='$(CARGO)' sh scripts/yardstick.sh
+
+# What secure mode's cryptography costs by itself.
+bench-wire:
+	$(CARGO) bench --quiet -p basalt-net --bench sealing
 
 # Needs valgrind (Debian: valgrind).
 instructions:

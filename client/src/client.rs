@@ -7,10 +7,13 @@ use crate::osd_link::OsdLink;
 use crate::request::{Answer, Request};
 use crate::request_ids::RequestIds;
 use crate::{Pool, limits, retry};
+use basalt_cluster::Config;
 use basalt_cluster::Map;
+use basalt_cluster::config::ClientRole;
+use basalt_net::key::KeyError;
 use basalt_net::message::monitor::{AdminCommand, CommandReply};
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
-use basalt_net::{Credentials, EntityName, Fsid, Key};
+use basalt_net::{Credentials, EntityName, Fsid, Key, Trust, WireMode};
 use basalt_ring::Ring;
 use basalt_ring::local::{Either, Semaphore, select};
 use std::cell::RefCell;
@@ -27,14 +30,29 @@ pub struct ClientConfig {
     pub key: Key,
     /// `client.admin`, say.
     pub name: EntityName,
+    /// By what monitors and OSDs are judged; taught by the maps that come in.
+    pub trust: Trust,
+    /// What is asked of monitors and OSDs.
+    pub mode: WireMode,
     pub connect_timeout: Duration,
     pub operation_timeout: Duration,
 }
 
 impl ClientConfig {
-    /// With the default timeouts.
+    /// What a configuration file says of a client in that role; reads the key.
+    pub fn from_config(config: &Config, role: ClientRole) -> std::result::Result<ClientConfig, KeyError> {
+        let (name, key_file) = config.client(role);
+        let key = Key::load(key_file)?;
+        let (trust, mode) = (config.trust(&key), config.public_mode);
+        let shared = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
+        Ok(ClientConfig { trust, mode, ..shared })
+    }
+
+    /// Of a cluster that has one key for all, with the default timeouts.
     pub fn new(fsid: Fsid, monitors: Vec<SocketAddr>, key: Key, name: EntityName) -> ClientConfig {
         ClientConfig {
+            trust: Trust::shared(&key),
+            mode: WireMode::Crc,
             fsid,
             monitors,
             key,
@@ -44,8 +62,15 @@ impl ClientConfig {
         }
     }
 
-    fn credentials(&self) -> Credentials {
-        Credentials { fsid: self.fsid, key: self.key.clone(), name: self.name.clone() }
+    /// As what it proves itself.
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            fsid: self.fsid,
+            key: self.key.clone(),
+            name: self.name.clone(),
+            trust: self.trust.clone(),
+            mode: self.mode,
+        }
     }
 }
 
@@ -92,7 +117,7 @@ impl Client {
         if config.monitors.is_empty() {
             return Err(Error::new(EINVAL, "no monitor is configured; at least one address is needed"));
         }
-        let view = ClusterView::new(config.fsid);
+        let view = ClusterView::new(config.fsid, config.trust.clone());
         let monitor = MonitorLink::open(
             ring,
             view.clone(),

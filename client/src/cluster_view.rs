@@ -2,8 +2,8 @@
 
 use basalt_cluster::map::follower::{Followed, MapFollower};
 use basalt_cluster::{Map, PgId};
-use basalt_net::Fsid;
 use basalt_net::message::monitor::MapNews;
+use basalt_net::{Fsid, Trust};
 use basalt_ring::local::Event;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -15,6 +15,7 @@ pub(crate) struct ClusterView {
 
 struct Shared {
     fsid: Fsid,
+    trust: Trust,
     map: RefCell<Option<Rc<Map>>>,
     changed: Event,
 }
@@ -27,8 +28,8 @@ pub(crate) struct Target {
 }
 
 impl ClusterView {
-    pub fn new(fsid: Fsid) -> ClusterView {
-        ClusterView { shared: Rc::new(Shared { fsid, map: RefCell::default(), changed: Event::new() }) }
+    pub fn new(fsid: Fsid, trust: Trust) -> ClusterView {
+        ClusterView { shared: Rc::new(Shared { fsid, trust, map: RefCell::default(), changed: Event::new() }) }
     }
 
     /// Takes what a monitor sends, unless it is older than what is known. `false`: the whole map is to be asked for.
@@ -43,6 +44,7 @@ impl ClusterView {
             return Err(format!("a map of cluster {}, not {}", Fsid(map.fsid), self.shared.fsid));
         }
         if map.epoch() > self.epoch() {
+            map.teach(&self.shared.trust);
             *self.shared.map.borrow_mut() = Some(Rc::new(map));
         }
         self.shared.changed.notify_all();

@@ -6,7 +6,7 @@ use crate::error::{EACCES, EINVAL, EPROTO, Error};
 use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
 use basalt_cluster::map::follower::MapFollower;
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
-use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
+use basalt_net::message::monitor::{AdminCommand, AuthCommand, CommandReply, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
 use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Ring, Task};
@@ -203,7 +203,7 @@ impl From<String> for End {
 fn refusal(error: &SessionError) -> Option<Error> {
     let SessionError::Handshake { source, .. } = error else { return None };
     let errno = match source {
-        HandshakeError::WrongKey { .. } | HandshakeError::Rejected { .. } => EACCES,
+        HandshakeError::WrongKey { .. } | HandshakeError::Mode | HandshakeError::Rejected { .. } => EACCES,
         HandshakeError::WrongCluster { .. } => EINVAL,
         HandshakeError::Version { .. } => EPROTO,
         _ => return None,
@@ -296,7 +296,8 @@ pub(crate) fn only_looks(command: &AdminCommand) -> bool {
         | AdminCommand::ConfigGet { .. }
         | AdminCommand::ConfigDump
         | AdminCommand::ConfigHelp { .. }
-        | AdminCommand::MaintenanceStatus => true,
+        | AdminCommand::MaintenanceStatus
+        | AdminCommand::Auth(AuthCommand::Ls | AuthCommand::Get { .. }) => true,
         AdminCommand::Change { mode, .. } => mode.dry_run,
         AdminCommand::PoolApplication { action, .. } => action == "get",
         // What is added to the list of commands later is taken for a change.

@@ -10,6 +10,7 @@ pub use metrics::MetricsSection;
 pub use nbd::{NbdSection, NbdTls};
 pub use s3::{S3Section, S3Tls};
 
+use basalt_net::{EntityName, Key, PublicKey, Trust, WireMode};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,17 @@ pub struct Config {
     /// Where it was read from or will be written to.
     pub path: PathBuf,
     pub fsid: Uuid,
+    /// This process's own key; of a process with several roles, the administrator's.
     pub key_file: PathBuf,
+    /// Who runs `basalt` by this file: `client.admin`, if nothing else is said.
+    pub name: EntityName,
+    /// The public keys that monitors are known by. None: the cluster has one key for all.
+    pub monitor_keys: Vec<PublicKey>,
+    /// What protects sessions on the public network, and on the cluster network.
+    pub public_mode: WireMode,
+    pub cluster_mode: WireMode,
+    /// Of roles that have another key than `key_file`.
+    pub keys: RoleKeys,
     /// At least one.
     pub monitors: Vec<SocketAddr>,
     pub monitor: Option<MonitorSection>,
@@ -35,6 +46,24 @@ pub struct Config {
     pub metrics: Option<MetricsSection>,
 }
 
+/// Key files of a process with several roles.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RoleKeys {
+    pub monitor: Option<PathBuf>,
+    pub osd: Option<PathBuf>,
+    pub s3: Option<PathBuf>,
+    pub nbd: Option<PathBuf>,
+}
+
+/// Who connects to the monitors as a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientRole {
+    /// `basalt`, by the configured name.
+    Administrator,
+    S3,
+    Nbd,
+}
+
 /// For `basaltd mon`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MonitorSection {
@@ -42,6 +71,8 @@ pub struct MonitorSection {
     pub listen: SocketAddr,
     pub store: MonitorStoreSettings,
     pub failure_domain: FailureDomain,
+    /// The public key of client.admin, for a cluster that knows nobody yet.
+    pub administrator_key: Option<PublicKey>,
 }
 
 /// What the rule that a new cluster begins with keeps apart; Ceph's `osd_crush_chooseleaf_type`. Once there is a map, its rules are
@@ -173,6 +204,24 @@ impl Config {
     /// Writes it to its `path`, with paths inside that folder relative, so that the folder can be moved as a whole.
     pub fn write(&self) -> Result<(), ConfigError> {
         file::write(self)
+    }
+
+    /// By what others are judged by whoever has this key.
+    pub fn trust(&self, key: &Key) -> Trust {
+        match self.monitor_keys.as_slice() {
+            [] => Trust::shared(key),
+            keys => Trust::in_monitors(keys.iter().copied()),
+        }
+    }
+
+    /// As whom, and by the key in which file.
+    pub fn client(&self, role: ClientRole) -> (EntityName, &Path) {
+        let (name, key_file) = match role {
+            ClientRole::Administrator => (None, None),
+            ClientRole::S3 => (EntityName::new("client.s3").ok(), self.keys.s3.as_ref()),
+            ClientRole::Nbd => (EntityName::new("client.nbd").ok(), self.keys.nbd.as_ref()),
+        };
+        (name.unwrap_or_else(|| self.name.clone()), key_file.unwrap_or(&self.key_file))
     }
 
     pub fn to_toml(&self) -> String {

@@ -9,6 +9,7 @@
 //! It survives a kill at any moment (the store commits atomically), garbage on its port, silent OSDs and their return.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod capability;
 pub mod config;
 pub mod crush;
 #[cfg(feature = "fuzzing")]

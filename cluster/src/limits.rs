@@ -149,6 +149,10 @@ pub const HOSTS_WITH_STATE_MAX: usize = OSD_COUNT_MAX as usize;
 pub const CENTRAL_OPTIONS_MAX: usize = OSD_COUNT_MAX as usize;
 pub const OPTION_NAME_BYTES_MAX: usize = 64;
 
+/// Entities that are known to the cluster: each map carries them.
+pub const ENTITIES_MAX: usize = 4096;
+/// The capabilities of one entity for one kind of daemon, in bytes of text.
+pub const CAPS_BYTES_MAX: usize = 1024;
 /// Clients that are fenced off at the same time.
 pub const FENCED_CLIENTS_MAX: usize = 4096;
 /// How long a client stays fenced, in seconds.

@@ -4,6 +4,7 @@
 //! sixteen bytes so that the archive behind it stays aligned when the whole is. The archive has no room for a field that a later version
 //! adds, so each version has a layout of its own: the newest is written, and all of them are read.
 
+mod auth;
 mod central_option;
 mod encoding;
 mod fenced;
@@ -22,6 +23,7 @@ mod version_3;
 mod version_4;
 mod version_6;
 
+pub use auth::{AuthTable, Entity};
 pub use central_option::{CentralOption, Who};
 pub use encoding::MapError;
 pub use fenced::FencedClient;
@@ -64,6 +66,7 @@ pub struct Map {
     pub maintenance: Option<Maintenance>,
     /// In ascending order of whom they are set for, then of their names.
     pub options: Vec<CentralOption>,
+    pub auth: AuthTable,
 }
 
 /// Where an object belongs.
@@ -93,6 +96,7 @@ impl Map {
             hosts: Vec::new(),
             maintenance: None,
             options: Vec::new(),
+            auth: AuthTable::default(),
         }
     }
 

@@ -3,19 +3,28 @@
 use basalt_cluster::Config;
 use basalt_cluster::config::{
     BaseModel, FailureDomain, MetricsSection, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice,
-    OsdSection, S3Section, S3Tls, ScrubSettings,
+    OsdSection, RoleKeys, S3Section, S3Tls, ScrubSettings,
 };
+use basalt_net::{EntityName, PublicKey, WireMode};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = r#"fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11"
 key_file = "cluster.key"
 monitors = ["127.0.0.1:6789"]
+name = "client.ann"
+monitor_keys = ["1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f"]
+public_mode = "crc"
+cluster_mode = "secure"
+
+[keys]
+osd = "osd.key"
 
 [monitor]
 name = "a"
 listen = "127.0.0.1:6789"
 data = "mon"
+administrator_key = "2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a"
 
 [osd]
 host = "h0"
@@ -70,12 +79,18 @@ fn whole() -> Config {
         path: path().into(),
         fsid: "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11".parse().unwrap(),
         key_file: "/etc/basalt/cluster.key".into(),
+        name: EntityName::new("client.ann").unwrap(),
+        monitor_keys: vec![PublicKey([0x1f; 32])],
+        public_mode: WireMode::Crc,
+        cluster_mode: WireMode::Secure,
+        keys: RoleKeys { osd: Some("/etc/basalt/osd.key".into()), ..RoleKeys::default() },
         monitors: vec!["127.0.0.1:6789".parse().unwrap()],
         monitor: Some(MonitorSection {
             name: "a".into(),
             listen: "127.0.0.1:6789".parse().unwrap(),
             store: MonitorStoreSettings::Embedded { data: "/etc/basalt/mon".into() },
             failure_domain: FailureDomain::Host,
+            administrator_key: Some(PublicKey([0x2a; 32])),
         }),
         osd: Some(OsdSection {
             host: "h0".into(),
@@ -193,7 +208,7 @@ fn what_is_written_reads_back_the_same_and_can_be_moved_with_its_folder() {
 #[test]
 fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
     for (right, wrong, line, words) in [
-        ("host = \"h0\"", "hots = \"h0\"", 11, "unknown field `hots`"),
+        ("host = \"h0\"", "hots = \"h0\"", 19, "unknown field `hots`"),
         ("key_file", "keyfile", 2, "unknown field `keyfile`, expected one of"),
         ("6b1f3c3e-", "6b1f3c3e", 1, "fsid is not a UUID"),
         ("[\"127.0.0.1:6789\"]", "[]", 3, "name at least one"),
@@ -203,18 +218,18 @@ fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
             3,
             "'localhost' is not an address with a port, such as 127.0.0.1:6789",
         ),
-        ("memory_target = \"4G\"", "memory_target = \"4X\"", 14, "memory_target: '4X' is not a size"),
-        ("memory_target = \"4G\"", "memory_target = 5", 14, "at least 64 MiB is needed"),
-        ("complaint_time = \"500ms\"", "complaint_time = \"5ms\"", 17, "at least 10ms is needed"),
-        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 50, "'9284' is not an address with a port"),
-        ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 16, "osd_busy_poll_us is at most 10000"),
-        ("id = 1", "id = 0", 28, "osd.0 has two devices"),
-        ("id = 1", "id = 99999", 28, "ids go from 0 to"),
-        ("id = 1", "id = -1", 28, "invalid value"),
-        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 28, "/dev/sdb is used twice"),
-        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 28, "/dev/nvme0n1p1 is used twice"),
-        ("base_model = \"hdd\"", "base_model = \"ssd\"", 24, "it is one of none, hdd"),
-        ("[monitor]", "[monitor", 5, ""),
+        ("memory_target = \"4G\"", "memory_target = \"4X\"", 22, "memory_target: '4X' is not a size"),
+        ("memory_target = \"4G\"", "memory_target = 5", 22, "at least 64 MiB is needed"),
+        ("complaint_time = \"500ms\"", "complaint_time = \"5ms\"", 25, "at least 10ms is needed"),
+        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 58, "'9284' is not an address with a port"),
+        ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 24, "osd_busy_poll_us is at most 10000"),
+        ("id = 1", "id = 0", 36, "osd.0 has two devices"),
+        ("id = 1", "id = 99999", 36, "ids go from 0 to"),
+        ("id = 1", "id = -1", 36, "invalid value"),
+        ("base = \"osd.1/base\"", "base = \"/dev/sdb\"", 36, "/dev/sdb is used twice"),
+        ("base = \"osd.1/base\"", "base = \"/dev/nvme0n1p1\"", 36, "/dev/nvme0n1p1 is used twice"),
+        ("base_model = \"hdd\"", "base_model = \"ssd\"", 32, "it is one of none, hdd"),
+        ("[monitor]", "[monitor", 12, ""),
     ] {
         let text = WHOLE.replacen(right, wrong, 1);
         assert_ne!(text, WHOLE, "{right}");

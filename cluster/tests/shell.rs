@@ -3,7 +3,7 @@
 use basalt_cluster::Map;
 use basalt_cluster::config::MonitorStoreSettings;
 use basalt_cluster::map::follower::{Followed, MapFollower};
-use basalt_cluster::monitor::shell::{Inquirer, Monitor, MonitorConfig, MonitorError, Question};
+use basalt_cluster::monitor::shell::{Inquirer, Monitor, MonitorAuth, MonitorConfig, MonitorError, Question};
 use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
 use basalt_net::handshake::{ClientHandshake, Progress};
 use basalt_net::message::monitor::*;
@@ -38,6 +38,7 @@ impl Running {
             store: MonitorStoreSettings::Embedded { data: folder.join("mon") },
             key_file,
             failure_domain: Default::default(),
+            auth: MonitorAuth::shared(),
         };
         let monitor = Monitor::bind(config).unwrap();
         let (address, inquirer) = (monitor.address(), monitor.inquirer());
@@ -70,7 +71,7 @@ struct Peer {
 }
 
 fn credentials(key: u8) -> Credentials {
-    Credentials { fsid: Fsid(FSID), key: Key::from_bytes([key; 32]), name: EntityName::new("client.test").unwrap() }
+    Credentials::shared(Fsid(FSID), Key::from_bytes([key; 32]), EntityName::new("client.test").unwrap())
 }
 
 impl Peer {
@@ -377,6 +378,7 @@ fn a_second_monitor_on_the_same_store_is_refused() {
         store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
         key_file: folder.path().join("key"),
         failure_domain: Default::default(),
+        auth: MonitorAuth::shared(),
     };
     let refused = Monitor::bind(config).err().unwrap().to_string();
     assert!(refused.contains("monitor.redb"), "{refused}");

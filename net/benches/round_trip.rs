@@ -128,7 +128,7 @@ fn ask_bare(address: SocketAddr, depth: usize) -> Figure {
 }
 
 fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: Fsid([5; 16]), key: Key::from_bytes([6; 32]), name: EntityName::new(name).unwrap() }
+    Credentials::shared(Fsid([5; 16]), Key::from_bytes([6; 32]), EntityName::new(name).unwrap())
 }
 
 fn serve_frames() -> SocketAddr {

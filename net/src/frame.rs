@@ -27,7 +27,7 @@ use rkyv::util::AlignedVec;
 
 pub const MAGIC: [u8; 4] = *b"BSLT";
 /// Peers must agree on it; the handshake checks it first.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 pub const HEADER_BYTES: usize = 40;
 
 /// Where the header's own checksum begins, and what it covers ends.
@@ -81,6 +81,23 @@ impl FrameHeader {
             payload_len: self::payload_len(payload_len)?,
             message_crc32c: crc32c::crc32c(message),
             payload_crc32c,
+            sequence,
+        })
+    }
+
+    /// As [`FrameHeader::describe`], of what is sealed, and so needs no checksums.
+    pub fn describe_sealed(
+        kind: FrameKind,
+        message_len: usize,
+        payload_len: usize,
+        sequence: u64,
+    ) -> Result<FrameHeader, FrameError> {
+        Ok(FrameHeader {
+            kind,
+            message_len: self::message_len(message_len)?,
+            payload_len: self::payload_len(payload_len)?,
+            message_crc32c: 0,
+            payload_crc32c: 0,
             sequence,
         })
     }
@@ -267,6 +284,8 @@ pub enum FrameError {
     Magic { seen: [u8; 4] },
     #[error("a frame of protocol version {seen} in a session of version {PROTOCOL_VERSION}")]
     Version { seen: u16 },
+    #[error("{seen} bytes of a header where {expected} are due")]
+    HeaderLength { seen: usize, expected: usize },
     #[error("frame header with crc32c {seen:08x} where {computed:08x} is right")]
     HeaderChecksum { seen: u32, computed: u32 },
     #[error("frame with flags {seen:#x}, of which none is known")]
@@ -275,6 +294,8 @@ pub enum FrameError {
     MessageTooLong { seen: u64, max: u32 },
     #[error("a payload of {seen} bytes where at most {max} are allowed")]
     PayloadTooLong { seen: u64, max: u32 },
+    #[error("a frame that does not open with the session's key: it was changed on the way, repeated or left out")]
+    Forged,
     #[error("frame number {seen} where number {expected} is due")]
     Sequence { seen: u64, expected: u64 },
     #[error("message with crc32c {computed:08x} where its header says {expected:08x}")]
@@ -286,6 +307,10 @@ pub enum FrameError {
     #[error("the message of a frame of kind {kind:?} is malformed: {detail}")]
     Malformed { kind: FrameKind, detail: String },
 }
+
+mod stream;
+
+pub use stream::{FrameReader, FrameWriter};
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,9 @@
 //! inputs to begin from.
 
 use crate::frame::{FrameHeader, HEADER_BYTES, MAGIC, PROTOCOL_VERSION, archive, deserialize};
-use crate::handshake::{Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, Step};
+use crate::handshake::{
+    Authenticated, ClientHandshake, Credentials, NONCE_BYTES, Progress, ServerHandshake, SessionKeys, Step, WireMode,
+};
 use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::message::monitor::{
     AdminCommand, ChangeMode, CommandReply, CrushChange, MapChange, MapNews, MonitorReply, MonitorRequest, OsdBoot,
@@ -15,6 +17,7 @@ use crate::message::object::{
     ListReply, ListRequest, ObjectReply, ObjectRequest, Operation, OperationResult, OsdCommand, OsdCommandReply,
     OsdCommandRequest, RequestId,
 };
+use crate::trust::Standing;
 use crate::{EntityName, FrameKind, Fsid, Key, Message, ReceivedFrame, Service, Session};
 use basalt_ring::sim::World;
 use rkyv::util::AlignedVec;
@@ -202,7 +205,7 @@ fn monitor_message_seeds() -> Vec<Vec<u8>> {
 }
 
 fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: Fsid([9; 16]), key: Key::from_bytes([3; 32]), name: EntityName::new(name).expect("a name") }
+    Credentials::shared(Fsid([9; 16]), Key::from_bytes([3; 32]), EntityName::new(name).expect("a name"))
 }
 
 /// A peer's half of a handshake, against both machines; and each message alone. With an odd first byte what the peer says is a true half
@@ -279,8 +282,11 @@ pub fn session(bytes: &[u8]) {
         let (socket, connected) = (socket.expect("accept"), connected.expect("connect"));
         let authenticated = Authenticated {
             peer: EntityName::new("client.a").expect("a name"),
+            peer_key: Key::from_bytes([1; 32]).public(),
+            standing: Standing::Listed,
             service: Service::Osd(1),
-            session_key: Key::from_bytes([1; 32]),
+            mode: WireMode::Crc,
+            keys: SessionKeys::new([1; 32], [2; 32]),
         };
         let mut session = Session::new(&ours, socket, authenticated);
         let sending = peer.spawn({

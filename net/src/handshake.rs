@@ -1,16 +1,18 @@
-//! How two ends of a connection come to know each other: each proves that it has the cluster's key, without showing it.
+//! How two ends of a connection come to know each other: by a Noise handshake of pattern XX, in which each proves that it has the secret key of
+//! the public key that it shows; whose key that is, each looks up for itself ([`Trust`]).
 //!
 //! ```text
-//! client → server   Hello      fsid, nonce, service wanted, name
-//! client ← server   Challenge  fsid, nonce, name, proof = HMAC(key, "server" ‖ Hello ‖ Challenge so far)
-//! client → server   Proof      HMAC(key, "client" ‖ Hello ‖ Challenge)
-//! client ← server   Welcome    HMAC(session key, "welcome" ‖ Hello ‖ Challenge ‖ Proof)
+//! client → server   Hello      e                {fsid, service wanted, mode}
+//! client ← server   Challenge  e, ee, s, es     {name}
+//! client → server   Proof      s, se            {name}
+//! client ← server   Welcome    an empty text sealed with the session's key
 //! ```
 //!
-//! Instead of an answer either end may send `Reject` with a reason, and close. Every proof covers every byte that went before it in both directions, so
-//! names, service, fsid and version can't be changed on the way; each has a label of its own, so none passes for another;
-//! both nonces are in each, so none passes twice. The session key is HMAC(key, "session key" ‖ all three messages).
-//! The server proves itself first: a client with the wrong key learns so before it has proven anything.
+//! Instead of an answer either end may send `Reject` with a reason, and close; a rejection is not proven, and does no more than a cut
+//! connection. Each message covers every byte of those before it, so names, service, fsid, mode and version can't be changed on the way: who is
+//! talked down to another mode holds another transcript than its peer, and gets no further. Ephemeral keys are new with each handshake, so
+//! nothing passes twice, and who takes a secret key later can't read what was sent before.
+//! The server proves itself first: a client whom another than the wanted one answers says nothing of itself.
 //! Whether the service lives here is answered last, to authenticated clients only.
 //!
 //! The machines are pure: bytes in, bytes out, nonces passed in; the shells in [`session`](crate::session) and in daemons' control threads
@@ -22,6 +24,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 #[allow(clippy::indexing_slicing)]
 pub(crate) mod fuzzing;
+mod noise;
 mod packet;
 mod server;
 
@@ -31,20 +34,69 @@ pub use client::ClientHandshake;
 pub use error::HandshakeError;
 pub use server::ServerHandshake;
 
-use crate::{EntityName, Fsid, Key, Service};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use crate::key::KEY_BYTES;
+use crate::limits::HANDSHAKE_MESSAGE_BYTES_MAX;
+use crate::sealing::{Opener, Sealer, SealingKey, TAG_BYTES, WELCOME_NONCE};
+use crate::trust::{Standing, Trust};
+use crate::{EntityName, Fsid, Key, PublicKey, Service};
+use snow::HandshakeState;
+use std::fmt;
+use std::str::FromStr;
 
 pub const NONCE_BYTES: usize = 32;
-const PROOF_BYTES: usize = 32;
 
-/// What one end brings: its cluster, the cluster's key and its own name. A daemon that serves several OSDs answers for each of them with the
-/// name that was asked for, whatever its own.
+/// What protects the frames of a session. In ascending order: an end that requires one takes what is above, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WireMode {
+    /// Checksums, against accidents: for networks that nobody else is on.
+    Crc = 0,
+    /// Everything is encrypted and authenticated; see [`sealing`](crate::sealing).
+    Secure = 1,
+}
+
+impl fmt::Display for WireMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            WireMode::Crc => "crc",
+            WireMode::Secure => "secure",
+        })
+    }
+}
+
+impl FromStr for WireMode {
+    type Err = UnknownMode;
+
+    fn from_str(text: &str) -> Result<WireMode, UnknownMode> {
+        match text {
+            "crc" => Ok(WireMode::Crc),
+            "secure" => Ok(WireMode::Secure),
+            _ => Err(UnknownMode),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no mode of the wire: it is one of crc, secure")]
+pub struct UnknownMode;
+
+/// What one end brings: its cluster, its own name and key, and by what it judges others. A daemon that serves several OSDs answers for each of them
+/// with the name that was asked for, whatever its own: all of them have its key.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     pub fsid: Fsid,
     pub key: Key,
     pub name: EntityName,
+    pub trust: Trust,
+    /// What a client asks for, and the least that a server takes.
+    pub mode: WireMode,
+}
+
+impl Credentials {
+    /// Of a cluster in which all have the same key, and so whatever name they like.
+    pub fn shared(fsid: Fsid, key: Key, name: EntityName) -> Credentials {
+        let trust = Trust::shared(&key);
+        Credentials { fsid, key, name, trust, mode: WireMode::Crc }
+    }
 }
 
 /// What both ends know after a handshake. `Send`, so that a control thread can hand it on with the socket.
@@ -52,10 +104,48 @@ pub struct Credentials {
 pub struct Authenticated {
     /// The other end's name.
     pub peer: EntityName,
+    /// By which it has proven to be that.
+    pub peer_key: PublicKey,
+    pub standing: Standing,
     /// What the client asked for.
     pub service: Service,
-    /// Known to these two ends only, and new with each session; kept for signing frames.
-    pub session_key: Key,
+    pub mode: WireMode,
+    pub keys: SessionKeys,
+}
+
+impl Authenticated {
+    /// For what is sent, if the mode wants it sealed.
+    pub fn sealer(&self) -> Option<Sealer> {
+        (self.mode == WireMode::Secure).then(|| Sealer::new(&self.keys.sending))
+    }
+
+    /// For what is received.
+    pub fn opener(&self) -> Option<Opener> {
+        (self.mode == WireMode::Secure).then(|| Opener::new(&self.keys.receiving))
+    }
+}
+
+/// Known to these two ends only, and new with each session.
+#[derive(Clone, Debug)]
+pub struct SessionKeys {
+    sending: Key,
+    receiving: Key,
+}
+
+impl SessionKeys {
+    pub(crate) fn new(sending: [u8; KEY_BYTES], receiving: [u8; KEY_BYTES]) -> SessionKeys {
+        SessionKeys { sending: Key::from_bytes(sending), receiving: Key::from_bytes(receiving) }
+    }
+
+    fn seal_welcome(&self) -> [u8; TAG_BYTES] {
+        SealingKey::new(self.sending.bytes()).seal(WELCOME_NONCE, &[], &mut [])
+    }
+
+    fn open_welcome(&self, body: &[u8]) -> Result<(), HandshakeError> {
+        let tag = body.try_into().map_err(|_| HandshakeError::Malformed("a welcome of another length"))?;
+        let opened = SealingKey::new(self.receiving.bytes()).open(WELCOME_NONCE, &[], &mut [], &tag);
+        opened.map_err(|_| HandshakeError::Tampered)
+    }
 }
 
 /// What to do next: first send `send` (it may be empty), then what `progress` says.
@@ -65,6 +155,8 @@ pub struct Step {
     pub progress: Progress,
 }
 
+// There is one at a time.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Progress {
     /// Read exactly so many bytes and pass them to `receive`.
@@ -75,45 +167,24 @@ pub enum Progress {
     Failed(HandshakeError),
 }
 
-/// What a proof proves. The labels differ, so a proof is worth nothing in another's place.
-#[derive(Clone, Copy)]
-enum Label {
-    Server,
-    Client,
-    SessionKey,
-    Welcome,
+fn write_message(noise: &mut HandshakeState, payload: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut message = vec![0; HANDSHAKE_MESSAGE_BYTES_MAX];
+    let len = noise.write_message(payload, &mut message).map_err(noise::broken)?;
+    message.truncate(len);
+    Ok(message)
 }
 
-impl Label {
-    fn bytes(self) -> &'static [u8] {
-        match self {
-            Label::Server => b"basalt handshake, server proof\0",
-            Label::Client => b"basalt handshake, client proof\0",
-            Label::SessionKey => b"basalt handshake, session key\0",
-            Label::Welcome => b"basalt handshake, welcome\0",
-        }
-    }
+fn read_message(noise: &mut HandshakeState, message: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+    let mut payload = vec![0; HANDSHAKE_MESSAGE_BYTES_MAX];
+    let len = noise.read_message(message, &mut payload).map_err(noise::broken)?;
+    payload.truncate(len);
+    Ok(payload)
 }
 
-fn authenticator(key: &Key, label: Label, transcript: &[u8]) -> Hmac<Sha256> {
-    // RFC 2104 pads a key with zeros to the hash's block size; done here, there is no length to be refused.
-    let mut block = [0; 64];
-    for (place, byte) in block.iter_mut().zip(key.bytes()) {
-        *place = *byte;
-    }
-    let mut mac = Hmac::<Sha256>::new(&block.into());
-    mac.update(label.bytes());
-    mac.update(transcript);
-    mac
-}
-
-fn prove(key: &Key, label: Label, transcript: &[u8]) -> [u8; PROOF_BYTES] {
-    authenticator(key, label, transcript).finalize().into_bytes().into()
-}
-
-/// Compares in constant time.
-fn is_proven(key: &Key, label: Label, transcript: &[u8], proof: &[u8; PROOF_BYTES]) -> bool {
-    authenticator(key, label, transcript).verify_slice(proof).is_ok()
+/// The static key that the other end has proven to have.
+fn proven_key(noise: &HandshakeState) -> Result<PublicKey, HandshakeError> {
+    let key = noise.get_remote_static().and_then(|key| key.try_into().ok());
+    key.map(PublicKey).ok_or(HandshakeError::Tampered)
 }
 
 /// The name a service must prove to have.

@@ -15,6 +15,13 @@ pub const HANDSHAKE_MESSAGE_BYTES_MAX: usize = 1024;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest entity name, in bytes.
 pub const ENTITY_NAME_BYTES_MAX: usize = 64;
+/// Public keys of one entity: one, or the old and the new one while it is rotated.
+pub const PUBLIC_KEYS_MAX: usize = 2;
+/// Sealed under one key, in bytes, before the next is taken: far below the 2^38.5 bytes at which AES-GCM's advantage for an attacker reaches
+/// 2^-60 (RFC 8446, section 5.5).
+pub const REKEY_BYTES: u64 = 64 << 30;
+/// Frames sealed under one key.
+pub const REKEY_FRAMES: u64 = 1 << 32;
 /// The longest reason given with a rejection or a close, in bytes.
 pub const REASON_BYTES_MAX: usize = 512;
 

@@ -111,12 +111,13 @@ pub struct Session {
 impl Session {
     /// Takes over a socket whose handshake was done elsewhere.
     pub fn new(ring: &Ring, socket: Socket, authenticated: Authenticated) -> Session {
+        let (sealer, opener) = (authenticated.sealer(), authenticated.opener());
         let shared = Rc::new(Shared {
             ring: ring.clone(),
             address: socket.peer_address(),
             socket: socket.clone(),
             authenticated,
-            outbox: RefCell::default(),
+            outbox: RefCell::new(Outbox::new(sealer)),
             send_credits: Semaphore::new(SEND_CREDIT_BYTES),
             closed: RefCell::default(),
             last_received: Cell::new(ring.now()),
@@ -127,7 +128,7 @@ impl Session {
         ring.spawn(outbox::run(shared.clone(), socket.clone()));
         Session {
             shared,
-            inbox: Inbox::new(ring, socket),
+            inbox: Inbox::new(ring, socket, opener),
             receive_credits: Semaphore::new(RECEIVE_CREDIT_BYTES),
             ended: false,
         }
@@ -210,6 +211,11 @@ impl Session {
 
     pub fn peer_address(&self) -> SocketAddr {
         self.shared.address
+    }
+
+    /// What the handshake told of the other end.
+    pub fn authenticated(&self) -> &Authenticated {
+        &self.shared.authenticated
     }
 }
 
@@ -318,6 +324,11 @@ impl SessionSender {
 
     pub fn peer_address(&self) -> SocketAddr {
         self.shared.address
+    }
+
+    /// What the handshake told of the other end.
+    pub fn authenticated(&self) -> &Authenticated {
+        &self.shared.authenticated
     }
 }
 

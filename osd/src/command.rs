@@ -3,6 +3,7 @@
 use crate::group_scrubber::is_primary;
 use crate::osd::Osd;
 use crate::pg::scrub::Scope;
+use crate::refusal::Refusal;
 use basalt_cluster::PgId;
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
 
@@ -26,6 +27,11 @@ pub async fn answer(osd: &Osd, request: &OsdCommandRequest) -> OsdCommandReply {
         }
     };
     OsdCommandReply { request: request.request, errno, message, json: json.to_string() }
+}
+
+pub fn refused(request: &OsdCommandRequest, refusal: &Refusal) -> OsdCommandReply {
+    let message = refusal.message.clone();
+    OsdCommandReply { request: request.request, errno: refusal.errno, message, json: "null".into() }
 }
 
 fn drain(osd: &Osd, pool: u32) -> (i32, String, serde_json::Value) {

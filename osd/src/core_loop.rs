@@ -3,7 +3,7 @@
 use crate::figures::OsdFigures;
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::memory::{self, Governor};
-use crate::osd::{Identity, Osd, OsdOptions};
+use crate::osd::{Osd, OsdOptions};
 use crate::settings::Settings;
 use crate::{Error, peer, session_server};
 use basalt_blockstore::{Devices, OpenOptions, Store};
@@ -248,7 +248,7 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         index_cache_bytes: budgets.index,
         data_cache_bytes: budgets.data,
         expect_osd: Some(devices.id),
-        expect_fsid: Some(config.fsid.0),
+        expect_fsid: Some(config.identity.fsid.0),
         object_size_max: config.max_object_size,
     };
     let store = Store::open(ring, Devices { base: base.clone(), hot: hot.clone() }, options)
@@ -256,9 +256,8 @@ pub(crate) async fn open(ring: &Ring, config: &HostConfig, devices: &OsdDevices)
         .map_err(|source| Error::Store { osd: devices.id, source })?;
     describe(devices.id, &base, hot.as_ref());
     let opened = Opened { store_id: store.store_id(), ..opened };
-    let identity = Identity { fsid: config.fsid, key: config.key.clone() };
     let options = OsdOptions {
-        identity,
+        identity: config.identity.clone(),
         life: opened.life,
         max_object_size: config.max_object_size,
         stray_kept: config.stray_kept,

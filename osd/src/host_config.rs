@@ -1,8 +1,10 @@
 //! What a host's daemon needs to know before it starts.
 
+use crate::core_loop::Network;
+use crate::identity::{Identity, WireModes};
 use crate::{Error, Result, limits};
 use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
-use basalt_net::{Fsid, Key};
+use basalt_net::{Credentials, Fsid, Key};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,8 +12,7 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub struct HostConfig {
-    pub fsid: Fsid,
-    pub key: Key,
+    pub identity: Identity,
     /// The host's name in the map.
     pub host: String,
     /// Tried in turn.
@@ -57,9 +58,14 @@ impl HostConfig {
                 config.path.display()
             )));
         };
+        let key = Key::load(config.keys.osd.as_ref().unwrap_or(&config.key_file))?;
         let host = HostConfig {
-            fsid: Fsid(*config.fsid.as_bytes()),
-            key: Key::load(&config.key_file)?,
+            identity: Identity {
+                fsid: Fsid(*config.fsid.as_bytes()),
+                trust: config.trust(&key),
+                key,
+                modes: WireModes { public: config.public_mode, cluster: config.cluster_mode },
+            },
             host: section.host.clone(),
             monitors: config.monitors.clone(),
             public_address: section.public_address,
@@ -86,6 +92,11 @@ impl HostConfig {
         };
         host.check()?;
         Ok(host)
+    }
+
+    /// As the first of its OSDs: for what concerns all of them.
+    pub(crate) fn host_credentials(&self, network: Network) -> Credentials {
+        self.identity.credentials(self.osds.first().map_or(0, |osd| osd.id), network)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

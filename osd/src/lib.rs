@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod access;
 mod capacity;
 mod command;
 mod control_thread;
@@ -24,6 +25,7 @@ mod group_scrubber;
 mod hit_set_keeper;
 pub mod host_config;
 mod host_status;
+mod identity;
 mod leftovers;
 pub mod limits;
 pub mod memory;
@@ -56,4 +58,5 @@ pub use daemon::{Host, run_host};
 pub use error::{Error, Result};
 pub use host_config::{HostConfig, OsdDevices};
 pub use host_status::Phase;
+pub use identity::{Identity, WireModes};
 pub use ring_host::RingHost;

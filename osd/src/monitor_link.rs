@@ -157,7 +157,7 @@ mod tests {
             let reply = match action {
                 Action::Reply { reply, .. } => reply,
                 Action::Publish { epoch, map, .. } => MonitorReply::Map(MapNews::Whole { epoch, map: map.to_vec() }),
-                Action::Persist(_) => continue,
+                Action::Persist(_) | Action::Close { .. } => continue,
             };
             requests.extend(link.receive(FSID, reply).unwrap().requests);
         }

@@ -8,6 +8,7 @@ use crate::capacity::Capacity;
 use crate::counters::Counters;
 use crate::group_scrubber::GroupScrubber;
 use crate::hit_set_keeper::HitSetKeeper;
+use crate::identity::Identity;
 use crate::leftovers;
 use crate::limits;
 use crate::peer::Peers;
@@ -25,7 +26,7 @@ use basalt_blockstore::Store;
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::{GroupJoin, MonitorRequest};
-use basalt_net::{Fsid, Key};
+use basalt_net::{Authenticated, Standing};
 use basalt_ring::local::{Event, QueueReceiver, QueueSender, Semaphore, Workers, queue, select};
 use basalt_ring::{Ring, Task};
 use std::cell::{Cell, RefCell};
@@ -34,13 +35,6 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// What an OSD proves itself by.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    pub fsid: Fsid,
-    pub key: Key,
-}
 
 #[derive(Clone, Debug)]
 pub struct OsdOptions {
@@ -273,6 +267,8 @@ impl Osd {
             tracing::info!(osd = self.id, epoch = map.epoch(), "options have changed");
             self.scrubber.look_anew();
         }
+        map.teach(&self.identity().trust);
+        self.sessions.end_unknown(&map);
         *self.map.borrow_mut() = Some(map.clone());
         self.lead_groups(&map);
         self.peers.set_map(self, &map);
@@ -289,6 +285,12 @@ impl Osd {
     /// Resolves with the next map. To be called before the current one is looked at.
     pub(crate) fn map_change(&self) -> impl Future<Output = ()> + use<> {
         self.map_changed.wait()
+    }
+
+    /// Whether a session's peer is still known by the key that the session began with.
+    pub(crate) fn knows(&self, peer: &Authenticated) -> bool {
+        let map = self.map.borrow();
+        peer.standing == Standing::Configured || map.as_ref().is_none_or(|map| map.knows(&peer.peer, &peer.peer_key))
     }
 
     pub(crate) fn identity(&self) -> &Identity {

@@ -8,7 +8,7 @@ use crate::osd::Osd;
 use crate::{Result, limits};
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
-use basalt_net::{Credentials, EntityName, Service, Session, SessionSender, session};
+use basalt_net::{Credentials, Service, Session, SessionSender, session};
 use basalt_ring::{Ring, Task};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -52,10 +52,8 @@ impl RingHost {
             osds.add(osd);
             link.opened(monitor_link::boot(&config, public_address, cluster_address, opened));
         }
-        let name = EntityName::osd(config.osds.first().map_or(0, |osd| osd.id));
-        let credentials = Credentials { fsid: config.fsid, key: config.key.clone(), name };
         let accepting = |listener, network| {
-            let (ring, credentials, osds) = (ring.clone(), credentials.clone(), osds.clone());
+            let (ring, credentials, osds) = (ring.clone(), config.host_credentials(network), osds.clone());
             async move {
                 let error = core_loop::serve_listener(&ring, listener, network, credentials, osds).await;
                 tracing::error!(%error, "no more sessions are accepted");
@@ -63,6 +61,7 @@ impl RingHost {
         };
         let clients = ring.spawn(accepting(listener, Network::Public));
         let peers = ring.spawn(accepting(cluster_listener, Network::Cluster));
+        let credentials = config.host_credentials(Network::Public);
         let informing =
             keep_informed(ring.clone(), config, credentials, Rc::new(RefCell::new(link)), osds.clone(), outbox);
         let tasks = vec![clients, peers, ring.spawn(informing)];
@@ -157,7 +156,7 @@ async fn listen(mut session: Session, config: &HostConfig, link: &RefCell<Monito
             .map_err(|error| error.to_string())
             .and_then(|frame| frame.message::<MonitorReply>().map_err(|error| error.to_string()));
         let consequences = match reply {
-            Ok(reply) => link.borrow_mut().receive(config.fsid.0, reply),
+            Ok(reply) => link.borrow_mut().receive(config.identity.fsid.0, reply),
             Err(error) => return error.into(),
         };
         match consequences {

@@ -2,7 +2,8 @@
 
 use crate::limits;
 use crate::session_figures::SessionFigures;
-use basalt_net::SessionSender;
+use basalt_cluster::Map;
+use basalt_net::{SessionSender, Standing};
 use basalt_ring::Instant;
 use basalt_ring::local::Event;
 use serde_json::Value;
@@ -18,12 +19,15 @@ pub struct SessionRegistry {
 struct Inner {
     sessions: RefCell<BTreeMap<u64, (SessionSender, Rc<SessionFigures>)>>,
     next: Cell<u64>,
+    /// Of the keys that the sessions were last judged by.
+    auth_epoch: Cell<u32>,
     left: Event,
 }
 
 impl Default for SessionRegistry {
     fn default() -> SessionRegistry {
-        let inner = Inner { sessions: RefCell::default(), next: Cell::new(0), left: Event::new() };
+        let inner =
+            Inner { sessions: RefCell::default(), next: Cell::new(0), auth_epoch: Cell::new(0), left: Event::new() };
         SessionRegistry { inner: Rc::new(inner) }
     }
 }
@@ -43,6 +47,23 @@ impl SessionRegistry {
 
     pub fn len(&self) -> usize {
         self.inner.sessions.borrow().len()
+    }
+
+    /// Ends the sessions of peers whose names or keys this map does not know, if it has other ones than the map before.
+    pub fn end_unknown(&self, map: &Map) {
+        if self.inner.auth_epoch.replace(map.auth.epoch) == map.auth.epoch {
+            return;
+        }
+        for sender in self.senders() {
+            let peer = sender.authenticated();
+            if peer.standing != Standing::Configured && !map.knows(&peer.peer, &peer.peer_key) {
+                tracing::info!(peer = %peer.peer, address = %sender.peer_address(), "session ended: its peer is not known any more");
+                sender.close(&format!(
+                    "{} is not known any more, or not by the key that this session began with",
+                    peer.peer
+                ));
+            }
+        }
     }
 
     /// Asks silent peers for a sign of life, and ends sessions that gave none.

@@ -1,5 +1,6 @@
 //! One session: its requests come in one after another, are worked on side by side, and are answered as they end.
 
+use crate::access::Access;
 use crate::command;
 use crate::limits;
 use crate::operation_vector;
@@ -34,7 +35,8 @@ pub async fn serve(osd: &Rc<Osd>, mut session: Session) {
         return;
     };
     let credits = SessionCredits::new(osd.payload_bytes());
-    let server = Rc::new(Server { osd: osd.clone(), sender, credits, figures });
+    let access = Access::new(session.authenticated());
+    let server = Rc::new(Server { osd: osd.clone(), sender, credits, figures, access });
     let mut stop = pin!(osd.stop_begins());
     loop {
         let frame = match select(stop.as_mut(), session.receive()).await {
@@ -59,6 +61,7 @@ struct Server {
     sender: SessionSender,
     credits: SessionCredits,
     figures: Rc<SessionFigures>,
+    access: Access,
 }
 
 /// What a request holds while it is worked on.
@@ -124,7 +127,10 @@ impl Server {
             }
             FrameKind::OSD_COMMAND_REQUEST => {
                 let request: OsdCommandRequest = frame.message()?;
-                let reply = command::answer(&self.osd, &request).await;
+                let reply = match self.access.check_command(&self.osd, &request.command) {
+                    Ok(()) => command::answer(&self.osd, &request).await,
+                    Err(refusal) => command::refused(&request, &refusal),
+                };
                 // If the session has ended, its reader ends as well.
                 let _ = self.sender.send(&reply, Vec::new()).await;
             }
@@ -160,6 +166,7 @@ impl Server {
         };
         let leadership = leadership.and_then(|leadership| {
             osd.check_not_fenced(request.request.client)?;
+            self.access.check(osd, request, &summary)?;
             Ok(leadership)
         });
         let leadership = match leadership {
@@ -276,7 +283,10 @@ impl Server {
         let claim = Claim { epoch: request.epoch, pg, name: None };
         let listed = match self.osd.admit(&claim).await {
             Ok(()) => match self.osd.serving(&claim).await {
-                Ok(leadership) => read::list(&self.osd, &leadership, &request).await,
+                Ok(leadership) => match self.access.check_list(&self.osd, &request) {
+                    Ok(()) => read::list(&self.osd, &leadership, &request).await,
+                    Err(refusal) => Err(refusal),
+                },
                 Err(refusal) => Err(refusal),
             },
             Err(refusal) => Err(refusal),

@@ -127,8 +127,10 @@ mod tests {
 
     fn config(in_file: &[&'static str]) -> HostConfig {
         HostConfig {
-            fsid: basalt_net::Fsid([1; 16]),
-            key: basalt_net::Key::from_bytes([2; 32]),
+            identity: crate::identity::Identity::shared(
+                basalt_net::Fsid([1; 16]),
+                basalt_net::Key::from_bytes([2; 32]),
+            ),
             host: "h".into(),
             monitors: Vec::new(),
             public_address: ([127, 0, 0, 1], 0).into(),

@@ -18,10 +18,10 @@ use basalt_cluster::Map;
 use basalt_cluster::config::{BaseModel, ScrubSettings};
 use basalt_cluster::map::MapFlags;
 use basalt_cluster::monitor::store::Stored;
-use basalt_net::message::monitor::AdminCommand;
-use basalt_net::{Credentials, EntityName, Fsid, Key};
+use basalt_net::message::monitor::{AdminCommand, AuthCommand};
+use basalt_net::{Credentials, EntityName, Fsid, Key, Trust, WireMode};
 use basalt_osd::osd::Osd;
-use basalt_osd::{HostConfig, OsdDevices, RingHost};
+use basalt_osd::{HostConfig, Identity, OsdDevices, RingHost, WireModes};
 use basalt_ring::local::Event;
 use basalt_ring::sim::{Disk, Process, World};
 use basalt_ring::{Device, DeviceInfo, DeviceKind, DeviceOptions, Ring};
@@ -52,11 +52,22 @@ pub struct ClusterOptions {
     pub hot_bytes: u64,
     /// As slow as a hard disk.
     pub is_base_rotational: bool,
+    pub public_mode: WireMode,
+    pub cluster_mode: WireMode,
 }
 
 impl Default for ClusterOptions {
     fn default() -> ClusterOptions {
-        ClusterOptions { hosts: 3, size: 3, pg_num: 4, base_bytes: 64 << 20, hot_bytes: 0, is_base_rotational: false }
+        ClusterOptions {
+            hosts: 3,
+            size: 3,
+            pg_num: 4,
+            base_bytes: 64 << 20,
+            hot_bytes: 0,
+            is_base_rotational: false,
+            public_mode: WireMode::Crc,
+            cluster_mode: WireMode::Crc,
+        }
     }
 }
 
@@ -98,8 +109,16 @@ pub struct Cluster {
     stored: Rc<RefCell<Stored>>,
 }
 
-fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: FSID, key: Key::from_bytes([0x5a; 32]), name: EntityName::new(name).expect("a name") }
+/// Each entity has one of its own.
+fn key(name: &str) -> Key {
+    let mut bytes = [0x5a; 32];
+    bytes.iter_mut().zip(name.bytes()).for_each(|(place, byte)| *place ^= byte);
+    Key::from_bytes(bytes)
+}
+
+/// By what everybody but the monitor judges.
+fn trust() -> Trust {
+    Trust::in_monitors([key("mon.a").public()])
 }
 
 fn monitors() -> Vec<SocketAddr> {
@@ -180,6 +199,7 @@ impl Cluster {
         self.start_monitor().await;
         for host in &self.hosts {
             host.format().await;
+            self.introduce(host).await;
             self.start_host(host);
         }
         let ring = self.client.ring();
@@ -189,6 +209,15 @@ impl Cluster {
         let ClusterOptions { pg_num, size, .. } = self.options;
         let create = AdminCommand::PoolCreate { name: POOL.into(), pg_num: Some(pg_num), rule: None, size: Some(size) };
         let reply = self.monitor().command(create).await;
+        assert_eq!(reply.errno, 0, "{}", reply.message);
+    }
+
+    /// Makes a host's OSD known to the cluster.
+    async fn introduce(&self, host: &SimulatedHost) {
+        let entity = format!("osd.{}", host.id);
+        let (public_key, caps) = (key(&entity).public().0, || "profile osd".to_owned());
+        let add = AuthCommand::Add { entity, public_key, mon: caps(), osd: caps() };
+        let reply = self.monitor().command(AdminCommand::Auth(add)).await;
         assert_eq!(reply.errno, 0, "{}", reply.message);
     }
 
@@ -210,7 +239,11 @@ impl Cluster {
     pub async fn start_monitor(&self) {
         let ring = self.monitor_process.ring();
         let listener = ring.listen(SocketAddr::new(MONITOR, 6789)).await.expect("the port is free");
-        let monitor = Monitor::start(&ring, listener, credentials("mon.a"), self.stored.clone());
+        let name = EntityName::new("mon.a").expect("a name");
+        let (trust, mode) = (Trust::of_monitor(), self.options.public_mode);
+        let credentials = Credentials { fsid: FSID, key: key("mon.a"), name, trust, mode };
+        let administrator = key("client.admin").public();
+        let monitor = Monitor::start(&ring, listener, credentials, administrator, self.stored.clone());
         *self.monitor.borrow_mut() = Some(monitor);
     }
 
@@ -222,8 +255,12 @@ impl Cluster {
     /// Starts it beside; it is up when the map says so.
     pub fn start_host(&self, host: &Rc<SimulatedHost>) {
         let config = HostConfig {
-            fsid: FSID,
-            key: Key::from_bytes([0x5a; 32]),
+            identity: Identity {
+                fsid: FSID,
+                key: key(&format!("osd.{}", host.id)),
+                trust: trust(),
+                modes: WireModes { public: self.options.public_mode, cluster: self.options.cluster_mode },
+            },
             host: format!("h{}", host.id),
             monitors: monitors(),
             public_address: SocketAddr::new(host.public, 6800),
@@ -363,9 +400,9 @@ impl Cluster {
     }
 
     pub async fn connect_on(&self, ring: &Ring) -> Client {
-        let credentials = credentials("client.admin");
         let name = EntityName::new("client.admin").expect("a name");
-        let config = ClientConfig::new(credentials.fsid, monitors(), credentials.key, name);
+        let shared = ClientConfig::new(FSID, monitors(), key("client.admin"), name);
+        let config = ClientConfig { trust: trust(), mode: self.options.public_mode, ..shared };
         Client::connect(ring, config).await.expect("the monitor answers")
     }
 

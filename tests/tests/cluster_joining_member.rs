@@ -3,14 +3,23 @@
 //! be sent the object.
 
 use basalt_blockstore::ObjectKey;
+use basalt_net::WireMode;
 use basalt_tests::cluster::{Cluster, ClusterOptions, POOL, verdict};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 const BLOCK: usize = 4096;
-const OPTIONS: ClusterOptions =
-    ClusterOptions { hosts: 2, size: 2, pg_num: 1, base_bytes: 64 << 20, hot_bytes: 0, is_base_rotational: false };
+const OPTIONS: ClusterOptions = ClusterOptions {
+    hosts: 2,
+    size: 2,
+    pg_num: 1,
+    base_bytes: 64 << 20,
+    hot_bytes: 0,
+    is_base_rotational: false,
+    public_mode: WireMode::Crc,
+    cluster_mode: WireMode::Crc,
+};
 
 /// Objects that an OSD has sent to members that lacked them.
 fn recovered(cluster: &Cluster, osd: u32) -> u64 {

@@ -22,8 +22,8 @@ fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     }
 }
 
-/// Among so many clusters with hot slices everything happens that a tier does.
-const TIERED_CLUSTERS_FOR_ALL: u64 = 50;
+/// Among so many clusters with hot slices everything happens that a tier does; of seventy, one time there was no idle flush.
+const TIERED_CLUSTERS_FOR_ALL: u64 = 100;
 
 fn keep_their_promises(default: std::ops::Range<u64>) {
     if std::env::var_os("BASALT_STORY").is_some() {
@@ -49,7 +49,7 @@ fn keep_their_promises(default: std::ops::Range<u64>) {
 /// In parts, so that all cores have some. The first alone does what the environment names.
 #[test]
 fn clusters_keep_their_promises() {
-    keep_their_promises(0..250);
+    keep_their_promises(0..500);
 }
 
 macro_rules! other_clusters {
@@ -66,13 +66,9 @@ macro_rules! other_clusters {
 }
 
 other_clusters! {
-    clusters_keep_their_promises_2: 250..500,
-    clusters_keep_their_promises_3: 500..750,
-    clusters_keep_their_promises_4: 750..1000,
-    clusters_keep_their_promises_5: 1000..1250,
-    clusters_keep_their_promises_6: 1250..1500,
-    clusters_keep_their_promises_7: 1500..1750,
-    clusters_keep_their_promises_8: 1750..2000,
+    clusters_keep_their_promises_2: 500..1000,
+    clusters_keep_their_promises_3: 1000..1500,
+    clusters_keep_their_promises_4: 1500..2000,
 }
 
 #[test]

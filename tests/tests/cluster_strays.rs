@@ -1,5 +1,6 @@
 //! Copies of groups that belong to other OSDs now: they are kept for a while, then deleted, and are never taken for whole copies again.
 
+use basalt_net::WireMode;
 use basalt_net::message::monitor::{AdminCommand, ChangeMode, MapChange, OsdChange};
 use basalt_tests::cluster::{Cluster, ClusterOptions, POOL, verdict};
 use std::rc::Rc;
@@ -7,8 +8,16 @@ use std::time::Duration;
 
 const OBJECTS: u32 = 200;
 /// One more than the pool has copies.
-const OPTIONS: ClusterOptions =
-    ClusterOptions { hosts: 4, size: 3, pg_num: 8, base_bytes: 64 << 20, hot_bytes: 0, is_base_rotational: false };
+const OPTIONS: ClusterOptions = ClusterOptions {
+    hosts: 4,
+    size: 3,
+    pg_num: 8,
+    base_bytes: 64 << 20,
+    hot_bytes: 0,
+    is_base_rotational: false,
+    public_mode: WireMode::Crc,
+    cluster_mode: WireMode::Crc,
+};
 
 async fn change(cluster: &Cluster, osd: u32, what: OsdChange) {
     let change = MapChange::Osds { osds: vec![osd], what };

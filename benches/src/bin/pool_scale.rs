@@ -3,8 +3,9 @@
 use basalt_benches::process_figures;
 use basalt_client::{Client, ClientConfig, ObjectOperations};
 use basalt_cluster::Config;
+use basalt_cluster::config::ClientRole;
 use basalt_net::message::object::Operation;
-use basalt_net::{Credentials, EntityName, Fsid, Key, Service, Session, session};
+use basalt_net::{Credentials, Service, Session, session};
 use basalt_ring::local::join_all;
 use basalt_ring::uring::{self, UringConfig};
 use basalt_ring::{Instant, Ring};
@@ -46,13 +47,9 @@ fn main() -> Result<()> {
 
 async fn run(ring: &Ring, arguments: &Arguments) -> Result<()> {
     let config = Config::load(&arguments.config)?;
-    let credentials = Credentials {
-        fsid: Fsid(config.fsid.into_bytes()),
-        key: Key::load(&config.key_file)?,
-        name: EntityName::new("client.scale")?,
-    };
-    let client =
-        ClientConfig::new(credentials.fsid, config.monitors, credentials.key.clone(), credentials.name.clone());
+    let client = ClientConfig::from_config(&config, ClientRole::Administrator)?;
+    // The same table of keys: what the client learns of OSDs, sessions without it know.
+    let credentials = client.credentials();
     let client = Client::connect(ring, client).await?;
     if arguments.sessions > 0 {
         sessions(ring, arguments, &client, &credentials).await?;

@@ -4,10 +4,10 @@ use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::config::MonitorStoreSettings;
-use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
+use basalt_cluster::monitor::shell::{Monitor, MonitorAuth, MonitorConfig};
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{EntityName, Fsid, Key};
-use basalt_osd::{Host, HostConfig, OsdDevices};
+use basalt_osd::{Host, HostConfig, Identity, OsdDevices};
 use basalt_ring::uring::{self, UringConfig};
 use basalt_ring::{Device, DeviceOptions, Ring};
 use std::net::SocketAddr;
@@ -40,6 +40,7 @@ impl Cluster {
             store: MonitorStoreSettings::Embedded { data: folder.path().join("mon") },
             key_file: folder.path().join("key"),
             failure_domain: Default::default(),
+            auth: MonitorAuth::shared(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         let address = monitor.address();
@@ -67,8 +68,7 @@ impl Cluster {
 
     fn host_config(&self) -> HostConfig {
         HostConfig {
-            fsid: FSID,
-            key: Key::from_bytes(KEY),
+            identity: Identity::shared(FSID, Key::from_bytes(KEY)),
             host: "h0".into(),
             monitors: vec![self.monitor],
             public_address: loopback(),

@@ -40,6 +40,7 @@ pub fn run(global: &Global, command: Command) -> Result<ExitCode> {
         | Command::Bucket(_)
         | Command::Gc(_)
         | Command::Lc(_)
+        | Command::Auth(_)
         | Command::Image(_)
         | Command::Crush(_)
         | Command::Tier(_)

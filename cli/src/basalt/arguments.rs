@@ -88,6 +88,9 @@ pub enum Command {
     /// Placement groups.
     #[command(subcommand)]
     Pg(Pg),
+    /// Who is known to the cluster, by which keys, and what each may do.
+    #[command(subcommand)]
+    Auth(crate::auth::Auth),
     /// How the cluster and its daemons are set, centrally.
     #[command(subcommand)]
     Config(config::Config),

@@ -4,12 +4,9 @@ use crate::arguments::Global;
 use basalt_cli::{Failure, Result};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::Config;
-use basalt_net::{EntityName, Fsid, Key};
+use basalt_cluster::config::ClientRole;
 use basalt_ring::Ring;
 use basalt_ring::uring::{self, UringConfig};
-
-/// What a cluster's administrator is called.
-const ADMINISTRATOR: &str = "client.admin";
 
 /// How to reach the cluster that the configuration describes.
 pub fn client_config(global: &Global) -> Result<ClientConfig> {
@@ -24,9 +21,7 @@ pub fn client_config(global: &Global) -> Result<ClientConfig> {
             failure
         }
     })?;
-    let key = Key::load(&config.key_file)?;
-    let name = EntityName::new(ADMINISTRATOR).map_err(|error| Failure::invalid(error.to_string()))?;
-    Ok(ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors, key, name))
+    Ok(ClientConfig::from_config(&config, ClientRole::Administrator)?)
 }
 
 /// Registered memory serves devices, which only a bench opens; without it a command that asks one question starts at once.

@@ -2,6 +2,7 @@
 
 mod administration;
 mod arguments;
+mod auth;
 mod bench;
 mod bucket;
 mod config;
@@ -75,6 +76,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode> {
         Command::Bucket(command) => bucket::run(&global, command),
         Command::Gc(command) => bucket::collect(&global, command),
         Command::Lc(command) => bucket::expire(&global, command),
+        Command::Auth(command) => auth::run(&global, command),
         command => administration::run(&global, command),
     }
 }

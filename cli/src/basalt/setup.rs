@@ -8,9 +8,9 @@ use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
     COMPLAINT_TIME_DEFAULT, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings,
-    OBJECT_SIZE_MAX_DEFAULT, OsdSection, ScrubSettings,
+    OBJECT_SIZE_MAX_DEFAULT, OsdSection, RoleKeys, ScrubSettings,
 };
-use basalt_net::Key;
+use basalt_net::{EntityName, Key, WireMode};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -32,6 +32,7 @@ pub fn bootstrap(global: &Global, arguments: &Bootstrap) -> Result<ExitCode> {
     let mut config = host_config(path, fsid, vec![monitor], &arguments.host)?;
     config.monitor = Some(MonitorSection {
         name: "a".into(),
+        administrator_key: None,
         listen: monitor,
         store: MonitorStoreSettings::Embedded { data: data.clone() },
         failure_domain: if arguments.failure_domain == "osd" { FailureDomain::Osd } else { FailureDomain::Host },
@@ -110,6 +111,11 @@ fn host_config(path: &Path, fsid: Uuid, monitors: Vec<SocketAddr>, host: &HostAr
     let cluster = host.cluster_address.unwrap_or(host.public_address);
     Ok(Config {
         key_file: path.with_file_name("key"),
+        name: EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?,
+        monitor_keys: Vec::new(),
+        public_mode: WireMode::Secure,
+        cluster_mode: WireMode::Crc,
+        keys: RoleKeys::default(),
         path,
         fsid,
         monitors,

@@ -36,9 +36,10 @@ pub fn with_options(config: &Config) -> Config {
 
 fn ask(config: &Config) -> Result<Map, String> {
     let name = config.osd.as_ref().and_then(|section| section.devices.first()).map_or(0, |device| device.id);
-    let key = Key::load(&config.key_file).map_err(|error| error.to_string())?;
+    let key = Key::load(config.keys.osd.as_ref().unwrap_or(&config.key_file)).map_err(|error| error.to_string())?;
+    let (trust, mode) = (config.trust(&key), config.public_mode);
     let client = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, EntityName::osd(name));
-    let client = ClientConfig { connect_timeout: ASKED_FOR, operation_timeout: ASKED_FOR, ..client };
+    let client = ClientConfig { trust, mode, connect_timeout: ASKED_FOR, operation_timeout: ASKED_FOR, ..client };
     let ring = UringConfig { entries: 64, cpu: None, registered_bytes: 0, busy_poll: Duration::ZERO };
     let asked = uring::run(ring, |ring| async move {
         let asked = ring.timeout(ASKED_FOR, Client::connect(&ring, client)).await;

@@ -5,6 +5,7 @@ mod bring_up;
 mod folder;
 mod gateways;
 mod host_processes;
+mod introduce;
 mod layout;
 
 use crate::arguments::Dev;
@@ -38,10 +39,11 @@ pub fn run(dev: &Dev) -> Result<ExitCode> {
     configurations.write()?;
     let sources = Sources { monitor: Some(monitor.inquirer()), ..Sources::default() };
     let monitor = roles::start_monitor(monitor)?;
-    let served = if configurations.hosts.is_empty() {
-        serve_here(dev, &configurations, &stop, &monitor, sources)
-    } else {
-        serve_in_processes(dev, &configurations, &stop, &monitor, sources)
+    let served = match introduce::run(&configurations, &stop) {
+        Err(failure) => Err(failure),
+        Ok(false) => Ok(()),
+        Ok(true) if configurations.hosts.is_empty() => serve_here(dev, &configurations, &stop, &monitor, sources),
+        Ok(true) => serve_in_processes(dev, &configurations, &stop, &monitor, sources),
     };
     let stopped = monitor.stop();
     served?;

@@ -9,9 +9,8 @@ use crate::signals;
 use basalt_cli::{Failure, Result};
 use basalt_client::ClientConfig;
 use basalt_cluster::Config;
-use basalt_cluster::config::NbdSection;
+use basalt_cluster::config::{ClientRole, NbdSection};
 use basalt_gateway::nbd::{ExportPolicy, Listen, NbdFigures, Server, ServerConfig, TlsFiles};
-use basalt_net::{EntityName, Fsid, Key};
 use basalt_ring::local::select;
 use basalt_ring::mailbox;
 use std::pin::pin;
@@ -99,12 +98,10 @@ pub fn start(config: &Config, section: &NbdSection) -> Result<(Service, NbdFigur
 }
 
 fn server_config(config: &Config, section: &NbdSection) -> Result<ServerConfig> {
-    let name = EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
-    let key = Key::load(&config.key_file)?;
     let tcp = section.listen.iter().map(|address| Listen::Tcp(*address));
     let unix = section.sockets.iter().map(|path| Listen::Unix(path.clone()));
     Ok(ServerConfig {
-        cluster: ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name),
+        cluster: ClientConfig::from_config(config, ClientRole::Nbd)?,
         listen: tcp.chain(unix).collect(),
         tls: section.tls.as_ref().map(|tls| TlsFiles {
             certificate: tls.certificate.clone(),

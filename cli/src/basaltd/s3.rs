@@ -7,9 +7,8 @@ use crate::signals;
 use basalt_cli::{Failure, Result};
 use basalt_client::ClientConfig;
 use basalt_cluster::Config;
-use basalt_cluster::config::S3Section;
+use basalt_cluster::config::{ClientRole, S3Section};
 use basalt_gateway::s3::{Gateway, GatewayConfig, GatewayError, StoreSettings, TlsFiles};
-use basalt_net::{EntityName, Fsid, Key};
 use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -88,9 +87,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
-    let name = EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
-    let key = Key::load(&config.key_file)?;
-    let client = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
+    let client = ClientConfig::from_config(config, ClientRole::S3)?;
     let tls = section.tls.clone().map(|tls| TlsFiles { certificate: tls.certificate, key: tls.key });
     let defaults = StoreSettings::default();
     let store = StoreSettings {

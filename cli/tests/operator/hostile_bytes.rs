@@ -3,7 +3,8 @@
 use crate::dev_cluster::{DevCluster, noise};
 use basalt_net::frame::{FrameHeader, FrameKind};
 use basalt_net::handshake::{ClientHandshake, Credentials, Progress};
-use basalt_net::{EntityName, Fsid, Key, Service};
+use basalt_net::sealing::Sealer;
+use basalt_net::{EntityName, Fsid, Key, Roster, Service, Trust, WireMode};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -128,19 +129,20 @@ fn half_open_connections_keep_nobody_out() {
     assert_eq!(cluster.stop().code(), Some(0), "{}", cluster.log());
 }
 
-/// A stream behind a handshake with the cluster's own key.
-fn authenticated(cluster: &DevCluster, address: SocketAddr, service: Service) -> TcpStream {
+/// A stream behind a handshake as the cluster's administrator, and what seals its frames.
+fn authenticated(cluster: &DevCluster, address: SocketAddr, service: Service) -> (TcpStream, Sealer) {
     let text = fs::read_to_string(cluster.config()).unwrap();
     let digits: String = text.split('"').nth(1).unwrap().replace('-', "");
     let mut fsid = [0; 16];
     for (index, byte) in fsid.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).unwrap();
     }
-    let credentials = Credentials {
-        fsid: Fsid(fsid),
-        key: Key::load(&cluster.dir().join("key")).unwrap(),
-        name: EntityName::new("client.admin").unwrap(),
-    };
+    let key = |of: &str| Key::load(&cluster.dir().join(of)).unwrap();
+    let trust = Trust::in_monitors([key("keys/mon.a").public()]);
+    let osds = [(EntityName::osd(0), [key("keys/host.0").public()].into_iter().collect())];
+    trust.learn(1, || Roster { epoch: 1, keys: osds.into() });
+    let name = EntityName::new("client.admin").unwrap();
+    let credentials = Credentials { fsid: Fsid(fsid), key: key("key"), name, trust, mode: WireMode::Secure };
     let nonce = noise(address.port().into(), 32).try_into().unwrap();
     let mut handshake = ClientHandshake::new(credentials, service, nonce);
     let mut stream = connect(address);
@@ -154,10 +156,18 @@ fn authenticated(cluster: &DevCluster, address: SocketAddr, service: Service) ->
                 stream.read_exact(&mut bytes).unwrap();
                 step = handshake.receive(&bytes);
             }
-            Progress::Done(_) => return stream,
+            Progress::Done(authenticated) => return (stream, authenticated.sealer().unwrap()),
             Progress::Failed(error) => panic!("{error}"),
         }
     }
+}
+
+/// A header and what follows it, as a peer that has the session's key says it.
+fn sealed(sealer: &mut Sealer, frame: &[u8]) -> Vec<u8> {
+    let (header, message) = frame.split_first_chunk().unwrap();
+    let mut message = message.to_vec();
+    let head = sealer.seal(header, &mut message, &mut []);
+    [&head[..], &message].concat()
 }
 
 #[test]
@@ -187,15 +197,15 @@ fn absurd_frames_of_an_authenticated_peer_end_its_session_only() {
             ("another's message", [&header(request, &message, 0).encode()[..], &noise(9, 400)].concat()),
         ];
         for (what, bytes) in absurd {
-            let mut stream = authenticated(&cluster, address, service);
-            let _ = stream.write_all(&bytes);
+            let (mut stream, mut sealer) = authenticated(&cluster, address, service);
+            let _ = stream.write_all(&sealed(&mut sealer, &bytes));
             assert!(is_dropped(&mut stream), "{what} is borne by {service} for {request:?}");
         }
         // Announced, allowed, and never sent: it costs the session's credits, and harms nobody.
         for _ in 0..50 {
-            let mut stream = authenticated(&cluster, address, service);
+            let (mut stream, mut sealer) = authenticated(&cluster, address, service);
             let large = FrameHeader { message_len: 8 << 20, payload_len: 16 << 20, ..right };
-            stream.write_all(&large.encode()).unwrap();
+            stream.write_all(&sealed(&mut sealer, &large.encode())).unwrap();
         }
     }
     assert_serves(&mut cluster);

@@ -15,6 +15,7 @@ mod fsck_repair;
 mod full;
 mod hostile_bytes;
 mod hosts;
+mod keys;
 mod kills;
 mod loop_device;
 mod maintenance;

@@ -24,7 +24,7 @@ pub fn osd_address(ip: IpAddr, osd: u32) -> SocketAddr {
 }
 
 pub fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: FSID, key: Key::from_bytes(KEY), name: EntityName::new(name).unwrap() }
+    Credentials::shared(FSID, Key::from_bytes(KEY), EntityName::new(name).unwrap())
 }
 
 #[derive(Clone)]
@@ -154,6 +154,9 @@ impl Monitor {
             match action {
                 Action::Persist(_) => {}
                 Action::Reply { session, reply } => self.send(session, reply),
+                Action::Close { session, .. } => {
+                    self.sessions.borrow_mut().remove(&session.0);
+                }
                 Action::Publish { sessions, epoch, map, increments } => {
                     let increments = increments.iter().map(|increment| {
                         let Increment { epoch, bytes } = increment;

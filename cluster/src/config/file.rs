@@ -17,12 +17,27 @@ use toml::Spanned;
 struct File {
     fsid: Spanned<String>,
     key_file: Spanned<PathBuf>,
+    name: Option<Spanned<String>>,
+    #[serde(default)]
+    monitor_keys: Vec<Spanned<String>>,
+    public_mode: Option<Spanned<String>>,
+    cluster_mode: Option<Spanned<String>>,
+    keys: Option<Keys>,
     monitors: Spanned<Vec<Spanned<String>>>,
     monitor: Option<Monitor>,
     osd: Option<Osd>,
     nbd: Option<Spanned<Nbd>>,
     s3: Option<S3>,
     metrics: Option<Metrics>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    monitor: Option<PathBuf>,
+    osd: Option<PathBuf>,
+    s3: Option<PathBuf>,
+    nbd: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +51,7 @@ struct Monitor {
     etcd: Option<Spanned<Vec<Spanned<String>>>>,
     etcd_prefix: Option<Spanned<String>>,
     failure_domain: Option<Spanned<String>>,
+    administrator_key: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +127,11 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         Some(section) => Some(MonitorSection {
             listen: reader.address("listen", &section.listen)?,
             store: reader.monitor_store(&section, &fsid)?,
+            administrator_key: section
+                .administrator_key
+                .as_ref()
+                .map(|key| reader.public_key("administrator_key", key))
+                .transpose()?,
             name: section.name,
             failure_domain: match section.failure_domain.as_ref().map(|domain| (domain, domain.get_ref().as_str())) {
                 None | Some((_, "host")) => FailureDomain::Host,
@@ -129,6 +150,15 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
         path: path.to_owned(),
         fsid,
         key_file: reader.folder.join(file.key_file.get_ref()),
+        name: reader.name(file.name.as_ref())?,
+        monitor_keys: file
+            .monitor_keys
+            .iter()
+            .map(|key| reader.public_key("monitor_keys", key))
+            .collect::<Result<_, _>>()?,
+        public_mode: reader.mode("public_mode", file.public_mode.as_ref(), WireMode::Secure)?,
+        cluster_mode: reader.mode("cluster_mode", file.cluster_mode.as_ref(), WireMode::Crc)?,
+        keys: file.keys.map_or_else(RoleKeys::default, |keys| reader.keys(keys)),
         monitors,
         monitor,
         osd,
@@ -164,6 +194,30 @@ impl Reader<'_> {
                 format_args!("{key}: '{}' is not an address with a port, such as 127.0.0.1:6789", text.get_ref()),
             )
         })
+    }
+
+    fn name(&self, name: Option<&Spanned<String>>) -> Result<EntityName, ConfigError> {
+        let text = name.map_or("client.admin", |name| name.get_ref().as_str());
+        EntityName::new(text).map_err(|error| match name {
+            Some(at) => self.error(at, format_args!("name: {error}")),
+            None => self.error_at_line(1, error),
+        })
+    }
+
+    fn public_key(&self, key: &str, text: &Spanned<String>) -> Result<PublicKey, ConfigError> {
+        let problem = "a public key is 64 hexadecimal digits, as `basalt auth public-key FILE` prints them";
+        text.get_ref().parse().map_err(|_| self.error(text, format_args!("{key}: {problem}")))
+    }
+
+    fn mode(&self, key: &str, text: Option<&Spanned<String>>, default: WireMode) -> Result<WireMode, ConfigError> {
+        let Some(text) = text else { return Ok(default) };
+        let wrong = |_| self.error(text, format_args!("{key} is '{}'; it is one of crc, secure", text.get_ref()));
+        text.get_ref().parse().map_err(wrong)
+    }
+
+    fn keys(&self, keys: Keys) -> RoleKeys {
+        let joined = |path: Option<PathBuf>| path.map(|path| self.folder.join(path));
+        RoleKeys { monitor: joined(keys.monitor), osd: joined(keys.osd), s3: joined(keys.s3), nbd: joined(keys.nbd) }
     }
 
     fn monitor_store(&self, section: &Monitor, fsid: &Uuid) -> Result<MonitorStoreSettings, ConfigError> {
@@ -379,6 +433,30 @@ pub(super) fn to_toml(config: &Config) -> String {
     let mut file = Table::new();
     file.insert("fsid".into(), text(&config.fsid));
     file.insert("key_file".into(), path(&config.key_file));
+    if config.name.as_str() != "client.admin" {
+        file.insert("name".into(), text(&config.name));
+    }
+    if !config.monitor_keys.is_empty() {
+        let keys = config.monitor_keys.iter().map(|key| text(key)).collect();
+        file.insert("monitor_keys".into(), Value::Array(keys));
+    }
+    for (key, mode, default) in
+        [("public_mode", config.public_mode, WireMode::Secure), ("cluster_mode", config.cluster_mode, WireMode::Crc)]
+    {
+        if mode != default {
+            file.insert(key.into(), text(&mode));
+        }
+    }
+    let RoleKeys { monitor, osd, s3, nbd } = &config.keys;
+    let mut keys = Table::new();
+    for (role, key_file) in [("monitor", monitor), ("osd", osd), ("s3", s3), ("nbd", nbd)] {
+        if let Some(key_file) = key_file {
+            keys.insert(role.into(), path(key_file));
+        }
+    }
+    if !keys.is_empty() {
+        file.insert("keys".into(), Value::Table(keys));
+    }
     file.insert("monitors".into(), Value::Array(config.monitors.iter().map(|address| text(address)).collect()));
     if let Some(section) = &config.monitor {
         let mut monitor = Table::new();
@@ -386,6 +464,9 @@ pub(super) fn to_toml(config: &Config) -> String {
         monitor.insert("listen".into(), text(&section.listen));
         if section.failure_domain != FailureDomain::default() {
             monitor.insert("failure_domain".into(), text(&section.failure_domain.name()));
+        }
+        if let Some(key) = &section.administrator_key {
+            monitor.insert("administrator_key".into(), text(key));
         }
         match &section.store {
             MonitorStoreSettings::Embedded { data } => {

@@ -125,6 +125,7 @@ impl Map {
         }
         self.check_hosts()?;
         self.check_options()?;
+        self.auth.check()?;
         self.full_ratios.check()?;
         self.settings.check()?;
         for osd in &self.osds {

@@ -7,8 +7,8 @@
 
 use super::encoding::{self, HEADER_BYTES, VERSION};
 use super::{
-    CentralOption, ClusterSettings, FencedClient, FullRatios, HostState, Maintenance, Map, MapError, MapFlags, Osd,
-    PlacementGroup, Pool,
+    AuthTable, CentralOption, ClusterSettings, FencedClient, FullRatios, HostState, Maintenance, Map, MapError,
+    MapFlags, Osd, PlacementGroup, Pool,
 };
 use crate::limits;
 use rkyv::util::AlignedVec;
@@ -34,6 +34,7 @@ pub struct Incremental {
     hosts: Option<Vec<HostState>>,
     maintenance: Option<Maintenance>,
     options: Option<Vec<CentralOption>>,
+    auth: Option<AuthTable>,
     osds_removed: Vec<u32>,
     /// New or changed, as they are now.
     osds: Vec<Osd>,
@@ -81,6 +82,7 @@ impl Incremental {
             hosts,
             maintenance,
             options,
+            auth,
         } = new;
         let mut changed_pools = Vec::new();
         let mut groups = Vec::new();
@@ -116,6 +118,7 @@ impl Incremental {
             hosts: (old.hosts != *hosts).then(|| hosts.clone()),
             maintenance: *maintenance,
             options: (old.options != *options).then(|| options.clone()),
+            auth: (old.auth != *auth).then(|| auth.clone()),
             osds_removed: old.osds.iter().map(|osd| osd.id).filter(|id| new.osd(*id).is_none()).collect(),
             osds: osds.iter().filter(|osd| old.osd(osd.id) != Some(*osd)).cloned().collect(),
             pools_removed: old.pools.iter().map(|pool| pool.id).filter(|id| new.pool(*id).is_none()).collect(),
@@ -183,6 +186,9 @@ impl Incremental {
         map.maintenance = self.maintenance;
         if let Some(options) = &self.options {
             map.options.clone_from(options);
+        }
+        if let Some(auth) = &self.auth {
+            map.auth.clone_from(auth);
         }
         replace(&mut map.osds, &self.osds_removed, &self.osds, |osd| osd.id);
         map.pools.retain(|pool| self.pools_removed.binary_search(&pool.id).is_err());

@@ -1,7 +1,7 @@
 //! The map's archive as format version 2 had it: placement groups without reigns, no CRUSH map, constants for settings.
 
 use super::version_3::PoolVersion3;
-use super::{ClusterSettings, FullRatios, Map, MapFlags, Osd, PlacementGroup, Pool};
+use super::{AuthTable, ClusterSettings, FullRatios, Map, MapFlags, Osd, PlacementGroup, Pool};
 use rkyv::{Archive, Deserialize, Serialize};
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -68,6 +68,7 @@ impl From<MapVersion2> for Map {
             hosts: Vec::new(),
             maintenance: None,
             options: Vec::new(),
+            auth: AuthTable::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The map's archive as format version 4 had it: no word of what an idle base is given, nor of new objects that pass the tier by.
 
 use super::pool::{PoolFlags, Quota, TierSettings, Tiering};
-use super::{CacheMode, ClusterSettings, FullRatios, HitSetType, Map, MapFlags, Osd, PlacementGroup, Pool};
+use super::{AuthTable, CacheMode, ClusterSettings, FullRatios, HitSetType, Map, MapFlags, Osd, PlacementGroup, Pool};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version 3 differed in its pools only, and so did version 5, which has today's: nobody was fenced off in any of them.
@@ -80,6 +80,7 @@ impl<P: Into<Pool>> From<MapVersion4<P>> for Map {
             hosts: Vec::new(),
             maintenance: None,
             options: Vec::new(),
+            auth: AuthTable::default(),
         }
     }
 }

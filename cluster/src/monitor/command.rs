@@ -1,5 +1,6 @@
 //! Administrators' commands: each answered in Ceph's words and with Ceph's keys, from the map and the reports alone.
 
+mod auth;
 mod blocklist;
 mod change;
 mod cluster;
@@ -26,7 +27,7 @@ use crate::limits;
 use crate::map::{Map, Osd, Pool};
 use crate::pool_settings::{Refusal, Surroundings};
 use basalt_net::message::monitor::{
-    AdminCommand, ChangeMode, CrushChange, CrushQuestion, MaintenanceScope, MapChange, TierCommand,
+    AdminCommand, AuthCommand, ChangeMode, CrushChange, CrushQuestion, MaintenanceScope, MapChange, TierCommand,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -108,6 +109,7 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::ConfigHelp { name } => view.config_help(name.as_deref()),
         AdminCommand::ConfigDump => view.config_dump(),
         AdminCommand::OsdPerf => view.osd_perf(),
+        AdminCommand::Auth(command) => view.auth(command),
     }
 }
 
@@ -213,6 +215,16 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         AdminCommand::PoolGetQuota { name }
         | AdminCommand::OsdSetFlag { flag: name, .. }
         | AdminCommand::PgQuery { pg: name } => vec![name.len()],
+        AdminCommand::Auth(command) => match command {
+            AuthCommand::Ls => Vec::new(),
+            AuthCommand::Get { entity }
+            | AuthCommand::Rm { entity }
+            | AuthCommand::Rotate { entity, .. }
+            | AuthCommand::RmKey { entity, .. } => vec![entity.len()],
+            AuthCommand::Add { entity, mon, osd, .. } | AuthCommand::Caps { entity, mon, osd } => {
+                vec![entity.len(), mon.len(), osd.len()]
+            }
+        },
         AdminCommand::Tier(command) => match command {
             TierCommand::Add { base, cache, .. }
             | TierCommand::Rm { base, cache }

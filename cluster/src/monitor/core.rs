@@ -4,6 +4,7 @@
 
 mod belonging;
 mod boot;
+mod callers;
 mod groups;
 mod liveness;
 
@@ -16,10 +17,13 @@ use super::store::{Batch, Stored};
 use crate::config::FailureDomain;
 use crate::crush::CrushMap;
 use crate::limits;
-use crate::map::{Incremental, Map, MapError};
+use crate::map::{Entity, Incremental, Map, MapError};
 use crate::pool_settings::Refusal;
+use basalt_net::PublicKey;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use belonging::Belonging;
+pub use callers::Caller;
+use callers::Callers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +45,18 @@ pub struct Now {
 #[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Event {
-    Request { session: SessionId, request: MonitorRequest },
-    Closed { session: SessionId },
+    /// A peer has proven who it is. What comes on a session before that is the monitor's own.
+    Opened {
+        session: SessionId,
+        caller: Caller,
+    },
+    Request {
+        session: SessionId,
+        request: MonitorRequest,
+    },
+    Closed {
+        session: SessionId,
+    },
     Tick,
 }
 
@@ -53,6 +67,8 @@ pub enum Action {
     Persist(Batch),
     /// Tag 0 answers a request that has no tag and was refused.
     Reply { session: SessionId, reply: MonitorReply },
+    /// The session is over: its peer may not, or no longer, be here.
+    Close { session: SessionId, reason: String },
     /// The map of `epoch` to all of these. If there are increments, they lead to it from what each of these was sent last.
     Publish { sessions: Vec<SessionId>, epoch: u32, map: Arc<Vec<u8>>, increments: Vec<Increment> },
 }
@@ -85,6 +101,7 @@ pub struct MonitorCore {
     pub(super) reports: Reports,
     /// When each OSD that is up was last heard of.
     heard: BTreeMap<u32, Duration>,
+    callers: Callers,
     /// The session that each OSD booted on.
     booted: BTreeMap<u32, SessionId>,
     /// Since when each OSD is down, by this monitor's own clock.
@@ -158,6 +175,7 @@ impl MonitorCore {
             encoded,
             reports: Reports::default(),
             heard,
+            callers: Callers::default(),
             booted: BTreeMap::new(),
             down_since,
             belonging,
@@ -183,7 +201,16 @@ impl MonitorCore {
     }
 
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Action> {
+        if let Event::Request { session, request } = &event
+            && let Some(refused) = self.refused(*session, request)
+        {
+            return refused;
+        }
         match event {
+            Event::Opened { session, caller } => {
+                self.callers.open(session, caller);
+                Vec::new()
+            }
             Event::Request { session, request: MonitorRequest::Subscribe { have_epoch } } => {
                 self.subscribe(session, have_epoch)
             }
@@ -197,6 +224,7 @@ impl MonitorCore {
                 self.change(now, session, tag, id, command)
             }
             Event::Closed { session } => {
+                self.callers.close(session);
                 self.subscribers.remove(&session);
                 self.booted.retain(|_, of| *of != session);
                 Vec::new()
@@ -209,6 +237,18 @@ impl MonitorCore {
                 self.tick(now)
             }
         }
+    }
+
+    /// Makes the administrator known to a cluster that knows nobody yet, so that there is somebody to make others known.
+    pub fn admit_administrator(&mut self, now: Now, key: PublicKey) -> Vec<Action> {
+        if !self.map.auth.entities.is_empty() {
+            return Vec::new();
+        }
+        let mut map = self.map.clone();
+        let all = || "allow *".to_owned();
+        map.auth.insert(Entity { name: "client.admin".into(), keys: vec![key.0], mon: all(), osd: all() });
+        map.auth.epoch = self.map.epoch + 1;
+        self.decide(now, map)
     }
 
     fn subscribe(&mut self, session: SessionId, have_epoch: u32) -> Vec<Action> {
@@ -291,6 +331,7 @@ impl MonitorCore {
             "the monitor was about to decide a map that nobody could read: {contradiction:?}"
         );
         self.encoded = Arc::new(map.encode());
+        let has_other_keys = self.map.auth != map.auth;
         let increment = Incremental::between(&self.map, &map, &self.encoded).encode();
         let increment = Increment { epoch: map.epoch, bytes: Arc::new(increment) };
         self.map = map;
@@ -312,6 +353,13 @@ impl MonitorCore {
             // All of them were sent the map before, or had it.
             let increments = vec![increment];
             actions.push(Action::Publish { sessions, epoch, map: self.encoded.clone(), increments });
+        }
+        if has_other_keys {
+            let unknown = self.callers.unknown_to(&self.map).into_iter();
+            actions.extend(unknown.map(|(session, name)| {
+                let reason = format!("{name} is not known any more, or not by the key that this session began with");
+                Action::Close { session, reason }
+            }));
         }
         actions
     }

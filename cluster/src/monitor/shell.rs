@@ -23,7 +23,7 @@ use crate::config::{FailureDomain, MonitorStoreSettings};
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::waiting_room::WaitingRoom;
-use basalt_net::{Credentials, EntityName, Fsid};
+use basalt_net::{Credentials, EntityName, Fsid, PublicKey, Trust, WireMode};
 use inquiry::Inquiries;
 pub use inquiry::{Inquirer, Question};
 use outbox::{Outbox, Publication};
@@ -49,6 +49,25 @@ pub struct MonitorConfig {
     pub key_file: PathBuf,
     /// Of a new cluster.
     pub failure_domain: FailureDomain,
+    pub auth: MonitorAuth,
+}
+
+/// By what a monitor knows who connects to it.
+#[derive(Clone, Debug)]
+pub struct MonitorAuth {
+    /// Whoever has this monitor's own key may be anybody and do anything: of clusters that have one key for all.
+    pub is_shared: bool,
+    /// The key of client.admin, for a cluster that knows nobody yet.
+    pub administrator: Option<PublicKey>,
+    /// The least that peers are let in with.
+    pub mode: WireMode,
+}
+
+impl MonitorAuth {
+    /// One key for all, and checksums on the wire.
+    pub fn shared() -> MonitorAuth {
+        MonitorAuth { is_shared: true, administrator: None, mode: WireMode::Crc }
+    }
 }
 
 impl MonitorConfig {
@@ -59,8 +78,13 @@ impl MonitorConfig {
             name: section.name.clone(),
             listen: section.listen,
             store: section.store.clone(),
-            key_file: config.key_file.clone(),
+            key_file: config.keys.monitor.as_ref().unwrap_or(&config.key_file).clone(),
             failure_domain: section.failure_domain,
+            auth: MonitorAuth {
+                is_shared: config.monitor_keys.is_empty(),
+                administrator: section.administrator_key,
+                mode: config.public_mode,
+            },
         })
     }
 }
@@ -114,7 +138,18 @@ impl Monitor {
         let name = EntityName::new(format!("mon.{}", config.name))
             .map_err(|error| MonitorError::Name { name: config.name.clone(), problem: error.to_string() })?;
         let clock = Clock::start();
-        let cluster = Cluster { name: config.name.clone(), fsid: config.fsid, failure_domain: config.failure_domain };
+        let cluster = Cluster {
+            name: config.name.clone(),
+            fsid: config.fsid,
+            failure_domain: config.failure_domain,
+            administrator: config.auth.administrator,
+        };
+        if config.auth.is_shared {
+            tracing::warn!(
+                "monitor_keys is not configured: whoever has the key {} may be anybody and do anything; see docs/OPERATIONS.md",
+                config.key_file.display()
+            );
+        }
         let alone = match &config.store {
             MonitorStoreSettings::Embedded { data } => {
                 let mut store = EmbeddedStore::open(data)?;
@@ -138,7 +173,8 @@ impl Monitor {
             }
             (None, _) => return Err(MonitorError::WithoutEtcd),
         };
-        let credentials = Credentials { fsid: Fsid(config.fsid), key, name };
+        let trust = if config.auth.is_shared { Trust::shared(&key) } else { Trust::of_monitor() };
+        let credentials = Credentials { fsid: Fsid(config.fsid), key, name, trust, mode: config.auth.mode };
         let (inquirer, inquiries) = inquiry::channel();
         Ok(Monitor { seat, credentials, listener, address, clock, inquirer, inquiries })
     }
@@ -211,12 +247,17 @@ struct Cluster {
     name: String,
     fsid: [u8; 16],
     failure_domain: FailureDomain,
+    administrator: Option<PublicKey>,
 }
 
 /// Goes on from what the store holds. What the core wants persisted first, is.
 fn restore<S: MonitorStore>(cluster: &Cluster, store: &mut S, clock: &Clock) -> Result<MonitorCore, MonitorError> {
-    let Cluster { name, fsid, failure_domain } = cluster.clone();
-    let (core, actions) = MonitorCore::restore_or_found(name, fsid, failure_domain, store.load()?, clock.now())?;
+    let Cluster { name, fsid, failure_domain, administrator } = cluster.clone();
+    let (mut core, mut actions) =
+        MonitorCore::restore_or_found(name, fsid, failure_domain, store.load()?, clock.now())?;
+    if let Some(key) = administrator {
+        actions.extend(core.admit_administrator(clock.now(), key));
+    }
     for action in actions {
         if let Action::Persist(batch) = action {
             store.commit(&batch)?;
@@ -323,6 +364,9 @@ async fn lead<S: MonitorStore>(
     mut term: Term,
 ) -> Result<Ended, MonitorError> {
     tracing::info!(epoch = core.map().epoch(), "monitor leads");
+    let trust = &hub.credentials.trust;
+    core.map().teach(trust);
+    let _untaught = Untaught(trust);
     *hub.leader_elsewhere.borrow_mut() = None;
     let _leading = inquiries.lead();
     let mut ticks = tokio::time::interval(limits::TICK_INTERVAL);
@@ -353,6 +397,12 @@ async fn lead<S: MonitorStore>(
                         outbox.push_reply(&reply);
                     }
                 }
+                Action::Close { session, reason } => {
+                    if let Some(outbox) = hub.outbox(session) {
+                        tracing::info!(session = session.0, reason, "session ends");
+                        outbox.close_with(reason);
+                    }
+                }
                 Action::Publish { sessions, epoch, map, increments } => {
                     let publication = Publication::new(epoch, map, increments);
                     let outboxes = sessions.into_iter().filter_map(|session| hub.outbox(session));
@@ -360,6 +410,17 @@ async fn lead<S: MonitorStore>(
                 }
             }
         }
+        // What was decided is durable: handshakes go by it from here on.
+        core.map().teach(trust);
+    }
+}
+
+/// A monitor that leads no more knows nobody.
+struct Untaught<'a>(&'a Trust);
+
+impl Drop for Untaught<'_> {
+    fn drop(&mut self) {
+        self.0.forget();
     }
 }
 

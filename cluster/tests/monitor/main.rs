@@ -1,5 +1,6 @@
 //! The monitor's core, driven event by event.
 
+mod auth;
 mod ceph_session;
 mod changes;
 mod crush;

@@ -18,12 +18,26 @@ pub enum HandshakeError {
     TooLong { seen: usize },
     #[error("malformed handshake: {0}")]
     Malformed(&'static str),
+    #[error("the handshake's bytes are not those that the other end sent: somebody changed them on the way")]
+    Tampered,
     #[error(
         "the peer belongs to cluster {theirs}, this end to cluster {ours}: check the address, or the fsid in the configuration"
     )]
     WrongCluster { ours: Fsid, theirs: Fsid },
-    #[error("the cluster key of {peer} is not ours: both ends need the same key file")]
+    #[error(
+        "{peer} has another key than the one it is known by: `basalt auth get {peer}` shows that (of a monitor: monitor_keys in the configuration)"
+    )]
     WrongKey { peer: EntityName },
+    #[error(
+        "{peer} is not known to this cluster: `basalt auth ls` shows who is, `basalt auth add {peer}` makes it known"
+    )]
+    UnknownName { peer: EntityName },
+    #[error("there is no map here yet that says who is known by which key: try again when the monitors are reached")]
+    NoTable,
+    #[error(
+        "mode crc is asked for where mode secure is required: set public_mode (on the cluster network: cluster_mode) to secure at both ends"
+    )]
+    Mode,
     #[error(
         "the peer is {seen}, but {wanted} was asked for: the map that gave this address is old, or the address is wrong"
     )]

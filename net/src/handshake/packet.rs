@@ -8,15 +8,16 @@
 //! |      8 |     2 | length of the body                                             |
 //! |     10 |       | body                                                           |
 //!
-//! Hello: fsid 16, nonce 32, service 1 (0 monitor, 1 OSD, 2 OSD as a peer, 3 OSD for heartbeats), OSD id 4, name's length 1, name.
-//! Challenge: fsid 16, nonce 32, name's length 1, name, proof 32. Proof, Welcome: proof 32.
+//! Hello, Challenge and Proof are the three messages of `Noise_XX_25519_AESGCM_SHA256`; Welcome is an empty text sealed with the session's key.
+//! Their payloads: of Hello, in clear but proven: fsid 16, service 1 (0 monitor, 1 OSD, 2 OSD as a peer, 3 OSD for heartbeats), OSD id 4, mode 1
+//! (0 crc, 1 secure). Of Challenge and Proof, sealed: the sender's name in ASCII, to the end.
 //! Reject: code 1 (see [`RejectCode`]), fsid 16, reason's length 2, reason in UTF-8.
 //! This header stays as it is in every version, so that any two versions can tell each other that they differ.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use super::{HandshakeError, NONCE_BYTES, PROOF_BYTES};
+use super::{HandshakeError, WireMode};
 use crate::frame::PROTOCOL_VERSION;
-use crate::limits::{HANDSHAKE_MESSAGE_BYTES_MAX, REASON_BYTES_MAX};
+use crate::limits::{ENTITY_NAME_BYTES_MAX, HANDSHAKE_MESSAGE_BYTES_MAX, REASON_BYTES_MAX};
 use crate::{EntityName, Fsid, Service};
 
 pub(super) const MAGIC: [u8; 4] = *b"BSLH";
@@ -65,7 +66,7 @@ impl PacketHeader {
     }
 }
 
-fn packet(kind: PacketKind, body: &[u8]) -> Vec<u8> {
+pub(super) fn packet(kind: PacketKind, body: &[u8]) -> Vec<u8> {
     assert!(HEADER_BYTES + body.len() <= HANDSHAKE_MESSAGE_BYTES_MAX, "names and reasons are bounded");
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend(MAGIC);
@@ -76,15 +77,15 @@ fn packet(kind: PacketKind, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// What a client asks for, before anybody knows who it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Hello {
+pub(super) struct Wish {
     pub fsid: Fsid,
-    pub nonce: [u8; NONCE_BYTES],
     pub service: Service,
-    pub name: EntityName,
+    pub mode: WireMode,
 }
 
-impl Hello {
+impl Wish {
     pub fn encode(&self) -> Vec<u8> {
         let (service, id) = match self.service {
             Service::Monitor => (0, 0),
@@ -94,17 +95,15 @@ impl Hello {
         };
         let mut body = Vec::new();
         body.extend(self.fsid.0);
-        body.extend(self.nonce);
         body.push(service);
         body.extend(id.to_le_bytes());
-        push_name(&mut body, &self.name);
-        packet(PacketKind::Hello, &body)
+        body.push(self.mode as u8);
+        body
     }
 
-    pub fn decode(body: &[u8]) -> Result<Hello, HandshakeError> {
+    pub fn decode(body: &[u8]) -> Result<Wish, HandshakeError> {
         let mut fields = Fields(body);
         let fsid = Fsid(fields.take()?);
-        let nonce = fields.take()?;
         let service = match (fields.take()?, u32::from_le_bytes(fields.take()?)) {
             ([0], 0) => Service::Monitor,
             ([1], id) => Service::Osd(id),
@@ -112,63 +111,36 @@ impl Hello {
             ([3], id) => Service::Heartbeat(id),
             _ => return Err(HandshakeError::Malformed("an unknown service is asked for")),
         };
-        let name = fields.take_name()?;
-        fields.end()?;
-        Ok(Hello { fsid, nonce, service, name })
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
-    pub fsid: Fsid,
-    pub nonce: [u8; NONCE_BYTES],
-    pub name: EntityName,
-    pub proof: [u8; PROOF_BYTES],
-}
-
-impl Challenge {
-    /// The message up to its proof, which is computed over these bytes and appended to them.
-    pub fn encode_unproven(fsid: Fsid, nonce: [u8; NONCE_BYTES], name: &EntityName) -> Vec<u8> {
-        let mut body = Vec::new();
-        body.extend(fsid.0);
-        body.extend(nonce);
-        push_name(&mut body, name);
-        body.extend([0; PROOF_BYTES]);
-        let mut bytes = packet(PacketKind::Challenge, &body);
-        bytes.truncate(bytes.len() - PROOF_BYTES);
-        bytes
-    }
-
-    pub fn decode(body: &[u8]) -> Result<Challenge, HandshakeError> {
-        let mut fields = Fields(body);
-        let challenge = Challenge {
-            fsid: Fsid(fields.take()?),
-            nonce: fields.take()?,
-            name: fields.take_name()?,
-            proof: fields.take()?,
+        let mode = match fields.take()? {
+            [0] => WireMode::Crc,
+            [1] => WireMode::Secure,
+            _ => return Err(HandshakeError::Malformed("an unknown mode is asked for")),
         };
         fields.end()?;
-        Ok(challenge)
+        Ok(Wish { fsid, service, mode })
     }
 }
 
-pub(super) fn encode_proof(kind: PacketKind, proof: [u8; PROOF_BYTES]) -> Vec<u8> {
-    packet(kind, &proof)
-}
-
-pub(super) fn decode_proof(body: &[u8]) -> Result<[u8; PROOF_BYTES], HandshakeError> {
-    let mut fields = Fields(body);
-    let proof = fields.take()?;
-    fields.end()?;
-    Ok(proof)
+pub(super) fn decode_name(payload: &[u8]) -> Result<EntityName, HandshakeError> {
+    if payload.len() > ENTITY_NAME_BYTES_MAX {
+        return Err(HandshakeError::Malformed("a name is too long"));
+    }
+    let name = std::str::from_utf8(payload).map_err(|_| HandshakeError::Malformed("a name is not ASCII"))?;
+    EntityName::new(name)
+        .map_err(|_| HandshakeError::Malformed("a name is no entity name: it is a kind, a dot and an id"))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RejectCode {
     Other = 0,
     WrongCluster = 1,
+    /// The name is not known, or not with this key.
     WrongKey = 2,
     NotHere = 3,
+    /// The mode is less than what is required here.
+    Mode = 4,
+    /// Nobody can be known here yet.
+    NotYet = 5,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -183,8 +155,10 @@ impl Reject {
     pub fn from_error(error: &HandshakeError, fsid: Fsid) -> Reject {
         let code = match error {
             HandshakeError::WrongCluster { .. } => RejectCode::WrongCluster,
-            HandshakeError::WrongKey { .. } => RejectCode::WrongKey,
+            HandshakeError::WrongKey { .. } | HandshakeError::UnknownName { .. } => RejectCode::WrongKey,
             HandshakeError::NotHere { .. } => RejectCode::NotHere,
+            HandshakeError::Mode => RejectCode::Mode,
+            HandshakeError::NoTable => RejectCode::NotYet,
             _ => RejectCode::Other,
         };
         Reject { code, fsid, reason: error.to_string() }
@@ -210,6 +184,8 @@ impl Reject {
             [1] => RejectCode::WrongCluster,
             [2] => RejectCode::WrongKey,
             [3] => RejectCode::NotHere,
+            [4] => RejectCode::Mode,
+            [5] => RejectCode::NotYet,
             [_] => RejectCode::Other,
         };
         let fsid = Fsid(fields.take()?);
@@ -229,12 +205,6 @@ pub(crate) fn printable(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn push_name(body: &mut Vec<u8>, name: &EntityName) {
-    const _: () = assert!(crate::limits::ENTITY_NAME_BYTES_MAX <= u8::MAX as usize);
-    body.push(name.as_str().len() as u8);
-    body.extend(name.as_str().as_bytes());
-}
-
 /// Takes a body apart from its front.
 struct Fields<'a>(&'a [u8]);
 
@@ -249,14 +219,6 @@ impl<'a> Fields<'a> {
         let (field, rest) = self.0.split_at_checked(len).ok_or(HandshakeError::Malformed("a message is too short"))?;
         self.0 = rest;
         Ok(field)
-    }
-
-    fn take_name(&mut self) -> Result<EntityName, HandshakeError> {
-        let [len] = self.take()?;
-        let name = self.take_slice(usize::from(len))?;
-        let name = std::str::from_utf8(name).map_err(|_| HandshakeError::Malformed("a name is not ASCII"))?;
-        EntityName::new(name)
-            .map_err(|_| HandshakeError::Malformed("a name is no entity name: it is a kind, a dot and an id"))
     }
 
     fn end(self) -> Result<(), HandshakeError> {

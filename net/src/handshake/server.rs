@@ -1,30 +1,35 @@
 //! The server's machine.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use super::packet::{self, Challenge, HEADER_BYTES, Hello, PacketHeader, PacketKind, Reject};
-use super::{Authenticated, Credentials, HandshakeError, Label, NONCE_BYTES, Progress, Step, is_proven, prove};
-use crate::{EntityName, Key, Service};
+use super::noise;
+use super::packet::{self, HEADER_BYTES, PacketHeader, PacketKind, Reject, Wish};
+use super::{
+    Authenticated, Credentials, HandshakeError, NONCE_BYTES, Progress, SessionKeys, Step, WireMode, proven_key,
+    read_message, write_message,
+};
+use crate::{EntityName, Service};
+use snow::HandshakeState;
 
 /// The server's end. Bytes in, bytes out; no I/O, no clock, no randomness of its own.
 pub struct ServerHandshake {
     credentials: Credentials,
     nonce: [u8; NONCE_BYTES],
-    /// Every byte that went by, in both directions.
-    transcript: Vec<u8>,
     header: Option<PacketHeader>,
     state: State,
 }
 
+// There is one at a time, and it lives for a moment.
+#[allow(clippy::large_enum_variant)]
 enum State {
     AwaitHello,
-    AwaitProof { peer: EntityName, service: Service },
+    AwaitProof { noise: HandshakeState, service: Service, mode: WireMode },
     Ended,
 }
 
 impl ServerHandshake {
     /// `nonce` must come from a cryptographic generator and be used once.
     pub fn new(credentials: Credentials, nonce: [u8; NONCE_BYTES]) -> ServerHandshake {
-        ServerHandshake { credentials, nonce, transcript: Vec::new(), header: None, state: State::AwaitHello }
+        ServerHandshake { credentials, nonce, header: None, state: State::AwaitHello }
     }
 
     /// The first step.
@@ -53,7 +58,6 @@ impl ServerHandshake {
         let Some(header) = self.header.take() else {
             let header = PacketHeader::decode(bytes)?;
             self.header = Some(header);
-            self.transcript.extend(bytes);
             return Ok(Step { send: Vec::new(), progress: Progress::Read(header.body_len) });
         };
         if bytes.len() != header.body_len {
@@ -61,7 +65,9 @@ impl ServerHandshake {
         }
         match (std::mem::replace(&mut self.state, State::Ended), header.kind) {
             (State::AwaitHello, PacketKind::Hello) => self.greeted(bytes),
-            (State::AwaitProof { peer, service }, PacketKind::Proof) => self.proven(bytes, peer, service, lives_here),
+            (State::AwaitProof { noise, service, mode }, PacketKind::Proof) => {
+                self.proven(noise, bytes, (service, mode), lives_here)
+            }
             (State::AwaitHello | State::AwaitProof { .. }, PacketKind::Reject) => {
                 Err(HandshakeError::Rejected { reason: Reject::decode(bytes)?.reason })
             }
@@ -70,44 +76,45 @@ impl ServerHandshake {
     }
 
     fn greeted(&mut self, body: &[u8]) -> Result<Step, HandshakeError> {
-        let hello = Hello::decode(body)?;
-        if hello.fsid != self.credentials.fsid {
-            return Err(HandshakeError::WrongCluster { ours: self.credentials.fsid, theirs: hello.fsid });
+        let mut noise = noise::begin(&self.credentials.key, self.nonce, false)?;
+        let Wish { fsid, service, mode } = Wish::decode(&read_message(&mut noise, body)?)?;
+        if fsid != self.credentials.fsid {
+            return Err(HandshakeError::WrongCluster { ours: self.credentials.fsid, theirs: fsid });
         }
-        self.transcript.extend(body);
-        let name = match hello.service {
+        if mode < self.credentials.mode {
+            return Err(HandshakeError::Mode);
+        }
+        let name = match service {
             Service::Monitor => self.credentials.name.clone(),
             Service::Osd(id) | Service::Peer(id) | Service::Heartbeat(id) => EntityName::osd(id),
         };
-        let mut send = Challenge::encode_unproven(self.credentials.fsid, self.nonce, &name);
-        self.transcript.extend(&send);
-        let proof = prove(&self.credentials.key, Label::Server, &self.transcript);
-        self.transcript.extend(proof);
-        send.extend(proof);
-        self.state = State::AwaitProof { peer: hello.name, service: hello.service };
+        let challenge = write_message(&mut noise, name.as_str().as_bytes())?;
+        self.state = State::AwaitProof { noise, service, mode };
+        let send = packet::packet(PacketKind::Challenge, &challenge);
         Ok(Step { send, progress: Progress::Read(HEADER_BYTES) })
     }
 
     fn proven(
         &mut self,
+        mut noise: HandshakeState,
         body: &[u8],
-        peer: EntityName,
-        service: Service,
+        (service, mode): (Service, WireMode),
         lives_here: impl FnOnce(Service) -> bool,
     ) -> Result<Step, HandshakeError> {
-        let before = self.transcript.len().saturating_sub(HEADER_BYTES);
-        let proof = packet::decode_proof(body)?;
-        let challenged = self.transcript.get(..before).unwrap_or_default();
-        if !is_proven(&self.credentials.key, Label::Client, challenged, &proof) {
-            return Err(HandshakeError::WrongKey { peer });
+        let peer = packet::decode_name(&read_message(&mut noise, body)?)?;
+        let peer_key = proven_key(&noise)?;
+        let standing = self.credentials.trust.judge(&peer, &peer_key)?;
+        // Other OSDs come as what they are; whatever else a client may do, it is no member of a group.
+        if matches!(service, Service::Peer(_) | Service::Heartbeat(_)) && peer.osd_id().is_none() {
+            return Err(HandshakeError::WrongPeer { seen: peer, wanted: service });
         }
         if !lives_here(service) {
             return Err(HandshakeError::NotHere { wanted: service });
         }
-        self.transcript.extend(body);
-        let session_key = Key::from_bytes(prove(&self.credentials.key, Label::SessionKey, &self.transcript));
-        let welcome = prove(&session_key, Label::Welcome, &self.transcript);
-        let send = packet::encode_proof(PacketKind::Welcome, welcome);
-        Ok(Step { send, progress: Progress::Done(Authenticated { peer, service, session_key }) })
+        let (to_server, to_client) = noise.dangerously_get_raw_split();
+        let keys = SessionKeys::new(to_client, to_server);
+        let send = packet::packet(PacketKind::Welcome, &keys.seal_welcome());
+        let authenticated = Authenticated { peer, peer_key, standing, service, mode, keys };
+        Ok(Step { send, progress: Progress::Done(authenticated) })
     }
 }

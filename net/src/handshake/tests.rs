@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
+use crate::Roster;
 use proptest::prelude::*;
 
 fn credentials(name: &str, key: u8) -> Credentials {
-    Credentials { fsid: Fsid([9; 16]), key: Key::from_bytes([key; 32]), name: EntityName::new(name).unwrap() }
+    Credentials::shared(Fsid([9; 16]), Key::from_bytes([key; 32]), EntityName::new(name).unwrap())
 }
 
 type Outcome = Result<Authenticated, HandshakeError>;
@@ -77,52 +78,108 @@ fn untouched(_: usize, byte: u8) -> u8 {
 }
 
 #[test]
-fn both_ends_learn_each_others_name_and_one_session_key() {
+fn both_ends_learn_each_others_name_key_and_the_keys_of_the_session() {
     let run = run(credentials("client.admin", 7), credentials("osd.1", 7), Service::Osd(3), true, untouched);
     let (client, server) = (run.client.unwrap().unwrap(), run.server.unwrap().unwrap());
     assert_eq!(client.peer.as_str(), "osd.3");
     assert_eq!(server.peer.as_str(), "client.admin");
     assert_eq!((client.service, server.service), (Service::Osd(3), Service::Osd(3)));
-    assert_eq!(client.session_key.bytes(), server.session_key.bytes());
-    assert_ne!(client.session_key.bytes(), &[7; 32]);
+    assert_eq!(client.peer_key, Key::from_bytes([7; 32]).public());
+    assert_eq!(client.keys.sending.bytes(), server.keys.receiving.bytes());
+    assert_eq!(client.keys.receiving.bytes(), server.keys.sending.bytes());
+    assert_ne!(client.keys.receiving.bytes(), client.keys.sending.bytes());
     assert!(run.server_read <= crate::limits::HANDSHAKE_BYTES_MAX);
 }
 
-#[test]
-fn a_client_with_another_key_is_told_before_it_proves_anything() {
-    let run = run(credentials("client.admin", 8), credentials("mon.a", 7), Service::Monitor, true, untouched);
-    assert_eq!(run.client.unwrap().unwrap_err(), HandshakeError::WrongKey { peer: EntityName::new("mon.a").unwrap() });
-    assert!(run.server.is_none(), "the server still waits for the proof");
+/// Each with a key of its own, known to the other by the table or the configuration.
+fn apart() -> (Credentials, Credentials) {
+    let [client_key, osd_key, monitor_key] = [7, 8, 9].map(|byte| Key::from_bytes([byte; 32]));
+    let name = |name: &str| EntityName::new(name).unwrap();
+    let roster = || Roster {
+        epoch: 1,
+        keys: [("client.x", &client_key), ("osd.3", &osd_key)]
+            .map(|(of, key)| (name(of), [key.public()].into_iter().collect()))
+            .into(),
+    };
+    let of = |of: &str, key: &Key| {
+        let trust = Trust::in_monitors([monitor_key.public()]);
+        trust.learn(1, roster);
+        Credentials { fsid: Fsid([9; 16]), key: key.clone(), name: name(of), trust, mode: WireMode::Crc }
+    };
+    (of("client.x", &client_key), of("osd.3", &osd_key))
 }
 
 #[test]
-fn a_server_takes_no_proof_made_with_another_key() {
-    let mut server = ServerHandshake::new(credentials("mon.a", 7), [2; 32]);
-    let mut client = ClientHandshake::new(credentials("client.admin", 7), Service::Monitor, [1; 32]);
-    let hello = client.start().send;
-    server.start();
-    server.receive(&hello[..packet::HEADER_BYTES], |_| true);
-    let challenge = server.receive(&hello[packet::HEADER_BYTES..], |_| true).send;
-    let mut transcript = hello;
-    transcript.extend(&challenge);
-    let wrong_key = Key::from_bytes([8; 32]);
-    // Neither another key's proof, nor the server's own proof sent back, nor the right key's proof under another label.
-    let reflected: [u8; 32] = challenge[challenge.len() - 32..].try_into().unwrap();
-    for proof in [
-        prove(&wrong_key, Label::Client, &transcript),
-        reflected,
-        prove(&Key::from_bytes([7; 32]), Label::Server, &transcript),
+fn each_end_is_known_by_its_own_key_only() {
+    let (client, osd) = apart();
+    let outcome = run(client.clone(), osd.clone(), Service::Osd(3), true, untouched);
+    assert_eq!(outcome.server.unwrap().unwrap().standing, Standing::Listed);
+    assert_eq!(outcome.client.unwrap().unwrap().peer_key, osd.key.public());
+    // A client that has a key which the cluster knows takes no other name with it, nor one that nobody knows.
+    let osd_by_another_key = Credentials { name: EntityName::new("osd.3").unwrap(), ..client.clone() };
+    let outcome = run(osd_by_another_key, osd.clone(), Service::Peer(3), true, untouched);
+    assert!(matches!(outcome.server, Some(Err(HandshakeError::WrongKey { .. }))));
+    assert!(matches!(outcome.client, Some(Err(HandshakeError::Rejected { .. }))));
+    let stranger = Credentials { name: EntityName::new("client.y").unwrap(), ..client.clone() };
+    let outcome = run(stranger, osd.clone(), Service::Osd(3), true, untouched);
+    assert!(matches!(outcome.server, Some(Err(HandshakeError::UnknownName { .. }))));
+    // Who answers with another key than the OSD's learns nothing of the client.
+    let impostor = Credentials { key: Key::from_bytes([1; 32]), ..osd.clone() };
+    let outcome = run(client.clone(), impostor, Service::Osd(3), true, untouched);
+    assert!(matches!(outcome.client, Some(Err(HandshakeError::WrongKey { .. }))));
+    assert!(outcome.server.is_none(), "the server still waits for the client's name");
+    // A client is no member of a group.
+    let outcome = run(client, osd, Service::Peer(3), true, untouched);
+    assert!(matches!(outcome.server, Some(Err(HandshakeError::WrongPeer { .. }))));
+}
+
+#[test]
+fn nobody_is_talked_down_to_another_mode() {
+    let (client, osd) = apart();
+    let with = |mode, of: &Credentials| Credentials { mode, ..of.clone() };
+    for (asked, required, agreed) in [
+        (WireMode::Crc, WireMode::Crc, Some(WireMode::Crc)),
+        (WireMode::Secure, WireMode::Crc, Some(WireMode::Secure)),
+        (WireMode::Secure, WireMode::Secure, Some(WireMode::Secure)),
+        (WireMode::Crc, WireMode::Secure, None),
     ] {
-        let mut server = ServerHandshake::new(credentials("mon.a", 7), [2; 32]);
-        let send = packet::encode_proof(packet::PacketKind::Proof, proof);
-        let hello = ClientHandshake::new(credentials("client.admin", 7), Service::Monitor, [1; 32]).start().send;
-        for bytes in [&hello[..packet::HEADER_BYTES], &hello[packet::HEADER_BYTES..], &send[..packet::HEADER_BYTES]] {
-            assert!(matches!(server.receive(bytes, |_| true).progress, Progress::Read(_)));
+        let outcome = run(with(asked, &client), with(required, &osd), Service::Osd(3), true, untouched);
+        let (client, server) = (outcome.client.unwrap(), outcome.server.unwrap());
+        match agreed {
+            Some(agreed) => assert_eq!((client.unwrap().mode, server.unwrap().mode), (agreed, agreed)),
+            None => {
+                assert_eq!((client.unwrap_err(), server.unwrap_err()), (HandshakeError::Mode, HandshakeError::Mode))
+            }
         }
-        let step = server.receive(&send[packet::HEADER_BYTES..], |_| panic!("asked for an unauthenticated client"));
-        assert!(matches!(step.progress, Progress::Failed(HandshakeError::WrongKey { .. })));
-        assert!(!step.send.is_empty(), "the client is told");
     }
+    // The wish is in clear: whoever changes it on the way gets no session for either. It is the last byte of the first message.
+    let hello = packet::HEADER_BYTES + 32 + 22;
+    let talk_down = |at: usize, byte: u8| if at == hello - 1 { byte ^ 1 } else { byte };
+    let outcome = run(with(WireMode::Secure, &client), osd.clone(), Service::Osd(3), true, talk_down);
+    assert_eq!(outcome.client.unwrap().unwrap_err(), HandshakeError::Tampered);
+    assert!(outcome.server.is_none());
+    let outcome = run(with(WireMode::Secure, &client), with(WireMode::Secure, &osd), Service::Osd(3), true, talk_down);
+    assert!(outcome.client.unwrap().is_err() && outcome.server.unwrap().is_err());
+}
+
+/// All that a client said, said again to a server that has drawn anew.
+#[test]
+fn a_recorded_client_is_not_let_in_again() {
+    let (client, osd) = apart();
+    let mut machine = ClientHandshake::new(client, Service::Osd(3), [1; NONCE_BYTES]);
+    let mut server = ServerHandshake::new(osd.clone(), [2; NONCE_BYTES]);
+    let hello = machine.start().send;
+    let feed = |server: &mut ServerHandshake, message: &[u8]| {
+        server.receive(&message[..packet::HEADER_BYTES], |_| true);
+        server.receive(&message[packet::HEADER_BYTES..], |_| true)
+    };
+    let challenge = feed(&mut server, &hello).send;
+    machine.receive(&challenge[..packet::HEADER_BYTES]);
+    let proof = machine.receive(&challenge[packet::HEADER_BYTES..]).send;
+    assert!(matches!(feed(&mut server, &proof).progress, Progress::Done(_)));
+    let mut later = ServerHandshake::new(osd, [3; NONCE_BYTES]);
+    feed(&mut later, &hello);
+    assert!(matches!(feed(&mut later, &proof).progress, Progress::Failed(HandshakeError::Tampered)));
 }
 
 #[test]

@@ -399,6 +399,7 @@ pub enum AdminCommand {
         step: MaintenanceStep,
     },
     MaintenanceStatus,
+    Auth(AuthCommand),
 }
 
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -419,6 +420,42 @@ pub enum MaintenanceStep {
     /// OSDs may come up again; until the exit, what is down is not made anew elsewhere.
     ComeUp,
     Exit,
+}
+
+/// Who is known to the cluster, by which public keys, and what each may do.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[rkyv(derive(Debug))]
+pub enum AuthCommand {
+    Ls,
+    Get {
+        entity: String,
+    },
+    /// A new entity. Capabilities in Ceph's words, empty for none.
+    Add {
+        entity: String,
+        public_key: [u8; 32],
+        mon: String,
+        osd: String,
+    },
+    /// All capabilities of an entity anew.
+    Caps {
+        entity: String,
+        mon: String,
+        osd: String,
+    },
+    Rm {
+        entity: String,
+    },
+    /// A second key beside the one it has.
+    Rotate {
+        entity: String,
+        public_key: [u8; 32],
+    },
+    /// Its last key stays.
+    RmKey {
+        entity: String,
+        public_key: [u8; 32],
+    },
 }
 
 /// Which pool caches which, by their names.

@@ -10,6 +10,7 @@ use super::lane::{Lane, Shape};
 use super::{CloseReason, ReceivedFrame, spare_messages};
 use crate::frame::{FrameError, FrameHeader, HEADER_BYTES};
 use crate::limits::{STAGING_BUSY_BYTES, STAGING_IDLE_BYTES, STAGING_SILENT_BYTES, STRAIGHT_RECEIVE_BYTES};
+use crate::sealing::{Opener, SEALED_HEADER_BYTES};
 use basalt_ring::local::{Permit, Semaphore};
 use basalt_ring::{Buffer, Ring, Socket, StartedReceive, StartedScatter, copy_count};
 use rkyv::util::AlignedVec;
@@ -26,6 +27,8 @@ pub(super) struct Inbox {
     partial: Option<Partial>,
     /// Kept across calls, so that a caller who gives up waiting loses no bytes.
     receiving: Option<Receiving>,
+    /// In secure mode.
+    opener: Option<Box<Opener>>,
     sequence: u64,
     /// How much receives into the staging buffer brought of late: the last one's bytes, or three quarters of this before it.
     lately_received: usize,
@@ -101,7 +104,7 @@ impl Staged {
 }
 
 impl Inbox {
-    pub fn new(ring: &Ring, socket: Socket) -> Inbox {
+    pub fn new(ring: &Ring, socket: Socket, opener: Option<Opener>) -> Inbox {
         Inbox {
             ring: ring.clone(),
             socket,
@@ -110,6 +113,7 @@ impl Inbox {
             header: None,
             partial: None,
             receiving: None,
+            opener: opener.map(Box::new),
             sequence: 0,
             lately_received: 0,
             last_frame_bytes: 0,
@@ -145,11 +149,11 @@ impl Inbox {
             self.header = None;
             if let Some((head, payload)) = self.lane.as_mut().and_then(Lane::take) {
                 let mut message = spare_messages::take(header.message_len as usize);
-                message.extend_from_slice(head.get(HEADER_BYTES..).unwrap_or_default());
+                message.extend_from_slice(head.get(self.header_bytes()..).unwrap_or_default());
                 let payload_filled = payload.len();
                 let whole = Partial { header, message, payload: Some(payload), payload_filled, credits };
                 self.last_frame_bytes = whole.whole_bytes();
-                return Ok(Some(whole.finish()?));
+                return Ok(Some(whole.finish(self.opener.as_deref())?));
             }
             let payload_len = header.payload_len as usize;
             self.partial = Some(Partial {
@@ -164,28 +168,41 @@ impl Inbox {
         match self.partial.take_if(|partial| partial.lacks() == 0) {
             Some(partial) => {
                 self.last_frame_bytes = partial.whole_bytes();
-                self.expected = partial.expected_next();
-                Ok(Some(partial.finish()?))
+                self.expected = partial.expected_next(self.header_bytes());
+                Ok(Some(partial.finish(self.opener.as_deref())?))
             }
             None => Ok(None),
         }
     }
 
+    fn header_bytes(&self) -> usize {
+        if self.opener.is_some() { SEALED_HEADER_BYTES } else { HEADER_BYTES }
+    }
+
     fn next_header(&mut self) -> Result<Option<FrameHeader>, FrameError> {
         if self.header.is_none() {
             let bytes = self.lane.as_ref().map_or_else(|| self.staged.bytes(), Lane::head);
-            let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
-            let header = FrameHeader::decode(bytes)?;
+            let header = match &mut self.opener {
+                None => {
+                    let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+                    FrameHeader::decode(bytes)?
+                }
+                Some(opener) => {
+                    let Some(bytes) = bytes.first_chunk() else { return Ok(None) };
+                    opener.open_header(bytes)?
+                }
+            };
+            let header_bytes = self.header_bytes();
             if header.sequence != self.sequence {
                 return Err(FrameError::Sequence { seen: header.sequence, expected: self.sequence });
             }
             self.sequence += 1;
             self.leave_lane_unless(|shape| {
                 (shape.head_bytes, shape.payload_bytes)
-                    == (HEADER_BYTES + header.message_len as usize, header.payload_len as usize)
+                    == (header_bytes + header.message_len as usize, header.payload_len as usize)
             });
             if self.lane.is_none() {
-                self.staged.consume(HEADER_BYTES);
+                self.staged.consume(header_bytes);
             }
             self.header = Some(header);
         }
@@ -308,7 +325,7 @@ impl Inbox {
 
     /// What is still to come of a header and message of so many bytes; `None` if it is more.
     fn missing_of_head(&self, head_bytes: usize) -> Option<usize> {
-        let taken = if self.header.is_some() { HEADER_BYTES } else { 0 };
+        let taken = if self.header.is_some() { self.header_bytes() } else { 0 };
         head_bytes.checked_sub(taken + self.staged.len())
     }
 
@@ -318,7 +335,7 @@ impl Inbox {
             return;
         }
         match (self.expected, &self.lane) {
-            (Expected::Like(shape), None) if self.staged.len() < HEADER_BYTES => {
+            (Expected::Like(shape), None) if self.staged.len() < self.header_bytes() => {
                 self.lane = Some(Lane::new(&self.ring, shape, self.staged.bytes()));
                 self.staged = Staged::default();
             }
@@ -375,8 +392,8 @@ impl Partial {
     }
 
     /// The next frame, if it is like this one.
-    fn expected_next(&self) -> Expected {
-        let head_bytes = HEADER_BYTES + self.header.message_len as usize;
+    fn expected_next(&self, header_bytes: usize) -> Expected {
+        let head_bytes = header_bytes + self.header.message_len as usize;
         let payload_bytes = self.header.payload_len as usize;
         match Shape::of(head_bytes, payload_bytes) {
             Some(shape) => Expected::Like(shape),
@@ -390,10 +407,18 @@ impl Partial {
         self.whole_bytes() - self.message.len() - self.payload_filled
     }
 
-    fn finish(self) -> Result<ReceivedFrame, FrameError> {
-        self.header.check_message(&self.message)?;
-        if let Some(payload) = &self.payload {
-            self.header.check_payload(payload)?;
+    fn finish(mut self, opener: Option<&Opener>) -> Result<ReceivedFrame, FrameError> {
+        match opener {
+            None => {
+                self.header.check_message(&self.message)?;
+                if let Some(payload) = &self.payload {
+                    self.header.check_payload(payload)?;
+                }
+            }
+            // In place: a payload stays where the disk takes it from.
+            Some(opener) => {
+                opener.open_body(&mut self.message, self.payload.as_deref_mut().unwrap_or_default())?;
+            }
         }
         Ok(ReceivedFrame {
             kind: self.header.kind,

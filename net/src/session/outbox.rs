@@ -4,6 +4,7 @@ use super::{CloseReason, Payload, Shared};
 use crate::FrameKind;
 use crate::frame::{self, Encoder, FrameError, FrameHeader};
 use crate::limits::{FAREWELL_TIMEOUT, REASON_BYTES_MAX, SCRATCH_BYTES_MAX, SEND_BYTES_MAX, SEND_SLICES_MAX};
+use crate::sealing::{SEALED_HEADER_BYTES, Sealer};
 use basalt_ring::local::Permit;
 use basalt_ring::{Ring, Slice, Socket};
 use rkyv::util::AlignedVec;
@@ -15,6 +16,8 @@ use std::rc::Rc;
 pub(super) struct Outbox {
     queue: VecDeque<Queued>,
     encoder: Encoder,
+    /// In secure mode. Frames are sealed when they are sent, in that order: one that is dropped before has used up no nonce.
+    sealer: Option<Box<Sealer>>,
     sequence: u64,
     scratch: AlignedVec,
     /// Frames queued and sent since the session began; equal when there is nothing to do.
@@ -33,6 +36,10 @@ struct Queued {
 }
 
 impl Outbox {
+    pub fn new(sealer: Option<Sealer>) -> Outbox {
+        Outbox { sealer: sealer.map(Box::new), ..Outbox::default() }
+    }
+
     pub fn take_scratch(&mut self) -> AlignedVec {
         std::mem::take(&mut self.scratch)
     }
@@ -51,7 +58,13 @@ impl Outbox {
         payload: Payload,
         credits: Permit,
     ) -> Result<(), FrameError> {
-        let header = FrameHeader::describe(kind, message, &payload, self.sequence)?;
+        let header = match self.sealer {
+            None => FrameHeader::describe(kind, message, &payload, self.sequence)?,
+            Some(_) => {
+                let payload_len = payload.iter().map(|slice| slice.len()).sum();
+                FrameHeader::describe_sealed(kind, message.len(), payload_len, self.sequence)?
+            }
+        };
         self.sequence += 1;
         self.queued_frames += 1;
         let bytes = frame::HEADER_BYTES + message.len() + header.payload_len as usize;
@@ -79,7 +92,11 @@ impl Outbox {
             // The frames that were dropped took their numbers with them; the peer has not seen those.
             let sequence = self.sequence - unsent;
             if let Ok(header) = FrameHeader::describe(FrameKind::CLOSE, reason.as_bytes(), &[], sequence) {
-                self.farewell = Some(self.encoder.encode(ring, &header, reason.as_bytes()));
+                let farewell = self.encoder.encode(ring, &header, reason.as_bytes());
+                self.farewell = Some(match &mut self.sealer {
+                    None => farewell,
+                    Some(sealer) => seal(ring, sealer, &farewell, &[]),
+                });
             }
         }
         self.encoder.rest();
@@ -87,7 +104,7 @@ impl Outbox {
     }
 
     /// The frames of the next send, and how many there are.
-    fn gather(&mut self, slices: &mut Vec<Slice>, sent: &mut Vec<Permit>) {
+    fn gather(&mut self, ring: &Ring, slices: &mut Vec<Slice>, sent: &mut Vec<Permit>) {
         let mut bytes = 0;
         while let Some(next) = self.queue.front() {
             let full = slices.len() + 1 + next.payload.len() > SEND_SLICES_MAX || bytes + next.bytes > SEND_BYTES_MAX;
@@ -96,14 +113,40 @@ impl Outbox {
             }
             let Some(next) = self.queue.pop_front() else { break };
             bytes += next.bytes;
-            slices.push(next.head);
-            slices.extend(next.payload.into_iter().filter(|slice| !slice.is_empty()));
+            match &mut self.sealer {
+                None => {
+                    slices.push(next.head);
+                    slices.extend(next.payload.into_iter().filter(|slice| !slice.is_empty()));
+                }
+                Some(sealer) => slices.push(seal(ring, sealer, &next.head, &next.payload)),
+            }
             sent.push(next.credits);
         }
         if self.queue.is_empty() {
             self.encoder.rest();
         }
     }
+}
+
+/// A frame as it goes out: payloads are shared with whoever sends them, so they are sealed in a copy.
+fn seal(ring: &Ring, sealer: &mut Sealer, plain: &Slice, payload: &[Slice]) -> Slice {
+    let Some((header, message)) = plain.split_first_chunk() else {
+        unreachable!("what was encoded begins with a header");
+    };
+    let payload_len: usize = payload.iter().map(|slice| slice.len()).sum();
+    let mut sealed = ring.buffer(SEALED_HEADER_BYTES + message.len() + payload_len);
+    let (head, body) = sealed.split_at_mut(SEALED_HEADER_BYTES);
+    let (message_place, payload_place) = body.split_at_mut(message.len());
+    message_place.copy_from_slice(message);
+    let mut at = 0;
+    for slice in payload {
+        if let Some(place) = payload_place.get_mut(at..at + slice.len()) {
+            place.copy_from_slice(slice);
+        }
+        at += slice.len();
+    }
+    head.copy_from_slice(&sealer.seal(header, message_place, payload_place));
+    sealed.freeze()
 }
 
 /// Sends until the session ends.
@@ -117,7 +160,7 @@ pub(super) async fn run(shared: Rc<Shared>, socket: Socket) {
         }
         {
             let mut outbox = shared.outbox.borrow_mut();
-            outbox.gather(&mut slices, &mut credits);
+            outbox.gather(&shared.ring, &mut slices, &mut credits);
             outbox.sending = !slices.is_empty();
         }
         if slices.is_empty() {

@@ -3,18 +3,19 @@ use basalt_net::frame::{FrameHeader, HEADER_BYTES};
 use basalt_net::handshake::{ClientHandshake, Progress};
 use basalt_net::limits::{MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use basalt_net::session::SessionError;
-use basalt_net::{CloseReason, FrameError, FrameKind, Message};
+use basalt_net::{Authenticated, CloseReason, FrameError, FrameKind, Message, WireMode};
 use proptest::prelude::*;
 
 /// Authenticates honestly, then leaves the socket to the caller.
-async fn authenticated(ring: &Ring) -> Socket {
+async fn authenticated(ring: &Ring, mode: WireMode) -> (Socket, Authenticated) {
     let socket = loop {
         match ring.connect(address()).await {
             Ok(socket) => break socket,
             Err(_) => ring.sleep(std::time::Duration::from_millis(1)).await,
         }
     };
-    let mut machine = ClientHandshake::new(credentials("client.admin"), Service::Osd(3), [1; 32]);
+    let mut machine =
+        ClientHandshake::new(Credentials { mode, ..credentials("client.admin") }, Service::Osd(3), [1; 32]);
     let mut step = machine.start();
     loop {
         if !step.send.is_empty() {
@@ -26,7 +27,7 @@ async fn authenticated(ring: &Ring) -> Socket {
                 result.unwrap();
                 step = machine.receive(&bytes);
             }
-            Progress::Done(_) => return socket,
+            Progress::Done(authenticated) => return (socket, authenticated),
             Progress::Failed(error) => panic!("{error}"),
         }
     }
@@ -48,6 +49,15 @@ fn frame(sequence: u64, message: &[u8], payload: &[u8]) -> Vec<u8> {
 
 /// What the server makes of these bytes behind an honest handshake: how many frames, and how it ended.
 fn serve(seed: u64, bytes: Vec<u8>) -> (usize, Option<SessionError>) {
+    serve_in(WireMode::Crc, seed, move |_| bytes)
+}
+
+/// What it makes of bytes that are made with the keys of the session.
+fn serve_in(
+    mode: WireMode,
+    seed: u64,
+    bytes: impl FnOnce(&Authenticated) -> Vec<u8> + 'static,
+) -> (usize, Option<SessionError>) {
     let Stage { world, server, client } = stage(seed);
     let ring = server.ring();
     let served = server.ring().spawn(async move {
@@ -68,8 +78,8 @@ fn serve(seed: u64, bytes: Vec<u8>) -> (usize, Option<SessionError>) {
     });
     let ring = client.ring();
     client.ring().spawn(async move {
-        let socket = authenticated(&ring).await;
-        send(&ring, &socket, &bytes).await;
+        let (socket, authenticated) = authenticated(&ring, mode).await;
+        send(&ring, &socket, &bytes(&authenticated)).await;
     });
     world.block_on(served)
 }
@@ -126,7 +136,7 @@ fn a_peer_is_told_why_its_frame_was_refused() {
     });
     let ring = client.ring();
     let told = client.ring().spawn(async move {
-        let socket = authenticated(&ring).await;
+        let (socket, _) = authenticated(&ring, WireMode::Crc).await;
         send(&ring, &socket, &[0; HEADER_BYTES]).await;
         let (result, header) = socket.receive_exact(ring.buffer(HEADER_BYTES)).await;
         result.unwrap();
@@ -140,8 +150,67 @@ fn a_peer_is_told_why_its_frame_was_refused() {
     assert!(told.contains("begin no frame"), "{told}");
 }
 
+/// Frames as they go out in secure mode.
+fn sealed(authenticated: &Authenticated, frames: &[(&[u8], &[u8])]) -> Vec<u8> {
+    let mut sealer = authenticated.sealer().unwrap();
+    let mut bytes = Vec::new();
+    for (sequence, (message, payload)) in (0..).zip(frames) {
+        let header = FrameHeader::describe_sealed(ObjectRequest::KIND, message.len(), payload.len(), sequence).unwrap();
+        let (mut message, mut payload) = (message.to_vec(), payload.to_vec());
+        let head = sealer.seal(&header.encode(), &mut message, &mut payload);
+        bytes.extend([&head[..], &message, &payload].concat());
+    }
+    bytes
+}
+
+#[test]
+fn plain_frames_are_no_frames_in_secure_mode() {
+    let (frames, error) = serve_in(WireMode::Secure, 1, |_| frame(0, &archived(1), &[7; 5000]));
+    assert_eq!(frames, 0);
+    assert!(matches!(reason(error), CloseReason::Frame(FrameError::Forged)));
+}
+
+#[test]
+fn a_sealed_frame_sent_twice_or_left_out_ends_the_session() {
+    let message = archived(1);
+    for order in [&[0, 0][..], &[1], &[0, 2]] {
+        let message = message.clone();
+        let (frames, error) = serve_in(WireMode::Secure, 2, move |authenticated| {
+            let whole = sealed(authenticated, &[(&message[..], &b"payload"[..]); 3]);
+            let one = whole.len() / 3;
+            order.iter().flat_map(|at| whole[at * one..(at + 1) * one].to_vec()).collect()
+        });
+        assert_eq!(frames, usize::from(order[0] == 0), "{order:?}");
+        assert!(matches!(reason(error), CloseReason::Frame(FrameError::Forged)), "{order:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_sealed_frame_ends_the_session(seed in any::<u64>(), payload_len in 0usize..40_000, position in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let (frames, error) = serve_in(WireMode::Secure, seed, move |authenticated| {
+            let mut bytes = sealed(authenticated, &[(&archived(1), &vec![7; payload_len]), (&archived(2), &[])]);
+            let position = position.index(bytes.len());
+            bytes[position] ^= 1 << bit;
+            bytes
+        });
+        prop_assert!(frames < 2);
+        prop_assert!(matches!(reason(error), CloseReason::Frame(FrameError::Forged)));
+    }
+
+    #[test]
+    fn a_truncated_sealed_stream_brings_whole_frames_only(seed in any::<u64>(), payload_len in 0usize..40_000, cut in any::<prop::sample::Index>()) {
+        let (frames, error) = serve_in(WireMode::Secure, seed, move |authenticated| {
+            let mut bytes = sealed(authenticated, &[(&archived(1), &vec![7; payload_len]), (&archived(2), &[])]);
+            bytes.truncate(cut.index(bytes.len()));
+            bytes
+        });
+        prop_assert!(frames < 2);
+        let is_cut = error.is_none_or(|error| matches!(reason(Some(error)), CloseReason::PeerCut));
+        prop_assert!(is_cut);
+    }
 
     #[test]
     fn a_flipped_bit_anywhere_in_a_frame_ends_the_session(seed in any::<u64>(), payload_len in 0usize..12_000, position in any::<prop::sample::Index>(), bit in 0u8..8) {

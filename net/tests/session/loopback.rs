@@ -1,9 +1,9 @@
 //! Sessions on io_uring over loopback TCP, client and server on threads of their own.
 
 use super::*;
-use basalt_net::Authenticated;
 use basalt_net::handshake::{Progress, ServerHandshake};
 use basalt_net::limits::PAYLOAD_BYTES_MAX;
+use basalt_net::{Authenticated, WireMode};
 use basalt_ring::uring::{UringConfig, run};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -57,16 +57,17 @@ fn frames_cross_loopback_whole_and_in_order() {
         run(UringConfig::default(), async |ring| {
             let listener = ring.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
             address.send(listener.local_address()).unwrap();
-            echo(accept_from(&ring, listener.accept().await.unwrap()).await).await;
-            echo(accept_from(&ring, listener.accept().await.unwrap()).await).await;
+            for _ in 0..4 {
+                echo(accept_from(&ring, listener.accept().await.unwrap()).await).await;
+            }
         })
         .unwrap();
     });
     let address = addresses.recv().unwrap();
     run(UringConfig::default(), async |ring| {
-        for depth in [1, 32] {
-            let session =
-                session::connect(&ring, address, &credentials("client.admin"), Service::Osd(3)).await.unwrap();
+        for (depth, mode) in [(1, WireMode::Crc), (32, WireMode::Crc), (1, WireMode::Secure), (32, WireMode::Secure)] {
+            let credentials = Credentials { mode, ..credentials("client.admin") };
+            let session = session::connect(&ring, address, &credentials, Service::Osd(3)).await.unwrap();
             exchange(&ring, session, lengths(), depth).await;
         }
     })

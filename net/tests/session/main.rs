@@ -31,7 +31,7 @@ fn address() -> SocketAddr {
 }
 
 fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: Fsid([5; 16]), key: Key::from_bytes([6; 32]), name: EntityName::new(name).unwrap() }
+    Credentials::shared(Fsid([5; 16]), Key::from_bytes([6; 32]), EntityName::new(name).unwrap())
 }
 
 async fn accept(ring: &Ring) -> Session {

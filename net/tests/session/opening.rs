@@ -58,8 +58,10 @@ fn refused(credentials: Credentials, service: Service) -> (SessionError, Session
 
 #[test]
 fn the_wrong_key_is_told_on_both_ends() {
-    let (client, server) =
-        refused(Credentials { key: Key::from_bytes([7; 32]), ..credentials("client.admin") }, Service::Osd(3));
+    let (client, server) = refused(
+        Credentials::shared(Fsid([5; 16]), Key::from_bytes([7; 32]), EntityName::new("client.admin").unwrap()),
+        Service::Osd(3),
+    );
     assert!(matches!(client, SessionError::Handshake { source: HandshakeError::WrongKey { .. }, .. }), "{client}");
     assert!(matches!(server, SessionError::HandshakeCut { .. }), "{server}");
 }

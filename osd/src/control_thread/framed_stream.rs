@@ -1,6 +1,6 @@
 //! Whole buffers and whole frames over a tokio-uring stream.
 
-use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
+use basalt_net::frame::{self, FrameReader};
 use basalt_net::{FrameError, FrameKind, Message};
 use rkyv::util::AlignedVec;
 use std::io;
@@ -53,38 +53,15 @@ pub async fn write(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<()> {
     if bytes.is_empty() { Ok(()) } else { stream.write_all(bytes).await.0 }
 }
 
-/// The frame that is due with this sequence.
-pub async fn read_frame(stream: &TcpStream, sequence: u64) -> Result<Frame, StreamError> {
-    let header = read_exact(stream, HEADER_BYTES).await?;
-    let header = header.first_chunk::<HEADER_BYTES>().ok_or(io::ErrorKind::UnexpectedEof).map_err(io::Error::from)?;
-    let header = FrameHeader::decode(header)?;
-    if header.sequence != sequence {
-        return Err(FrameError::Sequence { seen: header.sequence, expected: sequence }.into());
-    }
+/// The next frame.
+pub async fn read_frame(stream: &TcpStream, frames: &mut FrameReader) -> Result<Frame, StreamError> {
+    let header = frames.header(&read_exact(stream, frames.header_bytes()).await?)?;
     if header.payload_len > 0 {
         return Err(StreamError::Payload(header.payload_len));
     }
-    let bytes = read_exact(stream, header.message_len as usize).await?;
-    header.check_message(&bytes)?;
+    let mut bytes = read_exact(stream, header.message_len as usize).await?;
+    frames.body(&header, &mut bytes)?;
     let mut message = AlignedVec::with_capacity(bytes.len());
     message.extend_from_slice(&bytes);
     Ok(Frame { kind: header.kind, message })
-}
-
-pub async fn write_frame(
-    stream: &TcpStream,
-    kind: FrameKind,
-    message: &[u8],
-    sequence: u64,
-) -> Result<(), StreamError> {
-    let header = FrameHeader::describe(kind, message, &[], sequence)?;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + message.len());
-    bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(message);
-    Ok(write(stream, bytes).await?)
-}
-
-pub async fn write_message<M: Message>(stream: &TcpStream, message: &M, sequence: u64) -> Result<(), StreamError> {
-    let bytes = frame::archive(message, AlignedVec::new());
-    write_frame(stream, M::KIND, &bytes, sequence).await
 }

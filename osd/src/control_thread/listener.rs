@@ -3,10 +3,10 @@
 use super::{Hub, handshake};
 use crate::core_loop::{Network, Order};
 use crate::limits;
+use basalt_net::Authenticated;
 use basalt_net::handshake::ServerHandshake;
 use basalt_net::limits::HANDSHAKE_TIMEOUT;
 use basalt_net::waiting_room::WaitingRoom;
-use basalt_net::{Authenticated, Credentials, EntityName};
 use basalt_ring::uring;
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -83,9 +83,7 @@ async fn admit(hub: &Hub, stream: &TcpStream, network: Network, address: SocketA
 }
 
 async fn authenticate(hub: &Hub, stream: &TcpStream, network: Network) -> Result<Authenticated, String> {
-    let name = hub.config.osds.first().map_or(0, |osd| osd.id);
-    let credentials = Credentials { fsid: hub.config.fsid, key: hub.config.key.clone(), name: EntityName::osd(name) };
-    let mut machine = ServerHandshake::new(credentials, handshake::nonce()?);
+    let mut machine = ServerHandshake::new(hub.config.host_credentials(network), handshake::nonce()?);
     let first = machine.start();
     let lives_here = |service| network.serves(service).is_some_and(|osd| hub.serves(osd));
     handshake::run(stream, first, |bytes| machine.receive(bytes, lives_here)).await

@@ -2,12 +2,15 @@
 
 use super::framed_stream::{self, StreamError};
 use super::{Hub, handshake};
+use crate::core_loop::Network;
 use crate::limits;
 use crate::monitor_link::LinkError;
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
+use basalt_net::frame::{self, FrameReader, FrameWriter};
 use basalt_net::handshake::ClientHandshake;
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
-use basalt_net::{Credentials, EntityName, FrameError, FrameKind, Service};
+use basalt_net::{Authenticated, FrameError, FrameKind, Message, Service};
+use rkyv::util::AlignedVec;
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
@@ -74,6 +77,7 @@ fn random() -> u64 {
 async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {
     let limit = limits::MONITOR_CONNECT_TIMEOUT;
     let stream = tokio::time::timeout(limit, connect(hub, address)).await.map_err(|_| SessionEnd::Timeout(limit))??;
+    let (stream, authenticated) = stream;
     let stream = Rc::new(stream);
     let (requests, queue) = mpsc::channel(limits::MONITOR_REQUESTS_MAX);
     *hub.requests.borrow_mut() = Some(requests);
@@ -82,8 +86,8 @@ async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {
     }
     tracing::info!(monitor = %address, "session with the monitor");
     let heard = Rc::new(Cell::new(Instant::now()));
-    let writer = tokio_uring::spawn(write(stream.clone(), queue, heard.clone()));
-    let end = read(hub, &stream, &heard).await;
+    let writer = tokio_uring::spawn(write(stream.clone(), FrameWriter::new(&authenticated), queue, heard.clone()));
+    let end = read(hub, &stream, FrameReader::new(&authenticated), &heard).await;
     hub.requests.borrow_mut().take();
     let _ = stream.shutdown(Shutdown::Both);
     // It ends with its queue's last sender, or fails on the stream.
@@ -91,21 +95,20 @@ async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {
     end
 }
 
-async fn connect(hub: &Hub, address: SocketAddr) -> Result<TcpStream, SessionEnd> {
+async fn connect(hub: &Hub, address: SocketAddr) -> Result<(TcpStream, Authenticated), SessionEnd> {
     let stream = TcpStream::connect(address).await.map_err(SessionEnd::Connect)?;
     let _ = stream.set_nodelay(true);
-    let name = hub.config.osds.first().map_or(0, |osd| osd.id);
-    let credentials = Credentials { fsid: hub.config.fsid, key: hub.config.key.clone(), name: EntityName::osd(name) };
+    let credentials = hub.config.host_credentials(Network::Public);
     let nonce = handshake::nonce().map_err(SessionEnd::Handshake)?;
     let mut machine = ClientHandshake::new(credentials, Service::Monitor, nonce);
     let first = machine.start();
-    handshake::run(&stream, first, |bytes| machine.receive(bytes)).await.map_err(SessionEnd::Handshake)?;
-    Ok(stream)
+    let authenticated = handshake::run(&stream, first, |bytes| machine.receive(bytes)).await;
+    Ok((stream, authenticated.map_err(SessionEnd::Handshake)?))
 }
 
-async fn read(hub: &Hub, stream: &TcpStream, heard: &Cell<Instant>) -> Result<(), SessionEnd> {
-    for sequence in 0.. {
-        let frame = framed_stream::read_frame(stream, sequence).await?;
+async fn read(hub: &Hub, stream: &TcpStream, mut frames: FrameReader, heard: &Cell<Instant>) -> Result<(), SessionEnd> {
+    loop {
+        let frame = framed_stream::read_frame(stream, &mut frames).await?;
         heard.set(Instant::now());
         match frame.kind {
             // A monitor that pings hears of this host every second anyway, by its reports.
@@ -113,7 +116,7 @@ async fn read(hub: &Hub, stream: &TcpStream, heard: &Cell<Instant>) -> Result<()
             FrameKind::CLOSE => return Err(SessionEnd::Closed(frame.text())),
             _ => {
                 let reply: MonitorReply = frame.message()?;
-                let consequences = hub.link.borrow_mut().receive(hub.config.fsid.0, reply)?;
+                let consequences = hub.link.borrow_mut().receive(hub.config.identity.fsid.0, reply)?;
                 if let Some(refusal) = consequences.refusal {
                     tracing::warn!(refusal, "the monitor refused what this host told it");
                     hub.status.refused(refusal);
@@ -127,12 +130,16 @@ async fn read(hub: &Hub, stream: &TcpStream, heard: &Cell<Instant>) -> Result<()
             }
         }
     }
-    Ok(())
 }
 
 /// Sends what is queued, and a ping now and then; gives a monitor up that stays silent.
-async fn write(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<MonitorRequest>, heard: Rc<Cell<Instant>>) {
-    let mut frames = Frames { stream: &stream, sequence: 0 };
+async fn write(
+    stream: Rc<TcpStream>,
+    frames: FrameWriter,
+    mut queue: mpsc::Receiver<MonitorRequest>,
+    heard: Rc<Cell<Instant>>,
+) {
+    let mut frames = Frames { stream: &stream, frames };
     let mut pinged = Instant::now();
     loop {
         let request = match tokio::time::timeout(limits::MONITOR_PING_INTERVAL, queue.recv()).await {
@@ -159,18 +166,17 @@ async fn write(stream: Rc<TcpStream>, mut queue: mpsc::Receiver<MonitorRequest>,
 
 struct Frames<'a> {
     stream: &'a TcpStream,
-    sequence: u64,
+    frames: FrameWriter,
 }
 
 impl Frames<'_> {
     async fn send(&mut self, ping: bool, request: Option<MonitorRequest>) -> Result<(), StreamError> {
         if ping {
-            framed_stream::write_frame(self.stream, FrameKind::PING, &[], self.sequence).await?;
-            self.sequence += 1;
+            framed_stream::write(self.stream, self.frames.frame(FrameKind::PING, &[])?).await?;
         }
         if let Some(request) = request {
-            framed_stream::write_message(self.stream, &request, self.sequence).await?;
-            self.sequence += 1;
+            let message = frame::archive(&request, AlignedVec::new());
+            framed_stream::write(self.stream, self.frames.frame(MonitorRequest::KIND, &message)?).await?;
         }
         Ok(())
     }

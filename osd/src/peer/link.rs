@@ -1,11 +1,12 @@
 //! The session that this OSD opens to one other on the cluster network: for heartbeats, and for the groups that it is the primary of.
 
+use crate::core_loop::Network;
 use crate::limits;
 use crate::osd::Osd;
 use crate::refusal::Refusal;
 use basalt_cluster::Map;
 use basalt_net::message::peer::{Answer, PeerReply, PeerRequest, Question, Reign};
-use basalt_net::{Credentials, EntityName, ReceivedFrame, Service, Session, SessionError, SessionSender, session};
+use basalt_net::{ReceivedFrame, Service, Session, SessionError, SessionSender, session};
 use basalt_ring::local::{Event, OnceSender, QueueReceiver, QueueSender, once, queue};
 use basalt_ring::{Instant, Slice, Task};
 use std::cell::{Cell, RefCell};
@@ -227,8 +228,7 @@ async fn run(shared: Rc<Shared>) {
 
 async fn connect(osd: &Rc<Osd>, peer: u32, target: &Target) -> Result<Session, SessionError> {
     let address: SocketAddr = target.address.parse().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
-    let identity = osd.identity();
-    let credentials = Credentials { fsid: identity.fsid, key: identity.key.clone(), name: EntityName::osd(osd.id()) };
+    let credentials = osd.identity().credentials(osd.id(), Network::Cluster);
     let connecting = session::connect(osd.ring(), address, &credentials, Service::Peer(peer));
     match osd.ring().timeout(limits::PEER_CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected,

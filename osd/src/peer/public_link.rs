@@ -1,8 +1,9 @@
 //! Signs of life of one other OSD on the public network, on which nothing else passes between OSDs.
 
+use crate::core_loop::Network;
 use crate::limits;
 use crate::osd::Osd;
-use basalt_net::{Credentials, EntityName, Service, session};
+use basalt_net::{Service, session};
 use basalt_ring::{Instant, Ring, Task};
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -58,9 +59,7 @@ async fn run(shared: Rc<Shared>) {
     loop {
         let Some(osd) = shared.osd.upgrade() else { return };
         let address = shared.address.borrow().clone();
-        let identity = osd.identity();
-        let credentials =
-            Credentials { fsid: identity.fsid, key: identity.key.clone(), name: EntityName::osd(osd.id()) };
+        let credentials = osd.identity().credentials(osd.id(), Network::Public);
         let interval = osd.heartbeat_interval();
         drop(osd);
         if let Ok(at) = address.parse::<SocketAddr>() {

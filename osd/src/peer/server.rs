@@ -52,6 +52,9 @@ async fn begin(osd: &Rc<Osd>, caller: &Caller, mut frame: ReceivedFrame) -> Resu
     let payload = frame.take_payload().map(|payload| payload.freeze());
     match request {
         PeerRequest::Heartbeat { sent_ns, epoch } => {
+            if !osd.knows(caller.sender.authenticated()) {
+                return Err(format!("osd.{} is not known any more by its key", caller.peer));
+            }
             // A fenced OSD is of no use to its groups; silence takes it out of them.
             if osd.is_healthy() {
                 let now: Instant = osd.ring().now();

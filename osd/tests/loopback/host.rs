@@ -94,8 +94,7 @@ fn strangers_get_nothing_and_disturb_nobody() {
     }
     assert!(answer.len() <= 1024, "{} bytes are much for a stranger", answer.len());
     let refused = |key: [u8; 32], service| {
-        let credentials =
-            Credentials { fsid: FSID, key: Key::from_bytes(key), name: EntityName::new("client.x").expect("a name") };
+        let credentials = Credentials::shared(FSID, Key::from_bytes(key), EntityName::new("client.x").expect("a name"));
         uring::run(UringConfig::default(), |ring| async move {
             session::connect(&ring, address, &credentials, service)
                 .await

@@ -4,10 +4,10 @@ use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_client::{Client, ClientConfig};
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::config::MonitorStoreSettings;
-use basalt_cluster::monitor::shell::{Monitor, MonitorConfig};
+use basalt_cluster::monitor::shell::{Monitor, MonitorAuth, MonitorConfig};
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::{EntityName, Fsid, Key};
-use basalt_osd::{Host, HostConfig, OsdDevices};
+use basalt_osd::{Host, HostConfig, Identity, OsdDevices};
 use basalt_ring::uring::{self, UringConfig};
 use basalt_ring::{DeviceOptions, Ring};
 use std::net::SocketAddr;
@@ -64,6 +64,7 @@ impl LocalCluster {
             store: MonitorStoreSettings::Embedded { data: self.folder.path().join("mon") },
             key_file: self.folder.path().join("key"),
             failure_domain: Default::default(),
+            auth: MonitorAuth::shared(),
         };
         let monitor = Monitor::bind(config).expect("a monitor");
         self.monitor = monitor.address();
@@ -87,8 +88,7 @@ impl LocalCluster {
     pub fn config(&self) -> HostConfig {
         let any: SocketAddr = "127.0.0.1:0".parse().expect("an address");
         HostConfig {
-            fsid: FSID,
-            key: Key::from_bytes(KEY),
+            identity: Identity::shared(FSID, Key::from_bytes(KEY)),
             host: "h0".into(),
             monitors: vec![self.monitor],
             public_address: any,

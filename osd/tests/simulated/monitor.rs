@@ -1,7 +1,7 @@
 //! A monitor on a simulated ring: the real core, with its memory instead of a store.
 
 use basalt_cluster::Map;
-use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
+use basalt_cluster::monitor::core::{Action, Caller, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, Service, Session, SessionSender, session};
@@ -76,6 +76,8 @@ impl Monitor {
         let id = SessionId(self.inner.next_session.get());
         self.inner.next_session.set(id.0 + 1);
         self.inner.sessions.borrow_mut().insert(id, session.sender());
+        let caller = Caller::of(session.authenticated());
+        self.handle(Event::Opened { session: id, caller }).await;
         while let Some(Ok(frame)) = session.receive().await {
             let request = frame.message().expect("hosts send requests");
             self.handle(Event::Request { session: id, request }).await;
@@ -104,6 +106,11 @@ impl Monitor {
                 Action::Persist(_) => {}
                 Action::Reply { session: ADMINISTRATOR, reply } => told.push(reply),
                 Action::Reply { session, reply } => self.send(session, reply).await,
+                Action::Close { session, reason } => {
+                    if let Some(sender) = self.inner.sessions.borrow().get(&session) {
+                        sender.close(&reason);
+                    }
+                }
                 Action::Publish { sessions, epoch, map, increments: _ } => {
                     for session in sessions {
                         self.send(session, MonitorReply::Map(MapNews::Whole { epoch, map: map.to_vec() })).await;

@@ -6,7 +6,7 @@ use basalt_blockstore::{Devices, FormatOptions, Store};
 use basalt_cluster::config::{BaseModel, ScrubSettings};
 use basalt_net::message::monitor::{AdminCommand, CommandReply};
 use basalt_net::{Credentials, EntityName, Fsid, Key};
-use basalt_osd::{HostConfig, OsdDevices, RingHost};
+use basalt_osd::{HostConfig, Identity, OsdDevices, RingHost};
 use basalt_ring::sim::{Disk, Process, World};
 use basalt_ring::{DeviceInfo, DeviceKind, DeviceOptions, Ring};
 use std::cell::{Cell, RefCell};
@@ -61,7 +61,7 @@ impl Default for ClusterOptions {
 }
 
 pub fn credentials(name: &str) -> Credentials {
-    Credentials { fsid: FSID, key: Key::from_bytes([0x5a; 32]), name: EntityName::new(name).expect("a name") }
+    Credentials::shared(FSID, Key::from_bytes([0x5a; 32]), EntityName::new(name).expect("a name"))
 }
 
 pub fn monitors() -> Vec<SocketAddr> {
@@ -128,8 +128,7 @@ impl SimulatedCluster {
     pub async fn start_host(&self) {
         let process = self.world.process("host", HOST);
         let config = HostConfig {
-            fsid: FSID,
-            key: Key::from_bytes([0x5a; 32]),
+            identity: Identity::shared(FSID, Key::from_bytes([0x5a; 32])),
             host: "h0".into(),
             monitors: monitors(),
             public_address: SocketAddr::new(HOST, 6800),

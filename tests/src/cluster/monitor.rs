@@ -1,10 +1,10 @@
 //! A monitor on a simulated ring: the shipped core, with a store that outlives it.
 
 use basalt_cluster::Map;
-use basalt_cluster::monitor::core::{Action, Event, MonitorCore, Now, SessionId};
+use basalt_cluster::monitor::core::{Action, Caller, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest};
-use basalt_net::{Credentials, Service, Session, SessionSender, session};
+use basalt_net::{Credentials, PublicKey, Service, Session, SessionSender, Trust, session};
 use basalt_ring::{Listener, Ring};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -18,6 +18,7 @@ pub struct Monitor {
 
 struct Inner {
     ring: Ring,
+    trust: Trust,
     core: RefCell<MonitorCore>,
     stored: Rc<RefCell<Stored>>,
     sessions: RefCell<BTreeMap<SessionId, SessionSender>>,
@@ -29,12 +30,21 @@ const ADMINISTRATOR: SessionId = SessionId(0);
 
 impl Monitor {
     /// Goes on with what is stored.
-    pub fn start(ring: &Ring, listener: Listener, credentials: Credentials, stored: Rc<RefCell<Stored>>) -> Monitor {
+    pub fn start(
+        ring: &Ring,
+        listener: Listener,
+        credentials: Credentials,
+        administrator: PublicKey,
+        stored: Rc<RefCell<Stored>>,
+    ) -> Monitor {
         let restored = MonitorCore::restore("a".into(), credentials.fsid.0, stored.borrow().clone(), now(ring));
-        let (core, actions) = restored.expect("what was stored can be read");
+        let (mut core, mut actions) = restored.expect("what was stored can be read");
+        actions.extend(core.admit_administrator(now(ring), administrator));
+        core.map().teach(&credentials.trust);
         let monitor = Monitor {
             inner: Rc::new(Inner {
                 ring: ring.clone(),
+                trust: credentials.trust.clone(),
                 core: RefCell::new(core),
                 stored,
                 sessions: RefCell::default(),
@@ -90,6 +100,8 @@ impl Monitor {
         let id = SessionId(self.inner.next_session.get());
         self.inner.next_session.set(id.0 + 1);
         self.inner.sessions.borrow_mut().insert(id, session.sender());
+        let caller = Caller::of(session.authenticated());
+        self.handle(Event::Opened { session: id, caller }).await;
         while let Some(Ok(frame)) = session.receive().await {
             let request = frame.message().expect("hosts and clients send requests");
             self.handle(Event::Request { session: id, request }).await;
@@ -126,12 +138,19 @@ impl Monitor {
     /// Carries out what the core decides; returns what it tells the administrator.
     async fn handle(&self, event: Event) -> Vec<MonitorReply> {
         let actions = self.inner.core.borrow_mut().handle(now(&self.inner.ring), event);
+        // As everything that is stored here, it is durable at once.
+        self.inner.core.borrow().map().teach(&self.inner.trust);
         let mut told = Vec::new();
         for action in actions {
             match action {
                 Action::Persist(_) => self.persist(action),
                 Action::Reply { session: ADMINISTRATOR, reply } => told.push(reply),
                 Action::Reply { session, reply } => self.send(session, reply),
+                Action::Close { session, reason } => {
+                    if let Some(sender) = self.inner.sessions.borrow().get(&session) {
+                        sender.close(&reason);
+                    }
+                }
                 Action::Publish { sessions, epoch, map, increments } => {
                     for session in sessions {
                         if increments.is_empty() {

@@ -4,6 +4,7 @@ use super::nemesis::{self, NemesisOptions};
 use super::tier::{self, TierCounts};
 use super::workload::{self, History, WorkloadOptions};
 use super::{Cluster, ClusterOptions, rot, verdict};
+use basalt_net::WireMode;
 use std::time::Duration;
 
 /// How many entries of a group's log its OSDs are to keep while no member lacks any: with few, whoever was away for a moment catches up
@@ -33,7 +34,9 @@ pub fn run(seed: u64) -> Result<Outcome, String> {
         _ => (2, 20),
     };
     let tier = tier::of_seed(seed);
-    let options = ClusterOptions { hosts, size, pg_num, ..ClusterOptions::default() };
+    let mode = |is_secure| if is_secure { WireMode::Secure } else { WireMode::Crc };
+    let (public_mode, cluster_mode) = (mode(seed.is_multiple_of(2)), mode(seed.is_multiple_of(3)));
+    let options = ClusterOptions { hosts, size, pg_num, public_mode, cluster_mode, ..ClusterOptions::default() };
     let options = tier.as_ref().map_or(options, |tier| ClusterOptions {
         hot_bytes: tier.hot_bytes,
         is_base_rotational: tier.is_base_rotational,

@@ -5,11 +5,11 @@ use crate::devices::on_ring;
 use crate::signals::Stop;
 use basalt_cli::{Failure, Result};
 use basalt_client::{Client, ClientConfig, ObjectOperations, Pool};
+use basalt_cluster::config::ClientRole;
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, PgId};
 use basalt_net::message::monitor::AdminCommand;
 use basalt_net::message::object::Operation;
-use basalt_net::{EntityName, Fsid, Key};
 use basalt_ring::Ring;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,10 +27,7 @@ const TELL_EVERY_LOOKS: u32 = 100;
 /// Makes the first pool of a new cluster, and returns true once every group of every pool has all the copies that it can have and has
 /// taken a write, false if the cluster is to stop before. `size`: what was asked for.
 pub fn run(configurations: &Configurations, size: Option<u32>, stop: &Stop) -> Result<bool> {
-    let config = &configurations.cluster;
-    let name = EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
-    let key = Key::load(&config.key_file)?;
-    let client_config = ClientConfig::new(Fsid(config.fsid.into_bytes()), config.monitors.clone(), key, name);
+    let client_config = ClientConfig::from_config(&configurations.cluster, ClientRole::Administrator)?;
     on_ring(async |ring| {
         tokio::select! {
             outcome = bring_up(&ring, client_config, size, configurations.layout.size) => outcome.map(|()| true),

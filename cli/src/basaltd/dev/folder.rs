@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/basalt.toml      the cluster's configuration, rewritten at each start
 //! DIR/host.0.toml      where there are several hosts: the configuration of each
-//! DIR/key              the cluster's key, mode 0600
+//! DIR/key              the key of client.admin, mode 0600; in folders of earlier versions it was everybody's
+//! DIR/keys/            the keys of mon.a, of each host for its OSDs, of client.s3 and client.nbd, mode 0600
 //! DIR/s3.keys          what the S3 gateway encrypts with, mode 0600, made when it first starts
 //! DIR/mon/             the monitor's store
 //! DIR/osd.0/base       devices, sparse; they bear these names only once mkfs is done with them
@@ -21,14 +22,15 @@ use basalt_cli::{Failure, Result};
 use basalt_cluster::Config;
 use basalt_cluster::config::{
     BaseModel, COMPLAINT_TIME_DEFAULT, FailureDomain, MEMORY_TARGET_DEFAULT, MetricsSection, MonitorSection,
-    MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection,
+    MonitorStoreSettings, OBJECT_SIZE_MAX_DEFAULT, OsdDevice, OsdSection, RoleKeys,
 };
 use basalt_cluster::options;
 use basalt_cluster::quantity::format_bytes;
-use basalt_net::Key;
+use basalt_net::{EntityName, Key, WireMode};
 use std::fs::{self, File};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -67,6 +69,15 @@ impl Configurations {
             config.write()?;
         }
         Ok(())
+    }
+
+    /// The OSDs of each process, and the file of the key that they have.
+    pub fn osd_keys(&self) -> impl Iterator<Item = (u32, &Path)> {
+        self.hosts.iter().chain([&self.cluster]).flat_map(|config| {
+            let key_file = config.keys.osd.as_deref().unwrap_or(&config.key_file);
+            let devices = config.osd.iter().flat_map(|section| &section.devices);
+            devices.map(move |device| (device.id, key_file))
+        })
     }
 
     pub fn set_monitor(&mut self, address: SocketAddr) {
@@ -132,11 +143,18 @@ impl Folder {
         let known = || sections.iter().flat_map(|section| &section.devices);
         let count = (known().count() as u32, sections.len() as u32);
         let layout = Layout::new(dev, (!before.is_empty()).then_some(count))?;
-        let key_file = self.key_file(!before.is_empty())?;
+        let key_file = self.admin_key(!before.is_empty())?;
+        let administrator = Key::load(&key_file)?.public();
+        let monitor_key = self.key("mon.a")?;
+        let monitor_public = Key::load(&monitor_key)?.public();
+        let (s3_key, nbd_key) = (self.key("client.s3")?, self.key("client.nbd")?);
+        let keys = RoleKeys { s3: Some(s3_key), nbd: Some(nbd_key), monitor: Some(monitor_key), osd: None };
         let fsid = match before.first() {
             Some(before) => before.fsid,
             None => uuid::Builder::from_random_bytes(random()?).into_uuid(),
         };
+        let administrator_name =
+            EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?;
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         // The cluster's own process takes the monitor's, whatever else runs in it; hosts that are processes have theirs.
         let metrics = MetricsSection {
@@ -149,6 +167,12 @@ impl Folder {
             path,
             fsid,
             key_file: key_file.clone(),
+            name: administrator_name.clone(),
+            monitor_keys: vec![monitor_public],
+            // As they were set by hand.
+            public_mode: before.first().map_or(WireMode::Secure, |before| before.public_mode),
+            cluster_mode: before.first().map_or(WireMode::Crc, |before| before.cluster_mode),
+            keys: RoleKeys::default(),
             monitors: vec![any_port],
             monitor: None,
             osd: None,
@@ -191,25 +215,47 @@ impl Folder {
             listen: any_port,
             store: MonitorStoreSettings::Embedded { data: self.dir.join("mon") },
             failure_domain,
+            administrator_key: Some(administrator),
         });
+        cluster.keys = keys;
         let mut hosts = Vec::new();
         if layout.hosts > 1 {
             for host in 0..layout.hosts {
-                hosts.push(Config { osd: Some(section(host)), ..config(self.host_path(host)) });
+                let keys = RoleKeys { osd: Some(self.key(&format!("host.{host}"))?), ..RoleKeys::default() };
+                hosts.push(Config { osd: Some(section(host)), keys, ..config(self.host_path(host)) });
             }
         } else {
             cluster.osd = Some(section(0));
+            cluster.keys.osd = Some(self.key("host.0")?);
         }
         Ok(Configurations { layout, cluster, hosts })
     }
 
-    fn key_file(&self, must_exist: bool) -> Result<PathBuf> {
+    /// A key of a daemon; made if it is missing, and made known to the cluster when that runs.
+    fn key(&self, of: &str) -> Result<PathBuf> {
+        let keys = self.dir.join("keys");
+        match fs::DirBuilder::new().mode(0o700).create(&keys) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Failure::file(&keys, &error)),
+            _ => {}
+        }
+        let path = keys.join(of);
+        // Empty or half a key, if a first start was killed just then.
+        if path.exists() && Key::load(&path).is_err() {
+            fs::remove_file(&path).map_err(|error| Failure::file(&path, &error))?;
+        }
+        if !path.exists() {
+            Key::from_bytes(random()?).create(&path)?;
+        }
+        Ok(path)
+    }
+
+    fn admin_key(&self, must_exist: bool) -> Result<PathBuf> {
         let path = self.dir.join("key");
         if !path.exists() {
             if must_exist {
                 return Err(Failure::new(
                     libc::ENOENT,
-                    format!("{} is missing: bring the cluster's key back", path.display()),
+                    format!("{} is missing: bring the key of client.admin back", path.display()),
                 ));
             }
             Key::from_bytes(random()?).create(&path)?;
@@ -293,7 +339,7 @@ fn refuse_foreign(dir: &Path) -> Result<()> {
         let name = entry.map_err(|error| Failure::file(dir, &error))?.file_name();
         // What a first start that was killed may have left.
         let is_of_a_host = name.to_string_lossy().starts_with("host.");
-        let ours = is_of_a_host || ["run", "key", "basalt.toml.new"].iter().any(|ours| name == *ours);
+        let ours = is_of_a_host || ["run", "key", "keys", "basalt.toml.new"].iter().any(|ours| name == *ours);
         if !ours {
             return Err(Failure::new(
                 libc::ENOTEMPTY,

@@ -4,12 +4,13 @@ use super::Hub;
 use super::outbox::{self, Outbox, Outgoing};
 use super::stream::{self, Incoming, StreamError};
 use crate::limits;
-use crate::monitor::core::{Event, SessionId};
+use crate::monitor::core::{Caller, Event, SessionId};
+use basalt_net::frame::{FrameReader, FrameWriter};
 use basalt_net::handshake::{NONCE_BYTES, Progress, ServerHandshake};
 use basalt_net::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_TIMEOUT};
 use basalt_net::message::monitor::MonitorReply;
 use basalt_net::waiting_room::Guest;
-use basalt_net::{Authenticated, FrameKind, Service};
+use basalt_net::{Authenticated, FrameKind, Service, Standing};
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
@@ -37,7 +38,15 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, 
     if let Some(leader) = elsewhere {
         tracing::debug!(%address, peer = %authenticated.peer, leader, "sent on");
         // What can't be told any more was not worth it.
-        let _ = tokio::time::timeout(limits::REDIRECT_TIME_MAX, send_on(&stream, leader)).await;
+        let _ =
+            tokio::time::timeout(limits::REDIRECT_TIME_MAX, send_on(&stream, leader, FrameWriter::new(&authenticated)))
+                .await;
+        let _ = stream.shutdown(Shutdown::Both);
+        return;
+    }
+    if authenticated.standing == Standing::Unjudged {
+        // It came before this monitor led, and is judged when it comes again.
+        tracing::debug!(%address, peer = %authenticated.peer, "peer not admitted: it was not judged");
         let _ = stream.shutdown(Shutdown::Both);
         return;
     }
@@ -47,10 +56,14 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, 
         return;
     };
     tracing::debug!(%address, peer = %authenticated.peer, "session begins");
+    let opened = Event::Opened { session, caller: Caller::of(&authenticated) };
+    // A monitor that stops takes no events, and reads none either.
+    let _ = hub.events.send(opened).await;
+    let (reader, writer) = (FrameReader::new(&authenticated), FrameWriter::new(&authenticated));
     let stream = Rc::new(stream);
     let heard = Rc::new(Cell::new(Instant::now()));
-    let writer = tokio_uring::spawn(write(stream.clone(), outbox.clone(), heard.clone()));
-    let outcome = read(&hub, &stream, session, &outbox, &heard).await;
+    let writer = tokio_uring::spawn(write(stream.clone(), outbox.clone(), heard.clone(), writer));
+    let outcome = read(&hub, (&stream, reader), session, &outbox, &heard).await;
     outbox.close();
     let _ = stream.shutdown(Shutdown::Both);
     let _ = writer.await;
@@ -98,14 +111,14 @@ async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, Str
 }
 
 /// Says who leads, then waits for the peer to go: a connection that is closed with something unread takes back what it said.
-async fn send_on(stream: &TcpStream, leader: String) -> Result<(), StreamError> {
+async fn send_on(stream: &TcpStream, leader: String, mut frames: FrameWriter) -> Result<(), StreamError> {
     let reason = match leader.as_str() {
         "" => "this monitor does not lead, and knows nobody who does".to_owned(),
         leader => format!("this monitor does not lead: the one at {leader} does"),
     };
     let reply = outbox::archive(&MonitorReply::NotLeading { leader });
-    stream::write_frame(stream, FrameKind::MONITOR_REPLY, &reply, 0).await?;
-    stream::write_frame(stream, FrameKind::CLOSE, reason.as_bytes(), 1).await?;
+    stream::write(stream, frames.frame(FrameKind::MONITOR_REPLY, &reply)?).await?;
+    stream::write(stream, frames.frame(FrameKind::CLOSE, reason.as_bytes())?).await?;
     stream.shutdown(Shutdown::Write)?;
     let mut unread = limits::REQUEST_BYTES_MAX as usize;
     while unread > 0 {
@@ -119,14 +132,12 @@ async fn send_on(stream: &TcpStream, leader: String) -> Result<(), StreamError> 
 
 async fn read(
     hub: &Hub,
-    stream: &TcpStream,
+    (stream, mut frames): (&TcpStream, FrameReader),
     session: SessionId,
     outbox: &Outbox,
     heard: &Cell<Instant>,
 ) -> Result<(), StreamError> {
-    let mut sequence = 0;
-    while let Some(incoming) = stream::read_frame(stream, sequence).await? {
-        sequence += 1;
+    while let Some(incoming) = stream::read_frame(stream, &mut frames).await? {
         heard.set(Instant::now());
         match incoming {
             Incoming::Request(request) => {
@@ -143,8 +154,7 @@ async fn read(
 }
 
 /// Sends what is in the outbox, and pings a silent peer; shuts the stream down when it is done, which ends the reader too.
-async fn write(stream: Rc<TcpStream>, outbox: Rc<Outbox>, heard: Rc<Cell<Instant>>) {
-    let mut sequence = 0;
+async fn write(stream: Rc<TcpStream>, outbox: Rc<Outbox>, heard: Rc<Cell<Instant>>, mut frames: FrameWriter) {
     loop {
         let (kind, message) = match outbox.next(limits::PING_INTERVAL).await {
             Outgoing::Closed => break,
@@ -154,16 +164,16 @@ async fn write(stream: Rc<TcpStream>, outbox: Rc<Outbox>, heard: Rc<Cell<Instant
             Outgoing::Silence => (FrameKind::PING, None),
         };
         let message = message.as_ref().map_or(&[][..], |message| message.as_slice());
+        let Ok(frame) = frames.frame(kind, message) else { break };
         let written = tokio::select! {
             biased;
-            written = stream::write_frame(&stream, kind, message, sequence) => written.is_ok(),
+            written = stream::write(&stream, frame) => written.is_ok(),
             () = outbox.closed() => false,
             () = tokio::time::sleep(limits::WRITE_TIME_MAX) => false,
         };
         if !written {
             break;
         }
-        sequence += 1;
     }
     let _ = stream.shutdown(Shutdown::Both);
 }

@@ -23,6 +23,8 @@ pub(super) struct Outbox {
     reply_bytes: Cell<usize>,
     pongs: Cell<u32>,
     is_closed: Cell<bool>,
+    /// The last word, for a peer that is sent away.
+    farewell: RefCell<Option<String>>,
     changed: Notify,
     ended: Notify,
 }
@@ -108,6 +110,12 @@ impl Outbox {
         self.ended.notify_one();
     }
 
+    /// As [`Outbox::close`], once the peer was told why.
+    pub fn close_with(&self, reason: String) {
+        self.farewell.borrow_mut().get_or_insert(reason);
+        self.changed.notify_one();
+    }
+
     /// For the writing task alone: it is the one that is woken.
     pub async fn closed(&self) {
         while !self.is_closed.get() {
@@ -131,6 +139,12 @@ impl Outbox {
     fn take(&self) -> Option<Outgoing> {
         if self.is_closed.get() {
             return Some(Outgoing::Closed);
+        }
+        if let Some(reason) = self.farewell.borrow_mut().take() {
+            let mut message = AlignedVec::new();
+            message.extend_from_slice(reason.as_bytes());
+            self.is_closed.set(true);
+            return Some(Outgoing::Frame(FrameKind::CLOSE, Rc::new(message)));
         }
         if let Some(map) = self.map.borrow_mut().pop_front() {
             return Some(Outgoing::Frame(FrameKind::MONITOR_REPLY, map));

@@ -1,7 +1,7 @@
 //! Whole buffers and whole frames over a tokio-uring stream.
 
 use crate::limits;
-use basalt_net::frame::{self, FrameHeader, HEADER_BYTES};
+use basalt_net::frame::{self, FrameReader};
 use basalt_net::message::monitor::MonitorRequest;
 use basalt_net::{FrameError, FrameKind};
 use rkyv::util::AlignedVec;
@@ -54,22 +54,18 @@ pub(super) async fn write(stream: &TcpStream, bytes: Vec<u8>) -> io::Result<()> 
     stream.write_all(bytes).await.0
 }
 
-/// The frame due with `sequence`; `None` if the peer ended the stream between frames.
-pub(super) async fn read_frame(stream: &TcpStream, sequence: u64) -> Result<Option<Incoming>, StreamError> {
-    let Some(header) = read_exact(stream, HEADER_BYTES).await? else { return Ok(None) };
-    let Some(header) = header.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
-    let header = FrameHeader::decode(header)?;
-    if header.sequence != sequence {
-        return Err(FrameError::Sequence { seen: header.sequence, expected: sequence }.into());
-    }
+/// The next frame; `None` if the peer ended the stream between frames.
+pub(super) async fn read_frame(stream: &TcpStream, frames: &mut FrameReader) -> Result<Option<Incoming>, StreamError> {
+    let Some(header) = read_exact(stream, frames.header_bytes()).await? else { return Ok(None) };
+    let header = frames.header(&header)?;
     if header.message_len > limits::REQUEST_BYTES_MAX || header.payload_len > 0 {
         return Err(StreamError::TooLong { message_len: header.message_len, payload_len: header.payload_len });
     }
-    let message = match header.message_len {
+    let mut message = match header.message_len {
         0 => Vec::new(),
         length => read_exact(stream, length as usize).await?.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?,
     };
-    header.check_message(&message)?;
+    frames.body(&header, &mut message)?;
     Ok(Some(match header.kind {
         FrameKind::PING => Incoming::Ping,
         FrameKind::PONG => Incoming::Pong,
@@ -81,17 +77,4 @@ pub(super) async fn read_frame(stream: &TcpStream, sequence: u64) -> Result<Opti
         }
         other => return Err(StreamError::Kind(other)),
     }))
-}
-
-pub(super) async fn write_frame(
-    stream: &TcpStream,
-    kind: FrameKind,
-    message: &[u8],
-    sequence: u64,
-) -> Result<(), StreamError> {
-    let header = FrameHeader::describe(kind, message, &[], sequence)?;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + message.len());
-    bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(message);
-    Ok(write(stream, bytes).await?)
 }
