@@ -214,14 +214,14 @@ impl Config {
         }
     }
 
-    /// As whom, and by the key in which file.
+    /// As whom, and by the key in which file. A gateway that has no key of its own is whoever the file is for.
     pub fn client(&self, role: ClientRole) -> (EntityName, &Path) {
-        let (name, key_file) = match role {
-            ClientRole::Administrator => (None, None),
-            ClientRole::S3 => (EntityName::new("client.s3").ok(), self.keys.s3.as_ref()),
-            ClientRole::Nbd => (EntityName::new("client.nbd").ok(), self.keys.nbd.as_ref()),
+        let own = match role {
+            ClientRole::Administrator => None,
+            ClientRole::S3 => self.keys.s3.as_ref().zip(EntityName::new("client.s3").ok()),
+            ClientRole::Nbd => self.keys.nbd.as_ref().zip(EntityName::new("client.nbd").ok()),
         };
-        (name.unwrap_or_else(|| self.name.clone()), key_file.unwrap_or(&self.key_file))
+        own.map_or_else(|| (self.name.clone(), self.key_file.as_path()), |(key_file, name)| (name, key_file.as_path()))
     }
 
     pub fn to_toml(&self) -> String {

@@ -10,7 +10,8 @@ use basalt_cli::table::{Align, Table};
 use basalt_cli::{Failure, Result, errno};
 use basalt_cluster::Config;
 use basalt_cluster::quantity::format_bytes;
-use basalt_net::message::monitor::AdminCommand;
+use basalt_net::Key;
+use basalt_net::message::monitor::{AdminCommand, AuthCommand};
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, IsTerminal, Read, Write};
@@ -100,6 +101,7 @@ fn add(global: &Global, base: &Path, hot: Option<&Path>, osd: Option<u32>, sure:
     let made = mkfs(&beside, osd, !held.is_empty());
     let removed = fs::remove_file(&beside);
     made?;
+    make_known(global, file.config(), osd)?;
     removed.map_err(|error| Failure::file(&beside, &error))?;
     file.replace(&text)?;
     let message = format!("osd.{osd} is made on {}", base.display());
@@ -141,6 +143,15 @@ fn free_number(global: &Global, config: &Config) -> Result<u32> {
     let own = config.osd.iter().flat_map(|section| &section.devices).map(|device| device.id);
     let known: std::collections::BTreeSet<u32> = known.into_iter().chain(own).collect();
     Ok((0..).find(|id| !known.contains(id)).unwrap_or(0))
+}
+
+/// The cluster knows an OSD by its host's key, where each has its own.
+fn make_known(global: &Global, config: &Config, osd: u32) -> Result<()> {
+    let Some(key_file) = config.keys.osd.as_ref().filter(|_| !config.monitor_keys.is_empty()) else { return Ok(()) };
+    let public_key = Key::load(key_file)?.public().0;
+    let (entity, profile) = (format!("osd.{osd}"), "profile osd".to_owned());
+    let command = AuthCommand::Add { entity, public_key, mon: profile.clone(), osd: profile };
+    with_client(global, async |client| ask(&client, AdminCommand::Auth(command)).await.map(drop))
 }
 
 /// By the daemon's own program, which lies beside this one: it knows the format.

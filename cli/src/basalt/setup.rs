@@ -10,7 +10,7 @@ use basalt_cluster::config::{
     COMPLAINT_TIME_DEFAULT, FailureDomain, MEMORY_TARGET_DEFAULT, MonitorSection, MonitorStoreSettings,
     OBJECT_SIZE_MAX_DEFAULT, OsdSection, RoleKeys, ScrubSettings,
 };
-use basalt_net::{EntityName, Key, WireMode};
+use basalt_net::{EntityName, Key, PublicKey, WireMode};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 use uuid::Uuid;
 
-const TOKEN_KIND: &str = "basalt1";
+const TOKEN_KIND: &str = "basalt2";
+
+/// Beside the host's file: the administrator's key has the name that every host's file has for it, the others are this host's own.
+const MONITOR_KEY: &str = "mon.key";
+const OSD_KEY: &str = "osd.key";
 
 pub fn bootstrap(global: &Global, arguments: &Bootstrap) -> Result<ExitCode> {
     let path = &global.config;
@@ -29,15 +33,18 @@ pub fn bootstrap(global: &Global, arguments: &Bootstrap) -> Result<ExitCode> {
     let data =
         std::path::absolute(arguments.data.join("mon")).map_err(|error| Failure::file(&arguments.data, &error))?;
     let fsid = uuid::Builder::from_random_bytes(random()?).into_uuid();
-    let mut config = host_config(path, fsid, vec![monitor], &arguments.host)?;
+    let (administrator, own) = (Key::from_bytes(random()?), Key::from_bytes(random()?));
+    let mut config = host_config(path, fsid, (vec![monitor], vec![own.public()]), &arguments.host)?;
+    let monitor_key = config.path.with_file_name(MONITOR_KEY);
+    config.keys.monitor = Some(monitor_key.clone());
     config.monitor = Some(MonitorSection {
         name: "a".into(),
-        administrator_key: None,
+        administrator_key: Some(administrator.public()),
         listen: monitor,
         store: MonitorStoreSettings::Embedded { data: data.clone() },
         failure_domain: if arguments.failure_domain == "osd" { FailureDomain::Osd } else { FailureDomain::Host },
     });
-    write(&config, &Key::from_bytes(random()?))?;
+    write(&config, &administrator, &[(&monitor_key, own)])?;
     fs::create_dir_all(&data).map_err(|error| Failure::file(&data, &error))?;
     hand_over(&data, true)?;
     let next = [
@@ -57,16 +64,18 @@ pub fn host(global: &Global, command: Host) -> Result<ExitCode> {
             // Whether it is one.
             Key::load(&config.key_file)?;
             let monitors: Vec<String> = config.monitors.iter().map(SocketAddr::to_string).collect();
-            let token = [TOKEN_KIND, &config.fsid.to_string(), key.trim(), &monitors.join(",")].join("/");
+            let monitor_keys: Vec<String> = config.monitor_keys.iter().map(PublicKey::to_string).collect();
+            let fsid = config.fsid.to_string();
+            let token = [TOKEN_KIND, &fsid, key.trim(), &monitors.join(","), &monitor_keys.join(",")].join("/");
             let mut output = Output::new(global.format);
             output.show(&json!({ "token": token }), |_| format!("{token}\n"))?;
             output.finish()?;
             Ok(ExitCode::SUCCESS)
         }
         Host::Add { token, host } => {
-            let (fsid, key, monitors) = read_token(token)?;
-            let config = host_config(&global.config, fsid, monitors, &host)?;
-            write(&config, &key)?;
+            let Token { fsid, key, monitors, monitor_keys } = read_token(token)?;
+            let config = host_config(&global.config, fsid, (monitors, monitor_keys), &host)?;
+            write(&config, &key, &[])?;
             let next = [
                 "basalt status",
                 "basalt disk add DEVICE for each disk",
@@ -87,7 +96,17 @@ fn done(global: &Global, message: &str, next: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read_token(token: String) -> Result<(Uuid, Key, Vec<SocketAddr>)> {
+/// What a host has to know of a cluster.
+struct Token {
+    fsid: Uuid,
+    /// The administrator's.
+    key: Key,
+    monitors: Vec<SocketAddr>,
+    /// None in a cluster with one key for all.
+    monitor_keys: Vec<PublicKey>,
+}
+
+fn read_token(token: String) -> Result<Token> {
     let mut token = token;
     if token == "-" {
         token.clear();
@@ -96,13 +115,21 @@ fn read_token(token: String) -> Result<(Uuid, Key, Vec<SocketAddr>)> {
     }
     let wrong = || Failure::invalid("this is no token: `basalt host token` on a host of the cluster prints one");
     let parts: Vec<&str> = token.trim().split('/').collect();
-    let [TOKEN_KIND, fsid, key, monitors] = parts.as_slice() else { return Err(wrong()) };
+    let [TOKEN_KIND, fsid, key, monitors, monitor_keys] = parts.as_slice() else { return Err(wrong()) };
     let monitors: Vec<SocketAddr> =
         monitors.split(',').map(str::parse).collect::<std::result::Result<_, _>>().map_err(|_| wrong())?;
-    Ok((fsid.parse().map_err(|_| wrong())?, key.parse().map_err(|_| wrong())?, monitors))
+    let keys = monitor_keys.split(',').filter(|key| !key.is_empty()).map(str::parse);
+    let monitor_keys = keys.collect::<std::result::Result<_, _>>().map_err(|_| wrong())?;
+    let (fsid, key) = (fsid.parse().map_err(|_| wrong())?, key.parse().map_err(|_| wrong())?);
+    Ok(Token { fsid, key, monitors, monitor_keys })
 }
 
-fn host_config(path: &Path, fsid: Uuid, monitors: Vec<SocketAddr>, host: &HostArguments) -> Result<Config> {
+fn host_config(
+    path: &Path,
+    fsid: Uuid,
+    (monitors, monitor_keys): (Vec<SocketAddr>, Vec<PublicKey>),
+    host: &HostArguments,
+) -> Result<Config> {
     let path = std::path::absolute(path).map_err(|error| Failure::file(path, &error))?;
     let name = match &host.host {
         Some(name) => name.clone(),
@@ -112,10 +139,10 @@ fn host_config(path: &Path, fsid: Uuid, monitors: Vec<SocketAddr>, host: &HostAr
     Ok(Config {
         key_file: path.with_file_name("key"),
         name: EntityName::new("client.admin").map_err(|error| Failure::invalid(error.to_string()))?,
-        monitor_keys: Vec::new(),
+        keys: RoleKeys { osd: (!monitor_keys.is_empty()).then(|| path.with_file_name(OSD_KEY)), ..RoleKeys::default() },
+        monitor_keys,
         public_mode: WireMode::Secure,
         cluster_mode: WireMode::Crc,
-        keys: RoleKeys::default(),
         path,
         fsid,
         monitors,
@@ -139,11 +166,17 @@ fn host_config(path: &Path, fsid: Uuid, monitors: Vec<SocketAddr>, host: &HostAr
     })
 }
 
-/// The key and the file, where there is neither: a host that has one belongs to a cluster already.
-fn write(config: &Config, key: &Key) -> Result<()> {
+/// The keys and the file, where there is none of them: a host that has one belongs to a cluster already.
+fn write(config: &Config, administrator: &Key, more: &[(&PathBuf, Key)]) -> Result<()> {
     // Read back before anything is there: what was asked for may make no sense, such as a name with blanks.
     Config::parse(&config.to_toml(), &config.path)?;
-    let there: Vec<&PathBuf> = [&config.path, &config.key_file].into_iter().filter(|path| path.exists()).collect();
+    let mut keys = vec![(&config.key_file, administrator.clone())];
+    keys.extend(more.iter().cloned());
+    if let Some(path) = &config.keys.osd {
+        keys.push((path, Key::from_bytes(random()?)));
+    }
+    let paths = std::iter::once(&config.path).chain(keys.iter().map(|(path, _)| *path));
+    let there: Vec<&PathBuf> = paths.filter(|path| path.exists()).collect();
     if let Some(path) = there.first() {
         let message =
             format!("{} is there: this host belongs to a cluster already; -c FILE names another place", path.display());
@@ -151,14 +184,20 @@ fn write(config: &Config, key: &Key) -> Result<()> {
     }
     let folder = config.path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))?;
-    key.create(&config.key_file)?;
-    let written = hand_over(&config.key_file, false).and_then(|()| {
+    let write_all = || {
+        for (path, key) in &keys {
+            key.create(path)?;
+            hand_over(path, false)?;
+        }
         config.write()?;
         hand_over(&config.path, false)
-    });
+    };
+    let written = write_all();
     if written.is_err() {
-        // Else the next attempt would find a key and stop.
-        let _ = fs::remove_file(&config.key_file);
+        // Else the next attempt would find a key and stop. None of them was there before.
+        for (path, _) in &keys {
+            let _ = fs::remove_file(path);
+        }
     }
     written
 }
@@ -177,10 +216,11 @@ mod tests {
     #[test]
     fn a_token_is_read_back_and_anything_else_is_refused() {
         let fsid = "6b1f3c3e-4a1d-4d57-9a6e-0f2d9c1b7a11";
-        let token = format!("basalt1/{fsid}/{}/192.0.2.1:6789,[::1]:6789\n", "5a".repeat(32));
-        let (read, _, monitors) = read_token(token.clone()).unwrap_or_else(|failure| panic!("{failure}"));
-        assert_eq!((read.to_string().as_str(), monitors.len()), (fsid, 2));
-        let odd = [("basalt1", "basalt2"), ("5a5a", "5x5a"), (":6789", ""), ("/", " ")];
+        let key = "5a".repeat(32);
+        let token = format!("basalt2/{fsid}/{key}/192.0.2.1:6789,[::1]:6789/{key}\n");
+        let read = read_token(token.clone()).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!((read.fsid.to_string().as_str(), read.monitors.len(), read.monitor_keys.len()), (fsid, 2, 1));
+        let odd = [("basalt2", "basalt1"), ("5a5a", "5x5a"), (":6789", ""), ("/", " ")];
         for wrong in odd.map(|(from, to)| token.replace(from, to)).into_iter().chain([String::new()]) {
             assert!(read_token(wrong.clone()).is_err(), "{wrong}");
         }

@@ -3,6 +3,7 @@
 use basalt_cli::output::Format;
 use basalt_cluster::config::BaseModel;
 use basalt_cluster::quantity;
+use basalt_net::WireMode;
 use clap::{Args, Parser, Subcommand, value_parser};
 use clap_complete::Shell;
 use std::net::SocketAddr;
@@ -109,6 +110,10 @@ pub struct Dev {
     /// `hdd` delays base devices as a 7200 rpm disk would; unless given, as at the last start.
     #[arg(long, value_parser = base_model, value_name = "none|hdd")]
     pub base_model: Option<BaseModel>,
+    /// What protects sessions of clients. `secure` encrypts them, as on real networks; a new cluster of this kind, which never leaves this machine's
+    /// loopback, has `crc`. Unless given, as at the last start.
+    #[arg(long, value_name = "crc|secure")]
+    pub public_mode: Option<WireMode>,
     /// Serves S3 there, such as 127.0.0.1:8000.
     #[arg(long, value_name = "ADDR")]
     pub s3: Option<SocketAddr>,

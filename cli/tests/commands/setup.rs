@@ -39,6 +39,8 @@ fn a_cluster_grows_from_a_first_host_and_nothing_is_destroyed_unasked() {
     assert!(said.contains("next:\n  systemctl enable --now basalt-mon"), "{said}");
     let key = fs::metadata(dir.path().join("etc/key")).unwrap().permissions();
     assert_eq!(key.mode() & 0o007, 0, "others may read the key");
+    let own = ["mon.key", "osd.key"].map(|name| dir.path().join("etc").join(name));
+    assert!(own.iter().all(|path| fs::metadata(path).unwrap().permissions().mode() & 0o007 == 0));
     run(&config, &words).assert_fails(17, "EEXIST");
 
     let _monitor = Daemon::start("mon", &config);
@@ -83,6 +85,7 @@ fn a_cluster_grows_from_a_first_host_and_nothing_is_destroyed_unasked() {
         .unwrap();
     joining.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
     assert!(joining.wait().unwrap().success());
+    assert_ne!(fs::read(&own[1]).unwrap(), fs::read(dir.path().join("other/osd.key")).unwrap(), "hosts share a key");
     let third = disk(&dir.path().join("third"));
     assert!(
         must(&other, &["disk", "add", &third]).starts_with("osd.2 is made on "),
@@ -91,6 +94,8 @@ fn a_cluster_grows_from_a_first_host_and_nothing_is_destroyed_unasked() {
     let _other_osd = Daemon::start("osd", &other);
     wait_for(&config, &["osd", "stat"], "3 up");
     assert!(must(&config, &["osd", "tree"]).contains("host two"));
+    let known = must(&config, &["auth", "ls"]);
+    assert!(["client.admin", "osd.0", "osd.1", "osd.2"].iter().all(|name| known.contains(name)), "{known}");
 
     // One that nothing needs goes; its store stays.
     must(&other, &["osd", "out", "2"]);

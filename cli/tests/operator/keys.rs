@@ -208,7 +208,7 @@ fn a_key_is_rotated_without_a_moment_in_which_neither_is_good() {
 
 #[test]
 fn strangers_and_those_who_ask_for_less_than_is_required_are_told_no() {
-    let mut cluster = DevCluster::start();
+    let mut cluster = DevCluster::start_with(&["--base", "2G", "--hot", "256M", "--public-mode", "secure"]);
     let stranger = cluster.scratch("stranger.key");
     let stranger = stranger.to_str().unwrap();
     cluster.must(&["auth", "keygen", stranger]);

@@ -170,7 +170,7 @@ impl Folder {
             name: administrator_name.clone(),
             monitor_keys: vec![monitor_public],
             // As they were set by hand.
-            public_mode: before.first().map_or(WireMode::Secure, |before| before.public_mode),
+            public_mode: dev.public_mode.unwrap_or(before.first().map_or(WireMode::Crc, |before| before.public_mode)),
             cluster_mode: before.first().map_or(WireMode::Crc, |before| before.cluster_mode),
             keys: RoleKeys::default(),
             monitors: vec![any_port],

@@ -67,8 +67,18 @@ mod tests {
         size: Option<u32>,
         before: Option<(u32, u32)>,
     ) -> Option<[u32; 3]> {
-        let dev =
-            Dev { dir: "x".into(), osds, hosts, size, base: None, hot: None, base_model: None, s3: None, nbd: None };
+        let dev = Dev {
+            dir: "x".into(),
+            osds,
+            hosts,
+            size,
+            base: None,
+            hot: None,
+            base_model: None,
+            public_mode: None,
+            s3: None,
+            nbd: None,
+        };
         Layout::new(&dev, before).ok().map(|layout| [layout.osds, layout.hosts, layout.size])
     }
 

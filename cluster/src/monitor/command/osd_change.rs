@@ -81,6 +81,8 @@ impl View<'_> {
             osd.store_id = Osd::NO_STORE;
             osd.life = 0;
         }
+        // Whoever makes an OSD of that number anew makes it known by a key of its own.
+        map.auth.entities.retain(|entity| !osds.iter().any(|id| entity.name == format!("osd.{id}")));
         let verb = if is_purge { "purged" } else { "destroyed" };
         let messages: Vec<String> = osds.iter().map(|id| format!("{verb} osd.{id}")).collect();
         if map == *self.map {
