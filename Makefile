@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench bench-wire yardstick instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
+.PHONY: help quickstart test bench bench-wire yardstick tail-latency instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -18,6 +18,7 @@ help:
 	@echo 'make deb                the Debian package, below target/debian'
 	@echo 'make bench              the standard table of docs/PERFORMANCE.md, beside fio (BENCH_ROUNDS=5), or one bench (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
+	@echo 'make tail-latency       4 KiB at depth 1 while the OSD scrubs, flushes and writes checkpoints: the 99th percentile beside the median'
 	@echo 'make bench-wire         what encryption and handshakes cost by themselves'
 	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
@@ -50,6 +51,10 @@ deb:
 
 bench:
 	@CARGO='$(CARGO)' sh scripts/bench.sh $(BENCH)
+
+tail-latency:
+	$(CARGO) build --release -p basalt-cli
+	./scripts/tail-latency.sh
 
 yardstick:
 	@CARGO='$(CARGO)' sh scripts/yardstick.sh
