@@ -6,7 +6,7 @@ use crate::error::{EACCES, EINVAL, EPROTO, Error};
 use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
 use basalt_cluster::map::follower::MapFollower;
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
-use basalt_net::message::monitor::{AdminCommand, AuthCommand, CommandReply, MonitorReply, MonitorRequest};
+use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
 use basalt_net::{Credentials, FrameKind, HandshakeError, Service, Session, SessionError, SessionSender, session};
 use basalt_ring::local::{Event, OnceSender, once};
 use basalt_ring::{Ring, Task};
@@ -91,7 +91,7 @@ impl MonitorLink {
         self.shared.waiting.borrow_mut().insert(tag, reply);
         let _waiting = Waiting { shared: &self.shared, tag };
         let command = command.clone();
-        let request = match only_looks(&command) {
+        let request = match command.only_looks() {
             true => MonitorRequest::Command { tag, command },
             false => MonitorRequest::Change { tag, id, command },
         };
@@ -264,43 +264,5 @@ async fn serve(shared: &Shared, session: &mut Session) -> End {
             Ok(MonitorReply::NotLeading { leader }) => return End::NotLeading { leader },
             Err(error) => return error.to_string().into(),
         }
-    }
-}
-
-/// Whether a command changes nothing, and so may be carried out twice.
-pub(crate) fn only_looks(command: &AdminCommand) -> bool {
-    match command {
-        AdminCommand::Status
-        | AdminCommand::HealthDetail
-        | AdminCommand::Df
-        | AdminCommand::Versions
-        | AdminCommand::OsdTree
-        | AdminCommand::OsdDf
-        | AdminCommand::OsdStat
-        | AdminCommand::OsdDump
-        | AdminCommand::OsdLs
-        | AdminCommand::OsdMap { .. }
-        | AdminCommand::PoolLs { .. }
-        | AdminCommand::PoolGet { .. }
-        | AdminCommand::PoolGetQuota { .. }
-        | AdminCommand::PoolStats { .. }
-        | AdminCommand::TierStatus { .. }
-        | AdminCommand::PgStat
-        | AdminCommand::PgDump
-        | AdminCommand::OsdOkToStop { .. }
-        | AdminCommand::OsdSafeToDestroy { .. }
-        | AdminCommand::OsdDfTree
-        | AdminCommand::Crush(_)
-        | AdminCommand::PgLs { .. }
-        | AdminCommand::PgQuery { .. }
-        | AdminCommand::ConfigGet { .. }
-        | AdminCommand::ConfigDump
-        | AdminCommand::ConfigHelp { .. }
-        | AdminCommand::MaintenanceStatus
-        | AdminCommand::Auth(AuthCommand::Ls | AuthCommand::Get { .. }) => true,
-        AdminCommand::Change { mode, .. } => mode.dry_run,
-        AdminCommand::PoolApplication { action, .. } => action == "get",
-        // What is added to the list of commands later is taken for a change.
-        _ => false,
     }
 }

@@ -2,8 +2,8 @@
 
 use basalt_cluster::Config;
 use basalt_cluster::config::{
-    BaseModel, FailureDomain, MetricsSection, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls, OsdDevice,
-    OsdSection, RoleKeys, S3Section, S3Tls, ScrubSettings,
+    BaseModel, ClientRole, FailureDomain, MetricsSection, MonitorSection, MonitorStoreSettings, NbdSection, NbdTls,
+    OsdDevice, OsdSection, RoleKeys, S3Section, S3Tls, ScrubSettings,
 };
 use basalt_net::{EntityName, PublicKey, WireMode};
 use std::collections::BTreeSet;
@@ -72,6 +72,21 @@ address_dir = "run"
 
 fn path() -> &'static Path {
     Path::new("/etc/basalt/basalt.toml")
+}
+
+#[test]
+fn a_gateway_without_a_key_of_its_own_is_whoever_the_file_is_for() {
+    let mut config = whole();
+    let as_text = |config: &Config, role| {
+        let (name, key_file) = config.client(role);
+        (name.to_string(), key_file.to_str().unwrap().to_owned())
+    };
+    let ann = ("client.ann".to_owned(), "/etc/basalt/cluster.key".to_owned());
+    assert_eq!(as_text(&config, ClientRole::S3), ann);
+    config.keys.s3 = Some("/etc/basalt/s3.key".into());
+    assert_eq!(as_text(&config, ClientRole::S3), ("client.s3".to_owned(), "/etc/basalt/s3.key".to_owned()));
+    assert_eq!(as_text(&config, ClientRole::Nbd), ann);
+    assert_eq!(as_text(&config, ClientRole::Administrator), ann);
 }
 
 fn whole() -> Config {

@@ -85,38 +85,7 @@ impl MonitorCaps {
 pub(crate) fn level_of(command: &AdminCommand) -> Level {
     match command {
         AdminCommand::Auth(_) => Level::Rule,
-        AdminCommand::Status
-        | AdminCommand::HealthDetail
-        | AdminCommand::Df
-        | AdminCommand::Versions
-        | AdminCommand::OsdTree
-        | AdminCommand::OsdDf
-        | AdminCommand::OsdDfTree
-        | AdminCommand::OsdStat
-        | AdminCommand::OsdDump
-        | AdminCommand::OsdLs
-        | AdminCommand::OsdMap { .. }
-        | AdminCommand::OsdPerf
-        | AdminCommand::OsdOkToStop { .. }
-        | AdminCommand::OsdSafeToDestroy { .. }
-        | AdminCommand::BlocklistLs
-        | AdminCommand::PoolLs { .. }
-        | AdminCommand::PoolGet { .. }
-        | AdminCommand::PoolGetQuota { .. }
-        | AdminCommand::PoolStats { .. }
-        | AdminCommand::TierStatus { .. }
-        | AdminCommand::PgStat
-        | AdminCommand::PgDump
-        | AdminCommand::PgLs { .. }
-        | AdminCommand::PgQuery { .. }
-        | AdminCommand::Crush(_)
-        | AdminCommand::ConfigGet { .. }
-        | AdminCommand::ConfigDump
-        | AdminCommand::ConfigHelp { .. }
-        | AdminCommand::MaintenanceStatus => Level::Show,
-        AdminCommand::Change { mode, .. } if mode.dry_run => Level::Show,
-        AdminCommand::PoolApplication { action, .. } if action == "get" => Level::Show,
-        // What is added to the list of commands later is taken for a change.
+        command if command.only_looks() => Level::Show,
         _ => Level::Change,
     }
 }

@@ -231,6 +231,11 @@ fn purging_takes_an_osd_out_of_everything_and_only_when_it_is_meant() {
     let mut harness = Harness::with_osds(6, 0);
     harness.create_pool("data", 8, 3);
     report_all(&mut harness, 100);
+    for entity in ["osd.0", "osd.1"] {
+        let add =
+            AuthCommand::Add { entity: entity.into(), public_key: [7; 32], mon: String::new(), osd: String::new() };
+        assert_eq!(harness.command(AdminCommand::Auth(add)).errno, 0);
+    }
     change(&mut harness, OsdChange::Down, &[0]);
     let reply = change(&mut harness, OsdChange::Purge, &[0]);
     assert_eq!(reply.errno, libc::EPERM);
@@ -238,6 +243,8 @@ fn purging_takes_an_osd_out_of_everything_and_only_when_it_is_meant() {
     let reply = surely(&mut harness, OsdChange::Purge, &[0]);
     assert_eq!((reply.errno, reply.message.as_str()), (0, "purged osd.0"));
     assert!(harness.map().osd(0).is_none());
+    let known = |name: &str| harness.core.map().auth.get(name).is_some();
+    assert!(!known("osd.0") && known("osd.1"), "its key, and no other, is forgotten");
     let tree = harness.json(AdminCommand::OsdTree);
     assert!(!tree.to_string().contains("osd.0\""), "{tree}");
     assert_eq!(harness.json(AdminCommand::Df)["stats"]["num_osds"], 5);

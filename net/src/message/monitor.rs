@@ -402,6 +402,48 @@ pub enum AdminCommand {
     Auth(AuthCommand),
 }
 
+impl AdminCommand {
+    /// Whether it changes nothing: it may be carried out twice, and by whoever may see what the cluster is like.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            AdminCommand::Status
+            | AdminCommand::HealthDetail
+            | AdminCommand::Df
+            | AdminCommand::Versions
+            | AdminCommand::OsdTree
+            | AdminCommand::OsdDf
+            | AdminCommand::OsdDfTree
+            | AdminCommand::OsdStat
+            | AdminCommand::OsdDump
+            | AdminCommand::OsdLs
+            | AdminCommand::OsdMap { .. }
+            | AdminCommand::OsdPerf
+            | AdminCommand::OsdOkToStop { .. }
+            | AdminCommand::OsdSafeToDestroy { .. }
+            | AdminCommand::BlocklistLs
+            | AdminCommand::PoolLs { .. }
+            | AdminCommand::PoolGet { .. }
+            | AdminCommand::PoolGetQuota { .. }
+            | AdminCommand::PoolStats { .. }
+            | AdminCommand::TierStatus { .. }
+            | AdminCommand::PgStat
+            | AdminCommand::PgDump
+            | AdminCommand::PgLs { .. }
+            | AdminCommand::PgQuery { .. }
+            | AdminCommand::Crush(_)
+            | AdminCommand::ConfigGet { .. }
+            | AdminCommand::ConfigDump
+            | AdminCommand::ConfigHelp { .. }
+            | AdminCommand::MaintenanceStatus
+            | AdminCommand::Auth(AuthCommand::Ls | AuthCommand::Get { .. }) => true,
+            AdminCommand::Change { mode, .. } => mode.dry_run,
+            AdminCommand::PoolApplication { action, .. } => action == "get",
+            // What is added to the list of commands later is taken for a change.
+            _ => false,
+        }
+    }
+}
+
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[rkyv(derive(Debug))]
 pub enum MaintenanceScope {
