@@ -7,27 +7,61 @@ use crate::job::{Job, Rate};
 use crate::layout;
 use crate::limits::{CLONES_MAX, INTERVALS_MAX, MISMATCHES_DESCRIBED_MAX};
 use crate::pattern::{self, Stamp};
+use crate::progress::Tally;
 use crate::random::{Random, mix};
+use crate::rendezvous::Rendezvous;
 use crate::report::{DirectionReport, JobReport, Report};
 use crate::target::{Target, TargetError};
+use crate::threads::thread_of;
 use basalt_client::Client;
 use basalt_ring::local::Event;
 use basalt_ring::{Buffer, Instant, Ring};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs all jobs: at once, but for those with `stonewall`, which wait for all before them. An error is one of opening or laying
 /// out; what fails later is in the report.
 pub async fn run(ring: &Ring, jobs: &[Job], client: Option<&Client>) -> Result<Report, TargetError> {
     let images = Images::default();
-    let report = run_with(ring, jobs, client, &images).await;
+    let rendezvous = Rendezvous::of(1);
+    let whole = Part { number: 0, of: 1, rendezvous: &rendezvous, tally: Arc::default() };
+    let reports = run_part(ring, jobs, client, &images, whole).await;
     images.close().await;
-    report
+    Ok(Report::of_parts(ring.unix_time().0, reports?, jobs))
 }
 
-async fn run_with(ring: &Ring, jobs: &[Job], client: Option<&Client>, images: &Images) -> Result<Report, TargetError> {
+/// What one thread of a run does.
+pub(crate) struct Part<'a> {
+    pub number: usize,
+    /// So many threads.
+    pub of: usize,
+    pub rendezvous: &'a Rendezvous,
+    pub tally: Arc<Tally>,
+}
+
+/// Jobs that run at once, group by group.
+pub(crate) fn groups(jobs: &[Job]) -> impl Iterator<Item = Range<usize>> {
+    let mut first = 0;
+    std::iter::from_fn(move || {
+        let after = (first + 1..jobs.len()).find(|&index| jobs[index].stonewall).unwrap_or(jobs.len());
+        let group = first..after;
+        first = after;
+        (!group.is_empty()).then_some(group)
+    })
+}
+
+/// The reports of a thread's clones, each with the clone's number among all.
+pub(crate) async fn run_part(
+    ring: &Ring,
+    jobs: &[Job],
+    client: Option<&Client>,
+    images: &Images,
+    part: Part<'_>,
+) -> Result<Vec<(usize, JobReport)>, TargetError> {
     let clones: usize = jobs.iter().map(|job| job.numjobs as usize).sum();
     if clones > CLONES_MAX {
         let message = format!("the jobs have {clones} clones in all, at most {CLONES_MAX} can run");
@@ -36,35 +70,39 @@ async fn run_with(ring: &Ring, jobs: &[Job], client: Option<&Client>, images: &I
     for job in jobs {
         job.validate().map_err(|error| TargetError::new(libc::EINVAL, error.to_string()))?;
     }
+    let others_left = |_| TargetError::new(libc::ECANCELED, "another thread of the run could not go on");
     let mut reports = Vec::new();
-    let mut first = 0;
-    let mut group = 0;
-    while first < jobs.len() {
-        let after = (first + 1..jobs.len()).find(|&index| jobs[index].stonewall).unwrap_or(jobs.len());
+    let mut total = 0;
+    for (group, members) in groups(jobs).enumerate() {
         let mut clones = Vec::new();
-        for job in &jobs[first..after] {
+        let before_group = total;
+        for job in &jobs[members] {
             for number in 0..job.numjobs {
+                let place = total;
+                total += 1;
+                if thread_of(job, place - before_group, part.of) != part.number {
+                    continue;
+                }
                 let target = Target::open(ring, client, images, job, number)
                     .await
                     .map_err(|error| TargetError::new(error.errno, format!("job '{}': {}", job.name, error.message)))?;
-                let clone = Clone::new(ring, job, number, target);
+                let clone = Clone::new(ring, job, number, target, part.tally.clone());
                 if job.pattern.reads {
                     layout::lay_out(ring, job, clone.owner, &clone.target).await?;
                 }
-                clones.push((group, Rc::new(clone)));
+                clones.push((place, Rc::new(clone)));
             }
         }
+        // All are laid out before any is measured, and all have ended before the next group begins.
+        part.rendezvous.meet(ring).await.map_err(others_left)?;
         let running: Vec<_> = clones.iter().map(|(_, clone)| ring.spawn(clone.clone().run())).collect();
         for task in running {
             task.await;
         }
-        for (group, clone) in clones {
-            reports.push(clone.report(group));
-        }
-        first = after;
-        group += 1;
+        reports.extend(clones.into_iter().map(|(place, clone)| (place, clone.report(group))));
+        part.rendezvous.meet(ring).await.map_err(others_left)?;
     }
-    Ok(Report::new(ring.unix_time().0, reports, jobs.iter().any(|job| job.group_reporting)))
+    Ok(reports)
 }
 
 /// One clone of a job while it runs.
@@ -80,6 +118,8 @@ struct Clone {
     reads: RefCell<DirectionReport>,
     writes: RefCell<DirectionReport>,
     writes_done: Cell<u64>,
+    /// For whoever watches.
+    tally: Arc<Tally>,
     error: RefCell<Option<TargetError>>,
     /// Of a verifying job: length and sequence of each block's last write, by offset.
     written: RefCell<BTreeMap<u64, (u64, u64)>>,
@@ -113,7 +153,7 @@ impl Pace {
 }
 
 impl Clone {
-    fn new(ring: &Ring, job: &Job, number: u32, target: Target) -> Clone {
+    fn new(ring: &Ring, job: &Job, number: u32, target: Target, tally: Arc<Tally>) -> Clone {
         let Rate { reads, writes } = job.rate;
         Clone {
             ring: ring.clone(),
@@ -126,6 +166,7 @@ impl Clone {
             reads: RefCell::default(),
             writes: RefCell::default(),
             writes_done: Cell::new(0),
+            tally,
             error: RefCell::new(None),
             written: RefCell::default(),
             writing: RefCell::default(),
@@ -202,6 +243,7 @@ impl Clone {
     async fn read(&self, access: Access) -> Result<(), TargetError> {
         let began = self.ring.now();
         let data = self.target.read(access.offset, access.length).await?;
+        self.tally.read(access.length);
         self.record(&self.reads, access, began, began);
         if self.job.verify && !self.job.pattern.writes {
             self.check(access.offset, None, &data);
@@ -236,6 +278,7 @@ impl Clone {
         let submitted = self.ring.now();
         let result = self.target.write(access.offset, data).await;
         if result.is_ok() {
+            self.tally.write(access.length);
             self.record(&self.writes, access, began, submitted);
         }
         if self.job.verify {

@@ -72,7 +72,7 @@ impl Invocation {
 
     /// Whether any job needs a cluster.
     pub fn needs_cluster(&self) -> bool {
-        self.jobs.iter().any(|job| !matches!(job.target, TargetName::Filename(_)))
+        self.jobs.iter().any(|job| !matches!(job.target, TargetName::Filename(_) | TargetName::Null))
     }
 }
 

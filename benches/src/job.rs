@@ -75,6 +75,8 @@ pub enum TargetName {
     Image(String),
     /// A raw device or a file.
     Filename(PathBuf),
+    /// `ioengine=null`: nothing is done, whatever else the job names.
+    Null,
 }
 
 /// One section of a job file. Sizes in bytes.
@@ -208,6 +210,11 @@ impl Job {
                         "object_size",
                         format!("{} is not a multiple of the block size {bad}", self.object_size),
                     );
+                }
+            }
+            TargetName::Null => {
+                if self.verify {
+                    return refuse("verify", "there is nothing to be read back with ioengine=null".into());
                 }
             }
             TargetName::Filename(_) | TargetName::Image(_) => {

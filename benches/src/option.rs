@@ -16,6 +16,7 @@ pub const KNOWN: &[Known] = &[
     Known { name: "pool", aliases: &[], value: "a pool's name" },
     Known { name: "image", aliases: &[], value: "POOL/NAME" },
     Known { name: "filename", aliases: &[], value: "a device or file" },
+    Known { name: "ioengine", aliases: &[], value: "io_uring, or null to do nothing" },
     Known { name: "rw", aliases: &["readwrite"], value: "read, write, randread, randwrite, rw or randrw" },
     Known { name: "bs", aliases: &["blocksize"], value: "a size, or READ,WRITE" },
     Known { name: "bssplit", aliases: &[], value: "SIZE/PERCENT:SIZE/PERCENT, or READ,WRITE of these" },
@@ -75,9 +76,15 @@ fn distance(a: &str, b: &str) -> usize {
 pub fn set(job: &mut Job, known: &Known, value: &str) -> Option<()> {
     match known.name {
         "name" => job.name = value.into(),
-        "pool" => job.target = TargetName::Pool(some(value)?.into()),
-        "image" => job.target = TargetName::Image(value.split_once('/').map(|_| value)?.into()),
-        "filename" => job.target = TargetName::Filename(some(value)?.into()),
+        "pool" => aim(job, TargetName::Pool(some(value)?.into())),
+        "image" => aim(job, TargetName::Image(value.split_once('/').map(|_| value)?.into())),
+        "filename" => aim(job, TargetName::Filename(some(value)?.into())),
+        "ioengine" => match value {
+            "null" => job.target = TargetName::Null,
+            // The one there is.
+            "io_uring" => {}
+            _ => return None,
+        },
         "rw" => job.pattern = Pattern::NAMES.iter().find(|(name, _)| *name == value).map(|(_, pattern)| *pattern)?,
         "bs" => {
             let (read, write) = pair(value, size)?;
@@ -122,6 +129,13 @@ pub fn set(job: &mut Job, known: &Known, value: &str) -> Option<()> {
         _ => unreachable!("every known option is set here"),
     }
     Some(())
+}
+
+/// Whatever was named before or is named later, nothing is done with it if the job says so.
+fn aim(job: &mut Job, target: TargetName) {
+    if job.target != TargetName::Null {
+        job.target = target;
+    }
 }
 
 fn some(value: &str) -> Option<&str> {

@@ -106,6 +106,13 @@ impl Report {
         Report { unix_time, jobs: if group_reporting { groups.clone() } else { jobs }, groups }
     }
 
+    /// Of reports with the number of each one's clone, in any order.
+    pub(crate) fn of_parts(unix_time: u64, mut parts: Vec<(usize, JobReport)>, jobs: &[Job]) -> Report {
+        parts.sort_by_key(|(number, _)| *number);
+        let reports = parts.into_iter().map(|(_, report)| report).collect();
+        Report::new(unix_time, reports, jobs.iter().any(|job| job.group_reporting))
+    }
+
     /// The first error of any job; a mismatch is one.
     pub fn error(&self) -> Option<&TargetError> {
         self.jobs.iter().find_map(|job| job.error.as_ref())

@@ -40,6 +40,7 @@ fn header(text: &mut String, report: &JobReport) {
     let engine = match &job.target {
         TargetName::Pool(pool) => format!("pool, pool={pool}"),
         TargetName::Image(image) => format!("image, image={image}"),
+        TargetName::Null => "null".to_owned(),
         TargetName::Filename(path) => format!("device, filename={}", path.display()),
     };
     let _ = writeln!(

@@ -3,6 +3,7 @@
 use crate::device_target::DeviceTarget;
 use crate::image_target::{ImageTarget, Images};
 use crate::job::{Job, TargetName};
+use crate::null_target::NullTarget;
 use crate::pool_target::PoolTarget;
 use basalt_client::Client;
 use basalt_ring::{Ring, Slice};
@@ -32,6 +33,7 @@ pub enum Target {
     Device(DeviceTarget),
     Pool(PoolTarget),
     Image(ImageTarget),
+    Null(NullTarget),
 }
 
 impl Target {
@@ -44,6 +46,7 @@ impl Target {
         clone: u32,
     ) -> Result<Target, TargetError> {
         match (&job.target, client) {
+            (TargetName::Null, _) => Ok(Target::Null(NullTarget::new(ring, job.read_sizes.max()))),
             (TargetName::Filename(path), _) => {
                 DeviceTarget::open(ring, path, job.region(), job.pattern.writes).await.map(Target::Device)
             }
@@ -68,6 +71,7 @@ impl Target {
             Target::Device(device) => device.read(offset, length).await,
             Target::Pool(pool) => pool.read(offset, length).await,
             Target::Image(image) => image.read(offset, length).await,
+            Target::Null(null) => Ok(null.read(length).await),
         }
     }
 
@@ -76,6 +80,10 @@ impl Target {
             Target::Device(device) => device.write(offset, data).await,
             Target::Pool(pool) => pool.write(offset, data).await,
             Target::Image(image) => image.write(offset, data).await,
+            Target::Null(null) => {
+                null.write(data).await;
+                Ok(())
+            }
         }
     }
 
@@ -83,14 +91,14 @@ impl Target {
     pub async fn flush(&self) -> Result<(), TargetError> {
         match self {
             Target::Device(device) => device.flush().await,
-            Target::Pool(_) | Target::Image(_) => Ok(()),
+            Target::Pool(_) | Target::Image(_) | Target::Null(_) => Ok(()),
         }
     }
 
     /// The size of the pieces the region is stored in.
     pub fn piece(&self) -> u64 {
         match self {
-            Target::Device(_) => crate::limits::LAYOUT_WRITE_BYTES,
+            Target::Device(_) | Target::Null(_) => crate::limits::LAYOUT_WRITE_BYTES,
             Target::Pool(pool) => pool.object_size(),
             Target::Image(image) => image.piece(),
         }
@@ -102,6 +110,7 @@ impl Target {
             Target::Device(device) => Ok(!device.is_new()),
             Target::Pool(pool) => pool.is_laid_out(offset, length).await,
             Target::Image(image) => image.is_laid_out(offset, length).await,
+            Target::Null(_) => Ok(true),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! `basalt bench`: words in fio's language, run on this thread's ring.
 
 use crate::arguments::Global;
-use crate::connection::{client_config, on_ring};
+use crate::connection::{client_config, no_ring};
 use crate::yardstick;
-use basalt_benches::{Invocation, OutputFormat, Report};
+use basalt_benches::{Invocation, OutputFormat, Progress, Report, TargetError, run_on_threads};
 use basalt_cli::output::{Format, Output};
 use basalt_cli::table::{Align, Table};
 use basalt_cli::{Failure, Result, command_line};
 use basalt_client::Client;
 use basalt_cluster::quantity::format_bytes;
+use basalt_ring::Ring;
 use basalt_ring::uring::UringConfig;
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,18 +27,23 @@ pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
     }
     let invocation = Invocation::parse(&rest, read_job_file).map_err(|error| Failure::invalid(error.to_string()))?;
     let config = if invocation.needs_cluster() { Some(client_config(&global)?) } else { None };
-    let report = on_ring(UringConfig::default(), async |ring| {
-        let client = match config {
-            Some(config) => Some(Client::connect(&ring, config).await?),
-            None => None,
-        };
-        let report = basalt_benches::run(&ring, &invocation.jobs, client.as_ref()).await;
-        report.map_err(|error| Failure::new(error.errno, error.message))
-    })?;
     let format = match (global.format, invocation.format) {
         (Format::Plain, OutputFormat::Json) => Format::JsonPretty,
         (format, _) => format,
     };
+    let bar = if format.shows_progress() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let connect = async |ring: Ring| match &config {
+        Some(config) => {
+            let client = Client::connect(&ring, config.clone()).await;
+            client.map(Some).map_err(|error| TargetError::new(error.errno(), error.message()))
+        }
+        None => Ok(None),
+    };
+    let watch = |progress| bar.set_message(progress_line(&progress));
+    let report = run_on_threads(&UringConfig::default(), &invocation.jobs, connect, watch);
+    bar.finish_and_clear();
+    let report = report.map_err(|error| no_ring(&error))?;
+    let report = report.map_err(|error| Failure::new(error.errno, error.message))?;
     let mut output = Output::new(format);
     output.show(&report.json(), |_| if summary { table(&report) } else { report.text() })?;
     output.finish()?;
@@ -48,6 +55,17 @@ pub fn run(global: &Global, words: Vec<OsString>) -> Result<ExitCode> {
             Ok(ExitCode::from(failure.exit_status()))
         }
     }
+}
+
+/// As fio's line while it runs.
+fn progress_line(progress: &Progress) -> String {
+    format!(
+        "{}s: r={:.0} w={:.0} IOPS, {}/s",
+        progress.elapsed.as_secs(),
+        progress.reads_per_second,
+        progress.writes_per_second,
+        format_bytes(progress.bytes_per_second as u64)
+    )
 }
 
 struct Words {

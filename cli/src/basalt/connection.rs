@@ -44,12 +44,12 @@ pub fn on_ring<T, F>(config: UringConfig, work: impl FnOnce(Ring) -> F) -> Resul
 where
     F: Future<Output = Result<T>>,
 {
-    uring::run(config, work).map_err(|error| {
-        Failure::new(
-            basalt_cli::errno::of_io(&error),
-            format!(
-                "io_uring cannot be set up: {error}; Linux 5.19 or newer is needed, and kernel.io_uring_disabled = 0"
-            ),
-        )
-    })?
+    uring::run(config, work).map_err(|error| no_ring(&error))?
+}
+
+pub fn no_ring(error: &std::io::Error) -> Failure {
+    Failure::new(
+        basalt_cli::errno::of_io(error),
+        format!("io_uring cannot be set up: {error}; Linux 5.19 or newer is needed, and kernel.io_uring_disabled = 0"),
+    )
 }
