@@ -1,7 +1,7 @@
 # Two commands for a new user: `make quickstart` and `make test`. Everything is built and run from this folder.
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test bench bench-wire yardstick tail-latency instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
+.PHONY: help quickstart test bench bench-wire yardstick tail-latency micro curves instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
 	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
@@ -19,6 +19,8 @@ help:
 	@echo 'make bench              the standard table of docs/PERFORMANCE.md, beside fio (BENCH_ROUNDS=5), or one bench (BENCH="--rw=randread --bs=4k ...")'
 	@echo 'make yardstick          a pool beside the raw file it lies on, in one run: the figures of docs/PERFORMANCE.md'
 	@echo 'make tail-latency       4 KiB at depth 1 while the OSD scrubs, flushes and writes checkpoints: the 99th percentile beside the median'
+	@echo 'make curves             cost of an operation against queue depth, placement groups, objects, OSDs and sessions (CURVES_ROUNDS=3)'
+	@echo 'make micro              one step of each layer by itself: checksum, frame, index, allocator, log record, CRUSH, executor'
 	@echo 'make bench-wire         what encryption and handshakes cost by themselves'
 	@echo 'make instructions       where the instructions of one fixed path go, by callgrind (INSTRUCTIONS_PATH=write|read|create)'
 	@echo 'make scale              memory and mount time of a store by number of objects (SCALE_MAX=1000000)'
@@ -55,6 +57,14 @@ bench:
 tail-latency:
 	$(CARGO) build --release -p basalt-cli
 	./scripts/tail-latency.sh
+
+curves:
+	$(CARGO) build --release --quiet -p basalt-cli -p basalt-benches --bin basalt --bin basaltd --bin pool_scale
+	@mkdir -p data
+	@./scripts/curves.sh
+
+micro:
+	@$(CARGO) bench --quiet -p basalt-benches --features layers --bench layers
 
 yardstick:
 	@CARGO='$(CARGO)' sh scripts/yardstick.sh

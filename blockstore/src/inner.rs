@@ -75,7 +75,8 @@ impl Inner {
     pub fn new(ring: &Ring, devices: Devices, options: OpenOptions, opened: Opened) -> Rc<Inner> {
         let Opened { superblock, mut state, next_lsn, link, .. } = opened;
         for (side, device) in [(Side::Base, Some(&devices.base)), (Side::Hot, devices.hot.as_ref())] {
-            if device.is_some_and(|device| device.info().kind == DeviceKind::File) {
+            // One that has all its blocks already is as good as a device.
+            if device.is_some_and(|device| device.info().kind == DeviceKind::File && device.info().discard) {
                 state.allocator(side).grow_in_steps();
             }
         }

@@ -29,6 +29,8 @@ pub mod fsck;
 pub mod fuzzing;
 mod index;
 mod inner;
+#[cfg(feature = "layers")]
+pub mod layers;
 #[deny(clippy::unwrap_used, clippy::indexing_slicing)]
 mod layout;
 pub mod limits;

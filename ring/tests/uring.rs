@@ -118,6 +118,26 @@ on_two_ends!(
 );
 
 #[test]
+fn a_file_takes_discards_as_long_as_it_has_holes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    let size = 8 << 20;
+    let options = DeviceOptions { write: true, create_size: Some(size), ..DeviceOptions::default() };
+    let whole = vec![7; size as usize];
+    run(async |ring| {
+        let sparse = ring.open_device(&path, options.clone()).await.expect("made");
+        assert!(sparse.info().discard, "made with holes");
+        drop(sparse);
+        std::fs::write(&path, &whole).expect("written");
+        std::fs::File::open(&path).expect("there").sync_all().expect("its blocks are found");
+        let filled = ring.open_device(&path, options.clone()).await.expect("opens");
+        assert!(!filled.info().discard, "it would lose blocks that it was given");
+        filled.discard(0, size).await.expect("nothing is done");
+        assert_eq!(std::fs::read(&path).expect("read"), whole);
+    });
+}
+
+#[test]
 fn a_sleeping_ring_is_woken_from_a_thread_without_a_ring() {
     let (sender, mut receiver) = mailbox::channel::<u32>(16);
     let thread = std::thread::spawn(move || {

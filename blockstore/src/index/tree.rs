@@ -42,7 +42,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "layers"))]
     pub fn new(generation: u64, budget: usize) -> Tree {
         let root = Child::in_memory(Node::empty_leaf(generation));
         Tree { root, dirty_nodes: 1, ..Tree::open(NodePointer::default(), generation, 0, budget) }

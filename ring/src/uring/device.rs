@@ -66,14 +66,17 @@ pub(crate) fn open_device(
     }
     let info = match kind {
         DeviceKind::Block => describe_block_device(&file, metadata.rdev())?,
-        DeviceKind::File => DeviceInfo {
-            kind,
-            size: file.metadata()?.len(),
-            sector_size: 512,
-            rotational: BlockQueue::of(metadata.dev()).is_some_and(|queue| queue.rotational),
-            volatile_cache: true,
-            discard: true,
-        },
+        DeviceKind::File => {
+            let metadata = file.metadata()?;
+            DeviceInfo {
+                kind,
+                size: metadata.len(),
+                sector_size: 512,
+                rotational: BlockQueue::of(metadata.dev()).is_some_and(|queue| queue.rotational),
+                volatile_cache: true,
+                discard: has_holes(&metadata),
+            }
+        }
     };
     let device = UringDevice {
         driver: driver.clone(),
@@ -82,6 +85,13 @@ pub(crate) fn open_device(
         discard: info.discard,
     };
     Ok((info, device))
+}
+
+/// A file without any was given all its blocks for good, as a device has them: making holes in it would take them away again.
+fn has_holes(metadata: &fs::Metadata) -> bool {
+    /// Of `st_blocks` (stat(3type)), whatever the filesystem's blocks are.
+    const COUNTED_BYTES: u64 = 512;
+    metadata.blocks() * COUNTED_BYTES < metadata.len()
 }
 
 /// Makes a missing file. One of no bytes is what a crash within left, and is made whole too.
