@@ -64,6 +64,11 @@ fn boto3_asks_for_buckets_by_their_own_names() {
 }
 
 #[test]
+fn a_buckets_index_is_cut_anew_while_requests_go_on() {
+    Gateway::start().run("python", &["reshard.py"]);
+}
+
+#[test]
 fn s3cmd_works_with_both_signatures() {
     Gateway::start().run("sh", &["s3cmd.sh"]);
 }
