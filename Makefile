@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test bench bench-wire yardstick tail-latency micro curves instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
-	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
+	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus s3-speed s3-listing nbd-verify clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -31,6 +31,9 @@ help:
 	@echo 'make tier-transition    an empty hot slice over a slow disk until long after it is full: docs/transition.png, and the figures'
 	@echo 'make throttled-transition  the same over a loop device held to 150 operations a second (as root)'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
+	@echo 'make s3-speed           puts and gets a second by S3, 64 KiB, 16 clients (S3_SPEED="--kib 4 --clients 4")'
+	@echo 'make s3-listing         how long a page of a listing takes in buckets of 1000 keys to a million (S3_LISTING="--keys 100000")'
+	@echo 'make nbd-verify         fio over NBD with crc32c for NBD_SECONDS=60, also while a host dies and returns'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
@@ -122,6 +125,15 @@ throttled-transition:
 	$(CARGO) build --release --quiet -p basalt-benches --features plot --bin tier_transition
 	@target/release/tier_transition --dir data/throttled-transition --base-model none --base-iops 150 \
 		--png data/throttled-transition.png $(TIER_TRANSITION)
+
+s3-speed:
+	@CARGO='$(CARGO)' sh scripts/s3_speed.sh $(S3_SPEED)
+
+s3-listing:
+	@CARGO='$(CARGO)' sh scripts/s3_speed.sh --listings $(S3_LISTING)
+
+nbd-verify:
+	BASALT_FIO_SECONDS=$(or $(NBD_SECONDS),60) $(CARGO) test -p basalt-cli --features basalt-cluster/etcd,basalt-cli/etcd --test images -- --nocapture fio::what_fio
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

@@ -6,10 +6,11 @@ cargo=${CARGO:-cargo}
 # What packages are built with, and quickstart does without.
 features='--features basalt-cluster/etcd,basalt-cli/etcd'
 
-# A command that the tests need, and the Debian package that brings it.
+# A command that the tests need, and the Debian package that brings it. The second of awscli's lines of versions is Debian's; the first, which
+# comes from Python's index, is called the same.
 needed='cc:gcc dpkg-deb:dpkg strip:binutils kill:procps flock:util-linux blkid:util-linux losetup:mount mount:mount mkfs.ext4:e2fsprogs sfdisk:fdisk
         ip:iproute2 rclone:rclone curl:curl openssl:openssl python3:python3-venv etcd:etcd-server protoc:protobuf-compiler
-        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio promtool:prometheus chromium:chromium valgrind:valgrind'
+        qemu-img:qemu-utils nbdinfo:libnbd-bin nbdfuse:nbdfuse fio:fio promtool:prometheus chromium:chromium valgrind:valgrind /usr/bin/aws:awscli'
 
 missing=''
 for pair in $needed; do

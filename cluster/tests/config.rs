@@ -63,6 +63,7 @@ tls_certificate = "chain.pem"
 tls_key = "chain.key"
 encryption_keys = "/keys/s3.keys"
 sse_c_requires_tls = false
+objects_per_shard = 5000
 
 [metrics]
 monitor = "127.0.0.1:9283"
@@ -160,6 +161,7 @@ fn whole() -> Config {
             tls: Some(S3Tls { certificate: "/etc/basalt/chain.pem".into(), key: "/etc/basalt/chain.key".into() }),
             encryption_keys: Some("/keys/s3.keys".into()),
             sse_c_requires_tls: false,
+            objects_per_shard: Some(5000),
         }),
         metrics: Some(MetricsSection {
             monitor: Some("127.0.0.1:9283".parse().unwrap()),
@@ -236,7 +238,7 @@ fn every_mistake_is_named_with_its_file_its_line_and_what_would_be_right() {
         ("memory_target = \"4G\"", "memory_target = \"4X\"", 22, "memory_target: '4X' is not a size"),
         ("memory_target = \"4G\"", "memory_target = 5", 22, "at least 64 MiB is needed"),
         ("complaint_time = \"500ms\"", "complaint_time = \"5ms\"", 25, "at least 10ms is needed"),
-        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 58, "'9284' is not an address with a port"),
+        ("osd = \"[::1]:9284\"", "osd = \"9284\"", 59, "'9284' is not an address with a port"),
         ("osd_busy_poll_us = 50", "osd_busy_poll_us = 10001", 24, "osd_busy_poll_us is at most 10000"),
         ("id = 1", "id = 0", 36, "osd.0 has two devices"),
         ("id = 1", "id = 99999", 36, "ids go from 0 to"),

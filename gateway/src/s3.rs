@@ -20,5 +20,6 @@ pub mod store;
 
 pub use encryption::{KeyFileError, Keys};
 pub use fault::Fault;
+pub use limits::INDEX_SHARDS_MAX;
 pub use server::{Gateway, GatewayConfig, GatewayError, MethodFigures, RequestCounts, STATUSES, TlsFiles};
 pub use store::StoreSettings;

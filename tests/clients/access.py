@@ -6,6 +6,9 @@ import sys
 import urllib.error
 import urllib.request
 
+import botocore
+import botocore.exceptions
+
 from gateway import ENDPOINT, client, new_bucket, refused, run
 
 s3 = client()
@@ -56,6 +59,67 @@ def test_private_is_private():
         refused(403, "AccessDenied", who.delete_bucket, Bucket=b)
     refused(403, "AccessDenied", anonymous.create_bucket, Bucket=b + "-2")
     assert s3.get_object(Bucket=b, Key="k")["Body"].read() == b"x"
+
+
+# Of nobody's bucket, or of kinds of buckets that are not here.
+NOT_OF_A_BUCKET = {"ListBuckets", "ListDirectoryBuckets", "CreateBucket", "CreateSession", "WriteGetObjectResponse"}
+
+
+def filled(shape, known):
+    """The least that the library lets pass for a shape."""
+    if shape.type_name == "structure":
+        names = shape.required_members or (list(shape.members)[:1] if getattr(shape, "is_tagged_union", False) else [])
+        return {name: known[name] if name in known else filled(shape.members[name], known) for name in names}
+    if shape.type_name == "list":
+        return [filled(shape.member, known)]
+    if shape.type_name == "string":
+        return shape.enum[0] if shape.enum else "x" * max(1, shape.metadata.get("min", 1))
+    return {"integer": 1, "long": 1, "boolean": True, "timestamp": "2030-01-01T00:00:00Z", "blob": b"x"}[shape.type_name]
+
+
+def test_no_call_whatever_is_answered_to_strangers():
+    bucket = new_bucket(s3)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"mine")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    known = {"Bucket": bucket, "Key": "k", "UploadId": upload, "CopySource": {"Bucket": bucket, "Key": "k"}, "PartNumber": 1,
+             "Policy": allow(bucket, "s3:*", f"arn:aws:s3:::{bucket}"), "RenameSource": f"/{bucket}/k"}
+    # Where the least is too little to be looked at.
+    rule = {"ID": "x", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}
+    whole = {
+        "CompleteMultipartUpload": {"MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": "x"}]}},
+        "PutBucketAcl": {"ACL": "public-read"},
+        "PutBucketCors": {"CORSConfiguration": {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}},
+        "PutBucketEncryption": {"ServerSideEncryptionConfiguration": {"Rules": [
+            {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}},
+        "PutBucketLifecycle": {"LifecycleConfiguration": {"Rules": [rule]}},
+        "PutBucketLifecycleConfiguration": {"LifecycleConfiguration": {"Rules": [rule]}},
+        "PutBucketVersioning": {"VersioningConfiguration": {"Status": "Enabled"}},
+        "PutBucketWebsite": {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "i"}}},
+        "PutObjectAcl": {"ACL": "public-read"},
+        "PutObjectLegalHold": {"LegalHold": {"Status": "ON"}},
+        "PutObjectLockConfiguration": {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}},
+        "PutObjectRetention": {"Retention": {"Mode": "GOVERNANCE", "RetainUntilDate": "2030-01-01T00:00:00Z"}},
+    }
+    model = s3.meta.service_model
+    calls, told = 0, []
+    for name in sorted(set(model.operation_names) - NOT_OF_A_BUCKET):
+        words = filled(model.operation_model(name).input_shape, known) | whole.get(name, {})
+        for who in (other, anonymous):
+            calls += 1
+            try:
+                answer = getattr(who, botocore.xform_name(name))(**words)
+                if not (name == "DeleteObjects" and [error["Code"] for error in answer["Errors"]] == ["AccessDenied"]):
+                    told.append((name, who is anonymous, answer))
+            except botocore.exceptions.ClientError as error:
+                code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+                # An answer to HEAD has no code. What is not here is not here for anybody.
+                if status != 403 and code != "NotImplemented":
+                    told.append((name, who is anonymous, status, code))
+    assert calls > 150, calls
+    assert not told, told
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["k"]
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"mine"
+    assert "Parts" not in s3.list_parts(Bucket=bucket, Key="k", UploadId=upload)
 
 
 def test_canned_acls():

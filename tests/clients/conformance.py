@@ -34,6 +34,34 @@ def allow(bucket, action, **more):
     s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
 
 
+def test_calls_of_later_days_touch_nothing():
+    """Each has a name in its query, and without that would be a plain PUT or DELETE."""
+    bucket, empty = new_bucket(s3), new_bucket(s3)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"as it was")
+    named = {"Bucket": bucket, "Key": "k"}
+    refused(501, "NotImplemented", s3.rename_object, RenameSource=f"/{bucket}/k", Bucket=bucket, Key="other")
+    refused(501, "NotImplemented", s3.put_object_annotation, AnnotationName="a", AnnotationPayload=b"x", **named)
+    refused(501, "NotImplemented", s3.delete_object_annotation, AnnotationName="a", **named)
+    refused(501, "NotImplemented", s3.get_object_annotation, AnnotationName="a", **named)
+    refused(501, "NotImplemented", s3.update_object_encryption, ObjectEncryption={"SSEKMS": {"KMSKeyArn": "k" * 20}}, **named)
+    refused(501, "NotImplemented", s3.delete_bucket_metadata_configuration, Bucket=empty)
+    refused(501, "NotImplemented", s3.get_bucket_abac, Bucket=bucket)
+    refused(501, "NotImplemented", s3.put_bucket_abac, Bucket=bucket, AbacStatus={"Status": "Enabled"})
+    allow(bucket, "s3:*", Resource=[f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"])
+    for method in ("PUT", "DELETE", "POST"):
+        for query in ("anything", "anything=", "annotation&annotationName=a"):
+            status, said = asked(method, f"/{bucket}/k?{query}", [("Content-Length", "1")] if method != "DELETE" else [], b"x" if method != "DELETE" else None)
+            assert status == 501 and b"NotImplemented" in said, (method, query, status, said)
+    # What has a value is somebody's own remark.
+    assert asked("GET", f"/{bucket}/k?anything=else")[1] == b"as it was"
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"as it was"
+    assert s3.head_bucket(Bucket=empty)
+
+
+def test_a_versioning_that_is_none():
+    refused(400, "IllegalVersioningConfigurationException", s3.put_bucket_versioning, Bucket=new_bucket(s3), VersioningConfiguration={})
+
+
 def test_a_region_that_is_none():
     refused(400, "InvalidLocationConstraint", s3.create_bucket, Bucket="conformance-nowhere",
             CreateBucketConfiguration={"LocationConstraint": "nowhere-1"})

@@ -1,5 +1,6 @@
 """A gateway of its own is killed during uploads, again and again: what it acknowledged is there, nothing is there half, and after a garbage
-pass the pool of data holds what the index refers to and nothing else."""
+pass the pool of data holds what the index refers to and nothing else. What was in the cluster before does not matter; nobody else may write to
+it meanwhile."""
 
 import atexit
 import concurrent.futures
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 
 import boto3
 import botocore.client
@@ -62,14 +64,23 @@ def client(port):
                         aws_secret_access_key=os.environ["S3_SECRET"], region_name="us-east-1", config=config)
 
 
+def objects():
+    """What is in the pools of data and of indexes."""
+    return [set(basalt("obj", "ls", pool).split()) for pool in ("s3.data", "s3.index")]
+
+
 def main():
     port = free_port()
     path = configuration(port)
     process = start(path, port)
     s3 = client(port)
-    s3.create_bucket(Bucket="killed")
-    s3.create_bucket(Bucket="kept")
-    s3.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+    basalt("gc", "process", "--include-all")
+    before = objects()
+    name = uuid.uuid4().hex[:12]
+    buckets = overwritten, kept = f"killed-{name}", f"kept-{name}"
+    for bucket in buckets:
+        s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=kept, VersioningConfiguration={"Status": "Enabled"})
     # By key: the digests that may be there. An answer that was lost leaves two.
     possible = {}
     lock = threading.Lock()
@@ -84,19 +95,18 @@ def main():
             if kind == "delete":
                 digest = None
             with lock:
-                before = possible.setdefault(key, {None})
-                possible[key] = before | {digest}
+                possible[key] = possible.get(key, {None}) | {digest}
             try:
                 if kind == "parts":
-                    upload = mine.create_multipart_upload(Bucket="killed", Key=key)["UploadId"]
-                    part = mine.upload_part(Bucket="killed", Key=key, UploadId=upload, PartNumber=1, Body=body)
-                    mine.complete_multipart_upload(Bucket="killed", Key=key, UploadId=upload, MultipartUpload={
+                    upload = mine.create_multipart_upload(Bucket=overwritten, Key=key)["UploadId"]
+                    part = mine.upload_part(Bucket=overwritten, Key=key, UploadId=upload, PartNumber=1, Body=body)
+                    mine.complete_multipart_upload(Bucket=overwritten, Key=key, UploadId=upload, MultipartUpload={
                         "Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
                 elif kind == "delete":
-                    mine.delete_object(Bucket="killed", Key=key)
+                    mine.delete_object(Bucket=overwritten, Key=key)
                 else:
-                    mine.put_object(Bucket="killed", Key=key, Body=body)
-                    mine.put_object(Bucket="kept", Key=key, Body=body[:1000])
+                    mine.put_object(Bucket=overwritten, Key=key, Body=body)
+                    mine.put_object(Bucket=kept, Key=key, Body=body[:1000])
                 with lock:
                     possible[key] = {digest}
             except Exception:
@@ -115,9 +125,9 @@ def main():
                 worker.result()
         process = start(path, port)
         seen = {}
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket="killed"):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=overwritten):
             for item in page.get("Contents", []):
-                body = s3.get_object(Bucket="killed", Key=item["Key"])["Body"].read()
+                body = s3.get_object(Bucket=overwritten, Key=item["Key"])["Body"].read()
                 assert len(body) == item["Size"], item
                 seen[item["Key"]] = hashlib.md5(body).hexdigest()
         for key, digests in possible.items():
@@ -125,21 +135,21 @@ def main():
             possible[key] = {seen.get(key)}
         assert set(seen) <= set(possible)
 
-    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket="killed"):
+    for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=overwritten):
         for upload in page.get("Uploads", []):
-            s3.abort_multipart_upload(Bucket="killed", Key=upload["Key"], UploadId=upload["UploadId"])
+            s3.abort_multipart_upload(Bucket=overwritten, Key=upload["Key"], UploadId=upload["UploadId"])
     print(basalt("gc", "process", "--include-all"))
     expected = 0
-    for bucket in ("killed", "kept"):
+    for bucket in buckets:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             expected += sum(-(-item["Size"] // (4 * MIB)) for item in page.get("Versions", []))
-    found = len(basalt("obj", "ls", "s3.data").split())
+    found = len(objects()[0] - before[0])
     assert found == expected, f"{found} data objects, and {expected} that something refers to"
-    for bucket in ("killed", "kept"):
+    for bucket in buckets:
         basalt("bucket", "rm", "--bucket", bucket, "--purge-objects")
     basalt("gc", "process", "--include-all")
-    assert basalt("obj", "ls", "s3.data").split() == []
-    assert basalt("obj", "ls", "s3.index").split() == []
+    after = objects()
+    assert (after[0] - before[0], after[1] - before[1]) == (set(), set()), after
     process.terminate()
     assert process.wait(timeout=30) == 0
 

@@ -47,4 +47,32 @@ POLICY
     s3 rb --force --recursive "s3://$bucket" > /dev/null 2>&1
     if s3 ls "s3://$bucket" 2> /dev/null; then echo 'a removed bucket is listed' >&2; exit 1; fi
 done
+
+# The same by the bucket's own name: then it is the host that is signed.
+PYTHONPATH="$PWD/loopback_names"
+export PYTHONPATH
+port=${host##*:}
+for version in --signature-v2 ''; do
+    named() {
+        s3cmd --no-ssl --no-progress --config=/dev/null --host="localhost:$port" --host-bucket="%(bucket)s.localhost:$port" \
+            --access_key="$S3_ACCESS" --secret_key="$S3_SECRET" $version "$@"
+    }
+    bucket=s3cmd-named${version#--signature-}
+    named mb "s3://$bucket" > /dev/null
+    named put "$dir/small" "s3://$bucket/dir/small file" > /dev/null
+    named put --multipart-chunk-size-mb=5 "$dir/large" "s3://$bucket/large" > /dev/null
+    named ls "s3://$bucket/dir/" | grep -q 'small file'
+    named --debug ls "s3://$bucket" 2>&1 | grep -q "$bucket.localhost"
+    named get --force "s3://$bucket/large" "$dir/back" > /dev/null
+    cmp "$dir/large" "$dir/back"
+    url=$(named signurl "s3://$bucket/dir/small file" +60)
+    case "$url" in "http://$bucket.localhost:$port/"*) ;; *) echo "not signed for the bucket's name: $url" >&2; exit 1 ;; esac
+    curl -sf --resolve "$bucket.localhost:$port:127.0.0.1" "$url" | cmp - "$dir/small"
+    named cp "s3://$bucket/large" "s3://$bucket/copy" > /dev/null
+    named setacl --acl-public "s3://$bucket/copy" > /dev/null
+    test "$(code --resolve "$bucket.localhost:$port:127.0.0.1" "http://$bucket.localhost:$port/copy")" = 200
+    test "$(code --resolve "$bucket.localhost:$port:127.0.0.1" "http://$bucket.localhost:$port/large")" = 403
+    named rb --force --recursive "s3://$bucket" > /dev/null 2>&1
+    if named ls "s3://$bucket" 2> /dev/null; then echo 'a removed bucket is listed' >&2; exit 1; fi
+done
 rm -r "$dir"

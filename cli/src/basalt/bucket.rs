@@ -5,6 +5,7 @@ use crate::connection::with_client;
 use crate::user::{QuotaCommand, failure, print};
 use basalt_cli::Result;
 use basalt_gateway::s3::Fault;
+use basalt_gateway::s3::INDEX_SHARDS_MAX;
 use basalt_gateway::s3::store::Store;
 use basalt_gateway::s3::store::garbage::Patience;
 use clap::{Args, Subcommand};
@@ -20,7 +21,7 @@ pub enum Bucket {
         #[arg(long, value_name = "ID")]
         uid: Option<String>,
     },
-    /// What a bucket is and holds; counted by looking at each object.
+    /// What a bucket is and holds.
     Stats {
         #[arg(long, value_name = "NAME")]
         bucket: String,
@@ -32,6 +33,18 @@ pub enum Bucket {
         /// With all that is in it.
         #[arg(long)]
         purge_objects: bool,
+    },
+    /// Cuts a bucket's index into so many shards, while requests go on.
+    ///
+    /// Gateways do it by themselves when a bucket has more than 100,000 objects for each shard (objects_per_shard in [s3]).
+    Reshard {
+        #[arg(long, value_name = "NAME")]
+        bucket: String,
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(INDEX_SHARDS_MAX)))]
+        num_shards: Option<u32>,
+        /// Gives up what is under way instead, or was when whoever did it died; the index stays as it is.
+        #[arg(long, conflicts_with = "num_shards", required_unless_present = "num_shards")]
+        cancel: bool,
     },
     /// How much one bucket may hold, whatever its owner's buckets may; -1: as much as there is.
     #[command(subcommand)]
@@ -108,6 +121,15 @@ async fn carry_out(store: &Rc<Store>, command: Bucket) -> std::result::Result<Op
                 }
             }
         }
+        Bucket::Reshard { bucket, num_shards: Some(shards), .. } => {
+            Ok(Some(json!(store.reshard(&bucket, shards).await?)))
+        }
+        Bucket::Reshard { bucket, num_shards: None, .. } => {
+            if let Some(resharding) = store.bucket(&bucket).await?.resharding {
+                store.cancel_resharding(&bucket, &resharding.token).await?;
+            }
+            Ok(None)
+        }
         Bucket::Stats { bucket } => stats(store, &bucket).await.map(Some),
         Bucket::Quota(command) => {
             let (Named { bucket }, change) = command.change();
@@ -149,6 +171,10 @@ async fn stats(store: &Store, name: &str) -> std::result::Result<Value, Fault> {
             "num_objects": count,
         }})
     };
+    let resharding = bucket
+        .resharding
+        .as_ref()
+        .map(|resharding| json!({"new_num_shards": resharding.shards, "start_time": iso(resharding.since_ns)}));
     Ok(json!({
         "bucket": bucket.name,
         "num_shards": bucket.shards,
@@ -167,6 +193,7 @@ async fn stats(store: &Store, name: &str) -> std::result::Result<Value, Fault> {
         "max_marker": "0#",
         "usage": usage,
         "bucket_quota": bucket.quota,
+        "resharding": resharding,
         "garbage": {"size": garbage_bytes, "num_records": garbage},
     }))
 }

@@ -48,6 +48,7 @@ pub fn start_beside(config: &Config, listen: SocketAddr) -> Result<Gateway> {
         encryption_keys: Some(dev_keys(&folder.join(DEV_KEYS))?),
         // Nobody but the developer is there to listen.
         sse_c_requires_tls: false,
+        objects_per_shard: None,
     };
     start(config, &section)
 }
@@ -95,6 +96,11 @@ fn start(config: &Config, section: &S3Section) -> Result<Gateway> {
         log_roll: seconds(LOG_ROLL)?.unwrap_or(defaults.log_roll),
         key_file: section.encryption_keys.clone(),
         customer_keys_need_tls: section.sse_c_requires_tls,
+        objects_per_shard: match section.objects_per_shard {
+            Some(0) => None,
+            Some(objects) => Some(objects),
+            None => defaults.objects_per_shard,
+        },
     };
     let config = GatewayConfig { client, listen: section.listen, domains: section.domains.clone(), tls, store };
     Gateway::start(config).map_err(|error| {

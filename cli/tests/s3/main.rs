@@ -54,6 +54,21 @@ fn awscli_syncs_a_tree_both_ways() {
 }
 
 #[test]
+fn awscli_2_syncs_a_tree_both_ways_with_buckets_by_name() {
+    Gateway::start().run("sh", &["awscli.sh", "/usr/bin/aws", "virtual"]);
+}
+
+#[test]
+fn boto3_asks_for_buckets_by_their_own_names() {
+    Gateway::start().run("python", &["virtual_hosted.py"]);
+}
+
+#[test]
+fn a_buckets_index_is_cut_anew_while_requests_go_on() {
+    Gateway::start().run("python", &["reshard.py"]);
+}
+
+#[test]
 fn s3cmd_works_with_both_signatures() {
     Gateway::start().run("sh", &["s3cmd.sh"]);
 }

@@ -19,6 +19,8 @@ pub struct S3Section {
     pub encryption_keys: Option<PathBuf>,
     /// Keys that clients bring are taken by HTTPS only. Where something in front of the gateway has the certificate, it says no.
     pub sse_c_requires_tls: bool,
+    /// A bucket with more objects for each shard of its index gets more shards; 0: never. `None`: the gateway's default.
+    pub objects_per_shard: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ pub(super) struct S3 {
     tls_key: Option<PathBuf>,
     encryption_keys: Option<PathBuf>,
     sse_c_requires_tls: Option<bool>,
+    objects_per_shard: Option<u64>,
 }
 
 impl S3 {
@@ -53,6 +56,7 @@ impl S3 {
             tls,
             encryption_keys: self.encryption_keys.map(join),
             sse_c_requires_tls: self.sse_c_requires_tls.unwrap_or(true),
+            objects_per_shard: self.objects_per_shard,
         })
     }
 }
@@ -73,6 +77,10 @@ pub(super) fn to_toml(section: &S3Section, path: impl Fn(&Path) -> Value) -> Tab
     }
     if !section.sse_c_requires_tls {
         table.insert("sse_c_requires_tls".into(), Value::Boolean(false));
+    }
+    // The file was read from TOML, which has no larger numbers.
+    if let Some(objects) = section.objects_per_shard.and_then(|objects| i64::try_from(objects).ok()) {
+        table.insert("objects_per_shard".into(), Value::Integer(objects));
     }
     table
 }

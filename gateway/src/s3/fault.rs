@@ -153,7 +153,8 @@ fn status_of_custom(code: &str) -> Option<hyper::StatusCode> {
         "OwnershipControlsNotFoundError" | "NoSuchObjectLockConfiguration" => Some(StatusCode::NOT_FOUND),
         "InvalidBucketState" => Some(StatusCode::CONFLICT),
         "QuotaExceeded" | "UserSuspended" => Some(StatusCode::FORBIDDEN),
-        "InvalidArgument"
+        "IllegalVersioningConfigurationException"
+        | "InvalidArgument"
         | "InvalidLocationConstraint"
         | "InvalidRedirectLocation"
         | "TooManyBuckets"

@@ -63,6 +63,37 @@ pub const LIFECYCLE_RULES_MAX: usize = 1000;
 
 /// A new bucket's index is cut into so many objects.
 pub const INDEX_SHARDS: u32 = 16;
+/// Of a bucket; each page of a listing asks all of them.
+pub const INDEX_SHARDS_MAX: u32 = 1024;
+/// A bucket whose shards have more than this on the average gets more of them.
+pub const OBJECTS_PER_SHARD: u64 = 100_000;
+/// Each shard counts what it has in so many places.
+pub const COUNTS_OF_A_SHARD: u64 = 64;
+pub const SHARDS_COUNTED_AT_ONCE: usize = 64;
+/// Shards that are copied at a time when an index is cut anew.
+pub const SHARDS_MOVED_AT_ONCE: usize = 4;
+/// What of a shard's log is carried over at a time.
+pub const LOG_PAGE: u32 = 256;
+/// Values that may have any size are asked for so many at a time.
+pub const VALUES_ASKED_AT_ONCE: usize = 32;
+/// One change that copies has a little more than this at most, and so many pairs.
+pub const COPY_BYTES_MAX: usize = 1 << 20;
+pub const COPY_PAIRS_MAX: usize = 500;
+/// How long what cuts an index anew may keep changes waiting; one that takes longer is given up.
+pub const SWITCH_WAIT: Duration = Duration::from_secs(5);
+/// Who waits for that looks this often.
+pub const SWITCH_POLL: Duration = Duration::from_millis(10);
+/// Who cuts an index anew says this often that he is alive.
+pub const RESHARD_BEAT: Duration = Duration::from_secs(10);
+/// One that has said nothing for so long is taken for dead.
+pub const RESHARD_DEAD: Duration = Duration::from_secs(120);
+/// From the end of one look at all buckets' counts to the next.
+pub const RESHARD_INTERVAL: Duration = Duration::from_secs(10);
+/// What an index was before stays for requests that began then: longer than any takes without looking again.
+pub const FORMER_INDEX_WAIT: Duration = Duration::from_secs(3600);
+/// An upload that took longer looks again where its key is.
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+pub const LAYOUTS_KNOWN_MAX: usize = 4096;
 /// How often a change of the index that somebody else overtook is tried again.
 pub const OVERTAKEN_MAX: u32 = 64;
 
@@ -117,5 +148,8 @@ const _: () = {
     assert!(READ_PIECE_BYTES <= STRIPE_BYTES);
     assert!(PART_CHECKSUMS_BYTES_MAX >= (PARTS_MAX as usize * 4).div_ceil(3) * 4 + 16);
     assert!(PART_CHECKSUMS_BYTES_MAX < ENTRY_BYTES_MAX);
+    assert!(COUNTS_OF_A_SHARD < LIST_PAGE_MAX as u64);
+    assert!(VALUES_ASKED_AT_ONCE * (ENTRY_BYTES_MAX + 4096) < (4 << 20));
+    assert!(FORMER_INDEX_WAIT.as_secs() > DEAD_BUCKET_WAIT.as_secs());
     assert!(INTENT_RENEWAL.as_secs() * 4 <= INTENT_WAIT.as_secs());
 };

@@ -172,6 +172,8 @@ fn start_cluster_thread(
             let _ = started.send(Ok(store.logged.clone()));
             let collecting = store.clone();
             let garbage = ring.spawn(async move { collecting.collect_garbage_again_and_again().await });
+            let growing = store.clone();
+            let reshards = ring.spawn(async move { growing.reshard_again_and_again().await });
             let expiring = store.clone();
             let lifecycle = ring.spawn(async move { expiring.expire_again_and_again().await });
             let logging = store.clone();
@@ -180,6 +182,8 @@ fn start_cluster_thread(
             // The HTTP threads drop the bridge when they are done; until then requests under way need the cluster.
             jobs.carry_out(store).await;
             garbage.abort();
+            // What it was about is given up by the next who looks.
+            reshards.abort();
             lifecycle.abort();
             logs.abort();
             last.store_logs(Duration::ZERO).await;

@@ -1,6 +1,7 @@
 //! What the gateway keeps in the cluster: `docs/S3.md` has the layout. Everything here runs on the ring's thread.
 
 pub mod bucket;
+pub mod count;
 pub mod data;
 pub mod entry;
 pub mod garbage;
@@ -8,13 +9,16 @@ pub mod index;
 pub mod lifecycle;
 pub mod listing;
 pub mod lock;
+pub mod move_index;
 pub mod multipart;
 pub mod object;
 pub mod part_checksums;
 pub mod pools;
 pub mod quota;
 pub mod request_log;
+pub mod reshard;
 pub mod sealed;
+pub mod shard;
 pub mod user;
 pub mod versions;
 
@@ -26,6 +30,8 @@ use basalt_ring::Ring;
 use request_log::{GatheredLogs, LoggedBuckets};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shard::KnownLayouts;
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -52,6 +58,9 @@ pub struct Store {
     pub gathered_logs: GatheredLogs,
     /// What the server encrypts with.
     pub keyring: Keyring,
+    pub layouts: KnownLayouts,
+    /// Which of a shard's counts is taken next.
+    pub slots: Cell<u64>,
 }
 
 /// What a gateway's configuration says of how it stores.
@@ -65,11 +74,19 @@ pub struct StoreSettings {
     pub customer_keys_need_tls: bool,
     /// Logs of requests are stored when they are so old.
     pub log_roll: Duration,
+    /// A bucket with more objects than this for each of its shards gets more shards; `None`: buckets keep the shards that they have.
+    pub objects_per_shard: Option<u64>,
 }
 
 impl Default for StoreSettings {
     fn default() -> StoreSettings {
-        StoreSettings { day: limits::DAY, key_file: None, customer_keys_need_tls: true, log_roll: limits::LOG_ROLL }
+        StoreSettings {
+            day: limits::DAY,
+            key_file: None,
+            customer_keys_need_tls: true,
+            log_roll: limits::LOG_ROLL,
+            objects_per_shard: Some(limits::OBJECTS_PER_SHARD),
+        }
     }
 }
 
@@ -81,6 +98,7 @@ impl Store {
 
     pub async fn open_with(client: Client, settings: StoreSettings) -> Result<Rc<Store>> {
         pools::make_missing(&client).await?;
+        let first_slot = client.ring().random_u64();
         Ok(Rc::new(Store {
             ring: client.ring().clone(),
             meta: client.pool(pools::META).await?,
@@ -94,6 +112,9 @@ impl Store {
             logged: LoggedBuckets::default(),
             gathered_logs: GatheredLogs::default(),
             keyring: Keyring::new(settings.key_file.clone()),
+            layouts: KnownLayouts::default(),
+            // Several gateways should not go side by side.
+            slots: Cell::new(first_slot),
             settings,
         }))
     }

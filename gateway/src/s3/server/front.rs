@@ -25,6 +25,51 @@ use tokio::sync::Semaphore;
 /// Headers that ask for what this gateway does not do. To go on without would be to lie.
 const NOT_IMPLEMENTED: [&str; 2] = ["x-amz-mfa", "x-amz-write-offset-bytes"];
 
+/// What a query may name without giving it a value, beside what begins with `x-amz-`. A request that would change anything and names something
+/// else is of a kind that came after this gateway; without its name it would be a plain one, which deletes or replaces what it is about.
+const SUBRESOURCES: [&str; 37] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "id",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versionId",
+    "versioning",
+    "versions",
+    "website",
+    "x-id",
+];
+/// Those that read as well, and would otherwise be listings.
+const NOT_HERE: [&str; 6] =
+    ["abac", "annotation", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable", "metadataTable"];
+
 const COPY_SOURCE: &str = "x-amz-copy-source";
 /// A week.
 const PRESIGNED_SECONDS_MAX: u32 = 604_800;
@@ -321,6 +366,11 @@ fn refusal<B>(request: &Request<B>, carries_object: bool) -> Option<S3Error> {
             "a presigned URL is good for 1 to 604800 seconds",
         ));
     }
+    if let Some((name, _)) =
+        query.iter().find(|(name, value)| is_not_here(request.method(), carries_object, name, value))
+    {
+        return Some(S3Error::with_message(S3ErrorCode::NotImplemented, format!("?{name} is not supported")));
+    }
     if headers.get(AUTHORIZATION).is_some_and(HeaderValue::is_empty) {
         return Some(S3Error::with_message(S3ErrorCode::AccessDenied, "the Authorization is empty"));
     }
@@ -332,6 +382,14 @@ fn refusal<B>(request: &Request<B>, carries_object: bool) -> Option<S3Error> {
         return Some(S3Error::with_message(S3ErrorCode::InvalidStorageClass, "the one storage class is STANDARD"));
     }
     None
+}
+
+fn is_not_here(method: &Method, carries_object: bool, name: &str, value: &str) -> bool {
+    let is_known = SUBRESOURCES.contains(&name) || name.to_ascii_lowercase().starts_with("x-amz-");
+    let changes = [Method::PUT, Method::POST, Method::DELETE].contains(method);
+    // An object's encryption is none of its subresources here, and what comes with it is not the object.
+    let is_of_object = *method == Method::PUT && carries_object && name == "encryption";
+    NOT_HERE.contains(&name) || is_of_object || (changes && value.is_empty() && !is_known)
 }
 
 /// Whether the library would refuse the body because nobody knows how long it will be.

@@ -9,9 +9,10 @@
 //! The record comes first and goes first. A gateway that is killed between record and name leaves a bucket that its owner does not see
 //! listed, or a listed one that is not there; making or removing it again puts that right.
 
-use super::index::Shard;
 use super::lock::BucketLock;
 use super::request_log::Logging;
+use super::reshard::{FormerIndex, Resharding};
+use super::shard::{Layout, Shard, hash_of};
 use super::user::Quota;
 use super::{Store, decode, encode};
 use crate::s3::acl::{Acl, Owner};
@@ -50,6 +51,18 @@ pub struct Bucket {
     pub shards: u32,
     /// Counts how often its index was cut anew.
     pub generation: u32,
+    /// The highest generation that was ever begun: no two have one name.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub generations: u32,
+    /// Its shards have counted what they hold from the beginning.
+    #[serde(default)]
+    pub is_counted: bool,
+    /// Its index is being cut anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resharding: Option<Resharding>,
+    /// What its index was before, or would have become, and is still to be removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerIndex>,
     #[serde(default)]
     pub acl: Acl,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +111,9 @@ pub struct Dead {
     pub since_ns: u64,
     pub shards: u32,
     pub generation: u32,
+    /// What else there is of its index.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerIndex>,
 }
 
 /// A bucket in its owner's list.
@@ -118,9 +134,17 @@ impl Bucket {
         Owner { id: self.owner.clone(), name: self.owner_name.clone() }
     }
 
+    pub fn layout(&self) -> Layout {
+        Layout { generation: self.generation, shards: self.shards }
+    }
+
     /// The shard that has a key.
     pub fn shard(&self, key: &str) -> Shard {
-        Shard::new(&self.id, self.generation, crc32c::crc32c(key.as_bytes()) % self.shards.max(1))
+        self.shard_of_hash(hash_of(key))
+    }
+
+    pub fn shard_of_hash(&self, hash: u32) -> Shard {
+        Shard::of_hash(&self.name, &self.id, self.layout(), hash)
     }
 
     pub fn all_shards(&self) -> impl Iterator<Item = Shard> + use<> {
@@ -131,6 +155,10 @@ impl Bucket {
 pub fn shards(id: &str, generation: u32, count: u32) -> impl Iterator<Item = Shard> + use<> {
     let id = id.to_owned();
     (0..count).map(move |shard| Shard::new(&id, generation, shard))
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 fn record_name(bucket: &str) -> Vec<u8> {
@@ -152,6 +180,7 @@ impl Store {
             Ok(outcome) => {
                 let bucket: Bucket = decode(&outcome.data(0)?, || format!("the record of bucket {name}"))?;
                 self.logged.note(name, bucket.logging.is_some());
+                self.layouts.note(&bucket);
                 Ok(Some((bucket, outcome.version())))
             }
             Err(error) if error.errno() == ENOENT => {
@@ -205,6 +234,7 @@ impl Store {
             match self.meta.execute(&record_name(name), operations).await {
                 Ok(_) => {
                     self.logged.note(name, bucket.logging.is_some());
+                    self.layouts.note(&bucket);
                     return Ok(bucket);
                 }
                 Err(error) if error.errno() == ERANGE => {}
@@ -216,6 +246,9 @@ impl Store {
 
     /// Removes a bucket without objects, with what was begun in it.
     pub async fn remove_bucket(&self, name: &str) -> Result<()> {
+        if let Some(resharding) = self.bucket(name).await?.resharding {
+            self.cancel_resharding(name, &resharding.token).await?;
+        }
         let Some((bucket, version)) = self.bucket_with_version(name).await? else { return Err(no_such_bucket(name)) };
         let mut closed = Vec::new();
         for shard in bucket.all_shards() {
@@ -231,8 +264,13 @@ impl Store {
                 }
             }
         }
-        let dead =
-            Dead { name: name.into(), since_ns: self.now_ns(), shards: bucket.shards, generation: bucket.generation };
+        let dead = Dead {
+            name: name.into(),
+            since_ns: self.now_ns(),
+            shards: bucket.shards,
+            generation: bucket.generation,
+            former: bucket.former.clone(),
+        };
         self.meta.set_omap(DEAD, vec![(bucket.id.clone().into_bytes(), encode(&dead))]).await?;
         let removal = ObjectOperations::new().assert_version(version).remove();
         if let Err(error) = self.meta.execute(&record_name(name), removal).await {

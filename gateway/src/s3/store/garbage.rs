@@ -4,7 +4,8 @@ use super::Store;
 use super::bucket::{Bucket, DEAD, Dead, shards};
 use super::decode;
 use super::entry::Run;
-use super::index::{Change, Garbage, Intent, Shard};
+use super::index::{Change, Garbage, Intent};
+use super::shard::Shard;
 use crate::s3::fault::Result;
 use crate::s3::limits;
 use basalt_client::error::ENOENT;
@@ -60,17 +61,25 @@ pub struct Patience {
     pub intents: Duration,
     /// The index of a removed bucket stays, closed, for requests that still take the bucket for there.
     pub buckets: Duration,
+    /// So does what an index was before it was cut anew.
+    pub former: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
-        Patience { garbage: limits::GARBAGE_WAIT, intents: limits::INTENT_WAIT, buckets: limits::DEAD_BUCKET_WAIT }
+        Patience {
+            garbage: limits::GARBAGE_WAIT,
+            intents: limits::INTENT_WAIT,
+            buckets: limits::DEAD_BUCKET_WAIT,
+            former: limits::FORMER_INDEX_WAIT,
+        }
     }
 }
 
 impl Patience {
     /// Takes everything, uploads that are under way too: they fail and are tried again by their clients.
-    pub const NONE: Patience = Patience { garbage: Duration::ZERO, intents: Duration::ZERO, buckets: Duration::ZERO };
+    pub const NONE: Patience =
+        Patience { garbage: Duration::ZERO, intents: Duration::ZERO, buckets: Duration::ZERO, former: Duration::ZERO };
 }
 
 /// What a pass did.
@@ -119,8 +128,9 @@ impl Store {
         for name in self.bucket_names().await? {
             let Some(bucket) = self.find_bucket(&name).await? else { continue };
             for shard in bucket.all_shards() {
-                collected += self.collect_shard(&shard, patience).await?;
+                collected += self.collect_shard(Some(&bucket), &shard, patience).await?;
             }
+            self.remove_former(&bucket, patience.former).await?;
         }
         for (id, dead) in self.dead_buckets().await? {
             collected += self.collect_dead(&id, &dead, patience).await?;
@@ -158,36 +168,49 @@ impl Store {
             return Ok(collected);
         }
         let is_old = self.age(dead.since_ns) >= patience.buckets;
-        for shard in shards(id, dead.generation, dead.shards) {
+        for shard in shards(id, dead.generation, dead.shards).map(Shard::of_dead) {
             self.abort_all_uploads(&shard).await?;
-            let of_shard = self.collect_shard(&shard, Patience { intents: Duration::ZERO, ..patience }).await?;
+            let of_shard = self.collect_shard(None, &shard, Patience { intents: Duration::ZERO, ..patience }).await?;
             collected += of_shard;
             if of_shard.left == 0 && is_old {
-                match self.index.remove(shard.name()).await {
-                    Err(error) if error.errno() != ENOENT => return Err(error.into()),
-                    _ => {}
-                }
+                self.remove_shard(&shard).await?;
             }
         }
         if collected.left == 0 && is_old {
+            for former in &dead.former {
+                self.remove_index(id, former).await?;
+            }
             self.meta.remove_omap(DEAD, &[id.as_bytes()]).await?;
             collected.buckets += 1;
         }
         Ok(collected)
     }
 
-    async fn collect_shard(self: &Rc<Self>, shard: &Shard, patience: Patience) -> Result<Collected> {
-        let given_up = self.give_up_old_intents(shard, patience.intents).await?;
+    /// `bucket`: whose it is, if that is not removed.
+    async fn collect_shard(
+        self: &Rc<Self>,
+        bucket: Option<&Bucket>,
+        shard: &Shard,
+        patience: Patience,
+    ) -> Result<Collected> {
+        let given_up = self.give_up_old_intents(bucket, shard, patience.intents).await?;
         let mut collected = self.remove_garbage(shard, patience.garbage).await?;
         collected.given_up = given_up;
         Ok(collected)
     }
 
-    fn age(&self, since_ns: u64) -> Duration {
+    pub fn age(&self, since_ns: u64) -> Duration {
         Duration::from_nanos(self.now_ns().saturating_sub(since_ns))
     }
 
-    async fn give_up_old_intents(&self, shard: &Shard, patience: Duration) -> Result<u64> {
+    pub async fn remove_shard(&self, shard: &Shard) -> Result<()> {
+        match self.index.remove(shard.name()).await {
+            Err(error) if error.errno() != ENOENT => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn give_up_old_intents(&self, bucket: Option<&Bucket>, shard: &Shard, patience: Duration) -> Result<u64> {
         let (mut count, mut after) = (0, Vec::new());
         loop {
             let (pairs, more) = self.shard_page(shard, &after, b"i", limits::LIST_PAGE_MAX).await?;
@@ -195,7 +218,9 @@ impl Store {
                 let intent: Intent = decode(&value, || "an upload's intent".into())?;
                 if self.age(intent.since_ns) >= patience {
                     let change = Change::of_any().give_up(&intent, value, self.now_ns());
-                    match self.change(shard, change).await {
+                    // Where it is by now: elsewhere its upload may have become visible.
+                    let at = bucket.zip(intent.hash).map(|(bucket, hash)| bucket.shard_of_hash(hash));
+                    match self.change(at.as_ref().unwrap_or(shard), change).await {
                         Ok(()) => count += 1,
                         // It has become visible just now, or somebody else gave it up.
                         Err(fault) if fault.is_overtaken() => {}

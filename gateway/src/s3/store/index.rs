@@ -9,13 +9,17 @@
 //! | `g` tag `.` first part                                  | [`Garbage`]: data to be removed                         |
 //! | `u` key, escaped, `00 01` upload id                     | a multipart upload                                      |
 //! | `p` upload id `.` part (5 digits)                       | one of its parts                                        |
-//! | `!closed`                                               | the bucket is being removed                             |
+//! | `#` number                                              | a part of the [`Count`] of what the shard has           |
+//! | `l` omap key                                            | that key was changed while the shard was being copied   |
+//! | `!closed`                                               | what may be done to the shard: see `shard`              |
 //!
 //! An upload registers its intent first, then writes data that nothing refers to, then replaces the intent by the entry, if both the intent
 //! and the key's entry are still what it saw. Who gives an intent up (its upload, or a garbage pass that found it old) replaces it by garbage
 //! in the same way: so data is never both visible and garbage, whoever was slow or died.
 
+use super::count::{Count, is_counted};
 use super::entry::{Entry, Run};
+use super::shard::{STATE, Shard, State};
 use super::{Store, decode, encode};
 use crate::s3::fault::{Fault, Result};
 use basalt_client::error::ENOENT;
@@ -24,22 +28,6 @@ use basalt_net::message::object::Operation;
 use s3s::S3ErrorCode;
 use serde::{Deserialize, Serialize};
 
-const CLOSED: &[u8] = b"!closed";
-
-/// One object of a bucket's index.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Shard(Vec<u8>);
-
-impl Shard {
-    pub fn new(bucket_id: &str, generation: u32, shard: u32) -> Shard {
-        Shard(format!("{bucket_id}.{generation}.{shard}").into_bytes())
-    }
-
-    pub fn name(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 /// Data that is being written.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Intent {
@@ -47,6 +35,9 @@ pub struct Intent {
     pub tag: String,
     /// Of the part that is uploaded; 0: a whole object.
     pub number: u32,
+    /// Of the object's key, by which the intent finds its shard; `None`: of a gateway from before indexes were cut anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<u32>,
 }
 
 /// Data that nobody will ask for any more.
@@ -92,6 +83,10 @@ pub fn garbage_key(tag: &str, number: u32) -> Vec<u8> {
 }
 
 /// The key so that whatever is put behind it sorts as the key does: `00` becomes `00 ff`, and the end is `00 01`.
+pub fn logged_key(key: &[u8]) -> Vec<u8> {
+    [b"l", key].concat()
+}
+
 pub fn escaped(kind: u8, key: &str) -> Vec<u8> {
     let mut bytes = vec![kind];
     for byte in key.bytes() {
@@ -125,26 +120,31 @@ pub fn unescaped(omap_key: &[u8]) -> Option<(String, Vec<u8>)> {
 }
 
 /// A change of one shard, all or nothing, which fails with `ECANCELED` where the shard is not what it was built on.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Change {
-    operations: ObjectOperations,
+    expect: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     set: Pairs,
     remove: Vec<Vec<u8>>,
+    is_tidying: bool,
 }
 
 impl Change {
     /// Of a shard that must not be closed.
     pub fn new() -> Change {
-        Change::default().expect(CLOSED.to_vec(), None)
+        Change::default()
     }
 
     /// Of a shard that may be closed: only to tidy up.
     pub fn of_any() -> Change {
-        Change::default()
+        Change { is_tidying: true, ..Change::default() }
+    }
+
+    pub fn is_tidying(&self) -> bool {
+        self.is_tidying
     }
 
     pub fn expect(mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Change {
-        self.operations = self.operations.operation(Operation::AssertOmap { key, value });
+        self.expect.push((key, value));
         self
     }
 
@@ -156,6 +156,29 @@ impl Change {
     pub fn remove(mut self, key: Vec<u8>) -> Change {
         self.remove.push(key);
         self
+    }
+
+    pub fn touches(&self, key: &[u8]) -> bool {
+        self.touched().any(|touched| touched == key)
+    }
+
+    fn touched(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.set.iter().map(|(key, _)| key).chain(&self.remove)
+    }
+
+    /// How many entries more there are after it, and how many more bytes they have. Of what is set without an expectation, nothing was there.
+    pub fn difference(&self) -> Result<Count> {
+        let mut difference = Count::default();
+        for key in self.touched().filter(|key| is_counted(key)) {
+            let before = self.expect.iter().find(|(expected, _)| expected == key);
+            if let Some((_, Some(value))) = before {
+                difference += Count::of_entry(value)?.negative();
+            }
+        }
+        for (_, value) in self.set.iter().filter(|(key, _)| is_counted(key)) {
+            difference += Count::of_entry(value)?;
+        }
+        Ok(difference)
     }
 
     /// Hands an entry's data over to the garbage pass.
@@ -189,66 +212,50 @@ impl Change {
             .set(garbage_key(&intent.tag, intent.number), encode(&garbage))
     }
 
-    fn finish(self) -> ObjectOperations {
-        let mut operations = self.operations;
-        if !self.remove.is_empty() {
-            operations = operations.operation(Operation::RemoveOmap { keys: self.remove });
+    /// For a shard in this state. `hash`: of the key that it is about; it goes into the log of a shard that is being copied.
+    pub fn operations(&self, state: &State, hash: Option<u32>) -> ObjectOperations {
+        let mut operations = ObjectOperations::new().operation(state.guard());
+        for (key, value) in &self.expect {
+            operations = operations.operation(Operation::AssertOmap { key: key.clone(), value: value.clone() });
         }
-        if !self.set.is_empty() {
-            operations = operations.operation(Operation::SetOmap { pairs: self.set });
+        if !self.remove.is_empty() {
+            operations = operations.operation(Operation::RemoveOmap { keys: self.remove.clone() });
+        }
+        let mut pairs = self.set.clone();
+        if let State::Logged(_) = state {
+            let hash = hash.map(|hash| hash.to_string().into_bytes()).unwrap_or_default();
+            pairs.extend(self.touched().map(|key| (logged_key(key), hash.clone())));
+        }
+        if !pairs.is_empty() {
+            operations = operations.operation(Operation::SetOmap { pairs });
         }
         operations
     }
 }
 
 impl Store {
-    /// Fails with `ECANCELED` where an expectation does not hold.
-    pub async fn change(&self, shard: &Shard, change: Change) -> Result<()> {
-        self.index.execute(shard.name(), change.finish()).await?;
-        Ok(())
-    }
-
-    pub async fn shard_values(&self, shard: &Shard, keys: &[&[u8]]) -> Result<Pairs> {
-        match self.index.get_omap(shard.name(), keys).await {
-            Err(error) if error.errno() == ENOENT => Ok(Vec::new()),
-            pairs => Ok(pairs?),
-        }
-    }
-
-    pub async fn shard_value(&self, shard: &Shard, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.shard_values(shard, &[key]).await?.into_iter().next().map(|(_, value)| value))
-    }
-
-    pub async fn shard_page(&self, shard: &Shard, after: &[u8], prefix: &[u8], max: u32) -> Result<(Pairs, bool)> {
-        match self.index.list_omap(shard.name(), after, prefix, max).await {
-            Err(error) if error.errno() == ENOENT => Ok((Vec::new(), false)),
-            page => Ok(page?),
-        }
-    }
-
-    /// Why a change that was overtaken can't be tried again, if it can't.
-    pub async fn refuse_closed(&self, shard: &Shard) -> Result<()> {
-        match self.shard_value(shard, CLOSED).await? {
-            Some(_) => Err(Fault::refuse(S3ErrorCode::NoSuchBucket, "the bucket is being removed")),
-            None => Ok(()),
-        }
-    }
-
     /// From here on nothing becomes visible in the shard, if nothing is.
     pub async fn close_if_empty(&self, shard: &Shard) -> Result<bool> {
         for _ in 0..crate::s3::limits::OVERTAKEN_MAX {
             let list =
                 |prefix: &[u8]| Operation::ListOmap { after: Vec::new(), prefix: prefix.into(), max: 1, values: false };
-            let look = ObjectOperations::new().operation(list(b"k")).operation(list(b"v"));
+            let look = ObjectOperations::new().operation(list(b"k")).operation(list(b"v")).operation(list(STATE));
             let version = match self.index.execute(shard.name(), look).await {
                 Ok(outcome) if !outcome.pairs(0)?.0.is_empty() || !outcome.pairs(1)?.0.is_empty() => return Ok(false),
+                Ok(outcome) if !outcome.pairs(2)?.0.is_empty() => {
+                    // Somebody else removes it as well, or its index is being cut anew, which ends in a while.
+                    if self.state_of(shard).await? == State::Closed {
+                        return Ok(true);
+                    }
+                    return Err(Fault::refuse(S3ErrorCode::OperationAborted, "the bucket's index is being cut anew"));
+                }
                 Ok(outcome) => outcome.version(),
                 Err(error) if error.errno() == ENOENT => 0,
                 Err(error) => return Err(error.into()),
             };
             let close = ObjectOperations::new()
                 .assert_version(version)
-                .operation(Operation::SetOmap { pairs: vec![(CLOSED.to_vec(), Vec::new())] });
+                .operation(Operation::SetOmap { pairs: vec![(STATE.to_vec(), Vec::new())] });
             match self.index.execute(shard.name(), close).await {
                 Ok(_) => return Ok(true),
                 Err(error) if error.errno() == basalt_client::error::ERANGE => {}
@@ -259,8 +266,10 @@ impl Store {
     }
 
     pub async fn reopen(&self, shard: &Shard) -> Result<()> {
-        self.index.remove_omap(shard.name(), &[CLOSED]).await?;
-        Ok(())
+        match self.change_state(shard, &State::Closed, &State::Open).await {
+            Err(fault) if !fault.is_overtaken() => Err(fault),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use super::Store;
 use super::bucket::Bucket;
 use super::entry::Entry;
-use super::index::{Shard, decode_entry, entry_key};
+use super::index::{decode_entry, entry_key};
+use super::shard::Shard;
 use crate::s3::fault::Result;
 use crate::s3::limits;
 use basalt_client::{Pair, Pairs};
@@ -167,20 +168,6 @@ impl Store {
             }
         }
         Ok(page)
-    }
-
-    /// Objects, their bytes, and versions that are not the newest, by looking at each.
-    pub async fn count_objects(&self, bucket: &Bucket) -> Result<(u64, u64)> {
-        let (mut count, mut bytes) = (0, 0);
-        for kind in [b"k", b"v"] {
-            let mut merger = Merger::new(self, bucket, kind.to_vec(), Vec::new(), u32::MAX / 2);
-            while let Some((_, value)) = merger.next().await? {
-                let entry = decode_entry("an object", &value)?;
-                count += 1;
-                bytes += entry.size;
-            }
-        }
-        Ok((count, bytes))
     }
 }
 

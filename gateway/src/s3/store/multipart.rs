@@ -3,9 +3,10 @@
 use super::bucket::Bucket;
 use super::data::Incoming;
 use super::entry::{Entry, Run, StoredChecksum, push_part};
-use super::index::{Change, Shard, part_key, part_prefix, unescaped, upload_key};
+use super::index::{Change, part_key, part_prefix, unescaped, upload_key};
 use super::listing::{Merger, common_prefix};
 use super::object::{Condition, Registered};
+use super::shard::Shard;
 use super::{Store, decode, encode};
 use crate::s3::encryption::sealed_bytes;
 use crate::s3::fault::{Fault, Result};
@@ -164,7 +165,7 @@ impl Store {
     /// The intent of the first attempt ever at a part: its data has the upload's own tag, so that few words say where an object of
     /// thousands of parts is. `None`: there was one before; what that wrote, or may yet write, must have other names.
     async fn register_first(&self, shard: &Shard, id: &str, number: u32) -> Result<Option<Registered>> {
-        let registered = Registered::new(id.to_owned(), number, self.now_ns());
+        let registered = Registered::new(id.to_owned(), number, shard, self.now_ns());
         let pending = Part {
             number,
             tag: String::new(),

@@ -1,9 +1,11 @@
 //! Objects: stored, looked up, changed and deleted.
 
 use super::bucket::{Bucket, Versioning};
+use super::count::Slot;
 use super::data::Incoming;
 use super::entry::{Entry, NULL_VERSION, StoredChecksum, push_part};
-use super::index::{Change, Intent, Shard, decode_entry, entry_key, intent_key, version_key, version_prefix};
+use super::index::{Change, Intent, decode_entry, entry_key, intent_key, version_key, version_prefix};
+use super::shard::Shard;
 use super::{Store, encode};
 use crate::s3::acl::Owner;
 use crate::s3::encryption::sealed_bytes;
@@ -108,8 +110,8 @@ pub struct Registered {
 }
 
 impl Registered {
-    pub fn new(tag: String, number: u32, now_ns: u64) -> Registered {
-        let intent = Intent { since_ns: now_ns, tag, number };
+    pub fn new(tag: String, number: u32, shard: &Shard, now_ns: u64) -> Registered {
+        let intent = Intent { since_ns: now_ns, tag, number, hash: shard.hash() };
         Registered { value: encode(&intent), intent }
     }
 
@@ -158,7 +160,7 @@ impl Store {
 
     /// From here on, whoever dies leaves something to be found.
     pub async fn register(&self, shard: &Shard, tag: String, number: u32) -> Result<Registered> {
-        let registered = Registered::new(tag, number, self.now_ns());
+        let registered = Registered::new(tag, number, shard, self.now_ns());
         let change = Change::new().expect(registered.name(), None).set(registered.name(), registered.value.clone());
         match self.change(shard, change).await {
             Ok(()) => Ok(registered),
@@ -178,11 +180,20 @@ impl Store {
         incoming: Incoming,
     ) -> (Registered, Result<(u64, BodyFacts)>) {
         let tag = registered.intent.tag.clone();
+        let begun = self.ring.now();
         let mut writing = std::pin::pin!(self.write_part(&tag, registered.intent.number, incoming));
         loop {
             let turn = basalt_ring::local::select(writing.as_mut(), self.ring.sleep(limits::INTENT_RENEWAL)).await;
             if let basalt_ring::local::Either::First(written) = turn {
+                if self.ring.now().since(begun) > limits::LOOK_AGAIN_AFTER
+                    && let Err(fault) = self.look_again(shard).await
+                {
+                    return (registered, Err(fault));
+                }
                 return (registered, written);
+            }
+            if let Err(fault) = self.look_again(shard).await {
+                tracing::warn!(%fault, "the bucket of a long upload could not be looked at");
             }
             let intent = Intent { since_ns: self.now_ns(), ..registered.intent.clone() };
             let value = encode(&intent);
@@ -246,7 +257,8 @@ impl Store {
         let shard = bucket.shard(key);
         let name = entry_key(key);
         for _ in 0..limits::OVERTAKEN_MAX {
-            let before = self.shard_value(&shard, &name).await?;
+            let slot = self.next_slot();
+            let (before, slot) = self.value_and_slot(&shard, &name, slot).await?;
             let current = before.as_deref().map(|bytes| decode_entry(key, bytes)).transpose()?;
             may_replace(current.as_ref())?;
             let newer = current.as_ref().map_or(0, |current| current.modified_ns + 1);
@@ -273,7 +285,7 @@ impl Store {
             if let (Some(current), Some(before)) = (&current, before) {
                 change = self.retire(change, bucket, &shard, key, current, before).await?;
             }
-            match self.change(&shard, change).await {
+            match self.change(&shard, change.counted(slot)?).await {
                 Ok(()) => return Ok(entry),
                 Err(fault) if fault.is_overtaken() => {
                     self.refuse_closed(&shard).await?;
@@ -283,6 +295,15 @@ impl Store {
             }
         }
         Err(overtaken_too_often())
+    }
+
+    /// What is under an omap key, and one of the shard's counts, as they are together.
+    async fn value_and_slot(&self, shard: &Shard, name: &[u8], slot: Vec<u8>) -> Result<(Option<Vec<u8>>, Slot)> {
+        let (mut value, mut slot) = (None, Slot { name: slot, value: None });
+        for (found, bytes) in self.shard_values(shard, &[name, &slot.name]).await? {
+            if found == name { value = Some(bytes) } else { slot.value = Some(bytes) }
+        }
+        Ok((value, slot))
     }
 
     /// What becomes of the newest version when another takes its place.
@@ -441,6 +462,8 @@ impl Store {
             } else {
                 (Vec::new(), false)
             };
+            let slot = self.next_slot();
+            let slot = Slot { value: self.shard_value(&shard, &slot).await?, name: slot };
             change = match older.into_iter().next() {
                 // The next older version is the newest now.
                 Some((older_name, older_value)) => change
@@ -449,7 +472,7 @@ impl Store {
                     .set(newest.clone(), older_value),
                 None => change.remove(name),
             };
-            match self.change(&shard, change).await {
+            match self.change(&shard, change.counted(slot)?).await {
                 Ok(()) => {
                     return Ok(Deleted { version: Some(entry.version), is_delete_marker: entry.is_delete_marker });
                 }

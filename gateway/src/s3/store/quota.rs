@@ -1,5 +1,5 @@
-//! How much users and buckets may hold. What a bucket holds is counted by looking at its index, seldom, and reckoned on from there by what
-//! this gateway does; so a quota may be overstepped by what other gateways stored since the last count.
+//! How much users and buckets may hold. What a bucket holds is asked of its index's counts, seldom, and reckoned on from there by what
+//! this gateway does; so a quota may be overstepped by what other gateways stored since it was asked.
 
 use super::Store;
 use super::bucket::Bucket;

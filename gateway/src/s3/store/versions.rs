@@ -5,8 +5,10 @@ use super::bucket::Bucket;
 use super::entry::Entry;
 use super::index::{decode_entry, entry_key, escaped, unescaped, version_key};
 use super::listing::{Merger, common_prefix};
+use super::multipart::UploadQuery;
 use super::object::Deletion;
-use crate::s3::fault::Result;
+use crate::s3::fault::{Fault, Result};
+use s3s::S3ErrorCode;
 
 /// What to list.
 #[derive(Clone, Debug, Default)]
@@ -113,11 +115,23 @@ impl Store {
 
     /// Deletes every version of every key, and aborts what is being uploaded.
     pub async fn purge(&self, name: &str) -> Result<()> {
-        let bucket = self.bucket(name).await?;
-        for shard in bucket.all_shards() {
-            self.abort_all_uploads(&shard).await?;
+        loop {
+            // Each time anew: its index may be cut anew meanwhile.
+            let bucket = self.bucket(name).await?;
+            let query = UploadQuery { max: crate::s3::limits::LIST_KEYS_MAX, ..UploadQuery::default() };
+            let page = self.list_uploads(&bucket, &query).await?;
+            for (key, upload) in &page.uploads {
+                match self.abort_upload(&bucket, key, &upload.id).await {
+                    Err(Fault::Refused { code: S3ErrorCode::NoSuchUpload, .. }) | Ok(()) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            if page.next.is_none() {
+                break;
+            }
         }
         loop {
+            let bucket = self.bucket(name).await?;
             let query = VersionQuery { max: crate::s3::limits::LIST_KEYS_MAX, ..VersionQuery::default() };
             let page = self.list_versions(&bucket, &query).await?;
             if page.versions.is_empty() {
