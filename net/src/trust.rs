@@ -4,9 +4,10 @@
 //! shared by all that connect and accept for one daemon or client, on whatever thread; it is looked at once a handshake.
 
 use crate::limits::PUBLIC_KEYS_MAX;
-use crate::{EntityName, HandshakeError, Key, PublicKey};
+use crate::{EntityName, Features, HandshakeError, Key, PublicKey};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The public keys of one entity: one, or two while they are being rotated.
@@ -43,6 +44,8 @@ pub struct Trust(Arc<Inner>);
 struct Inner {
     configured: Vec<(Whom, PublicKey)>,
     is_lenient: bool,
+    /// Of all who are let in.
+    required: AtomicU64,
     roster: RwLock<Option<Arc<Roster>>>,
 }
 
@@ -63,7 +66,7 @@ impl Trust {
     }
 
     fn new(configured: Vec<(Whom, PublicKey)>, is_lenient: bool) -> Trust {
-        Trust(Arc::new(Inner { configured, is_lenient, roster: RwLock::default() }))
+        Trust(Arc::new(Inner { configured, is_lenient, required: AtomicU64::new(0), roster: RwLock::default() }))
     }
 
     /// Takes a table, if it is newer than the one at hand: several readers of maps may teach, and not all are equally far.
@@ -73,6 +76,15 @@ impl Trust {
         }
         let roster = Arc::new(roster());
         *self.0.roster.write().unwrap_or_else(PoisonError::into_inner) = Some(roster);
+    }
+
+    /// From now on the other end must have these features. What was required once stays required.
+    pub fn require(&self, features: Features) {
+        self.0.required.fetch_or(features.0, Ordering::Relaxed);
+    }
+
+    pub fn required(&self) -> Features {
+        Features(self.0.required.load(Ordering::Relaxed))
     }
 
     pub fn forget(&self) {

@@ -4,7 +4,7 @@ use crate::core_loop::Network;
 use crate::identity::{Identity, WireModes};
 use crate::{Error, Result, limits};
 use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
-use basalt_net::{Credentials, Fsid, Key};
+use basalt_net::{Credentials, Fsid, Key, Software};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +65,7 @@ impl HostConfig {
                 trust: config.trust(&key),
                 key,
                 modes: WireModes { public: config.public_mode, cluster: config.cluster_mode },
+                software: Software::this(),
             },
             host: section.host.clone(),
             monitors: config.monitors.clone(),

@@ -82,6 +82,7 @@ pub const EXAMPLES: &[&str] = &[
     "basalt osd blocklist ls",
     "basalt osd blocklist add 1f2e3d4c5b6a7988",
     "basalt osd blocklist rm 1f2e3d4c5b6a7988",
+    "basalt osd require-osd-release 0.2",
     "basalt osd set-nearfull-ratio 0.85",
     "basalt osd set-backfillfull-ratio 0.9",
     "basalt osd set-full-ratio 0.95",

@@ -4,7 +4,7 @@ use crate::dev_cluster::{DevCluster, noise};
 use basalt_net::frame::{FrameHeader, FrameKind};
 use basalt_net::handshake::{ClientHandshake, Credentials, Progress};
 use basalt_net::sealing::Sealer;
-use basalt_net::{EntityName, Fsid, Key, Roster, Service, Trust, WireMode};
+use basalt_net::{EntityName, Fsid, Key, Roster, Service, Software, Trust, WireMode};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -142,7 +142,14 @@ fn authenticated(cluster: &DevCluster, address: SocketAddr, service: Service) ->
     let osds = [(EntityName::osd(0), [key("keys/host.0").public()].into_iter().collect())];
     trust.learn(1, || Roster { epoch: 1, keys: osds.into() });
     let name = EntityName::new("client.admin").unwrap();
-    let credentials = Credentials { fsid: Fsid(fsid), key: key("key"), name, trust, mode: WireMode::Secure };
+    let credentials = Credentials {
+        fsid: Fsid(fsid),
+        key: key("key"),
+        name,
+        trust,
+        mode: WireMode::Secure,
+        software: Software::this(),
+    };
     let nonce = noise(address.port().into(), 32).try_into().unwrap();
     let mut handshake = ClientHandshake::new(credentials, service, nonce);
     let mut stream = connect(address);
