@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test bench bench-wire yardstick tail-latency instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
-	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
+	dist deb rolling-upgrade crash-enumeration lost-writes bit-flips fuzz fuzz-corpus clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -29,6 +29,7 @@ help:
 	@echo 'make tier-transition    an empty hot slice over a slow disk until long after it is full: docs/transition.png, and the figures'
 	@echo 'make throttled-transition  the same over a loop device held to 150 operations a second (as root)'
 	@echo 'make crush-speed        mappings a second of CRUSH, on maps of 1,000 and 10,000 OSDs'
+	@echo 'make rolling-upgrade    a cluster of another commit (FROM=ref) upgraded under load, host by host, and back'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
@@ -112,6 +113,10 @@ throttled-transition:
 	$(CARGO) build --release --quiet -p basalt-benches --features plot --bin tier_transition
 	@target/release/tier_transition --dir data/throttled-transition --base-model none --base-iops 150 \
 		--png data/throttled-transition.png $(TIER_TRANSITION)
+
+# FROM: the commit to come from; unless given, the one before the newest feature. UPGRADE_SECONDS=150 of load, PROFILE=release.
+rolling-upgrade:
+	@CARGO='$(CARGO)' FROM='$(FROM)' sh scripts/rolling_upgrade.sh
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration
