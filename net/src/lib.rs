@@ -31,4 +31,4 @@ pub use key::{Key, PublicKey};
 pub use message::Message;
 pub use session::{CloseReason, Payload, ReceivedFrame, Session, SessionError, SessionSender};
 pub use software::{Agreed, Software};
-pub use trust::{Roster, Standing, Trust};
+pub use trust::{Roster, Standing, Trust, TurnedAway};

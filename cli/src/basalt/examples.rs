@@ -209,6 +209,7 @@ mod tests {
         "osd map p n",
         "osd ok-to-stop 0",
         "osd safe-to-destroy 0",
+        "osd require-osd-release 0.2",
         "osd pool create p",
         "osd pool create p 8 --rule r --size 2",
         "osd pool ls",

@@ -176,7 +176,7 @@ impl Monitor {
         let trust = if config.auth.is_shared { Trust::shared(&key) } else { Trust::of_monitor() };
         let software = Software::this();
         let credentials = Credentials { fsid: Fsid(config.fsid), key, name, trust, mode: config.auth.mode, software };
-        let (inquirer, inquiries) = inquiry::channel();
+        let (inquirer, inquiries) = inquiry::channel(credentials.trust.clone());
         Ok(Monitor { seat, credentials, listener, address, clock, inquirer, inquiries })
     }
 

@@ -8,7 +8,7 @@ use super::{
     read_message, write_message,
 };
 use crate::software::agree;
-use crate::{EntityName, Service};
+use crate::{EntityName, Service, TurnedAway};
 use snow::HandshakeState;
 
 /// The server's end. Bytes in, bytes out; no I/O, no clock, no randomness of its own.
@@ -52,6 +52,7 @@ impl ServerHandshake {
             Ok(step) => step,
             Err(error) => {
                 self.state = State::Ended;
+                self.credentials.trust.turn_away(TurnedAway::of(&error));
                 // Whoever sent no handshake would not understand an answer either, and may be a port scan.
                 let send = match error {
                     HandshakeError::Magic { .. } => Vec::new(),
