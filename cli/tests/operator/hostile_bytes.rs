@@ -359,23 +359,32 @@ fn a_crowd_of_strangers_slows_clients_by_less_than_a_tenth() {
     let (_, _, recorded) = shake_hands(&cluster, osd, Service::Osd(0), |_, _| {});
     let rate = |rw: &str| {
         let words = ["bench", "--name=t", "--pool=data", "--bs=4k", "--iodepth=4", "--size=64M", "--time_based"];
-        let report = cluster.must(&[&words[..], &["--runtime=3", "--output-format=json", rw]].concat());
+        let report = cluster.must(&[&words[..], &["--runtime=2", "--output-format=json", rw]].concat());
         let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
         report["jobs"][0][rw.trim_start_matches("--rw=rand")]["iops"].as_f64().unwrap()
     };
     for rw in ["--rw=randwrite", "--rw=randread"] {
         rate(rw);
-        let mut ratios: Vec<f64> = (0..7)
-            .map(|_| {
-                let alone = rate(rw);
-                let crowd = Crowd::gather([monitor, osd], &recorded);
-                let beside = rate(rw);
-                assert!(crowd.leave() > 200, "a crowd");
-                beside / alone
-            })
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        println!("{rw}: beside a crowd {ratios:.2?} of what it is alone");
-        assert!(ratios[ratios.len() / 2] > 0.9, "{rw}: {ratios:?}");
+        let beside_a_crowd = || {
+            let crowd = Crowd::gather([monitor, osd], &recorded);
+            let rate = rate(rw);
+            assert!(crowd.leave() > 100, "a crowd");
+            rate
+        };
+        // Whichever comes second may have it easier, so each comes second as often.
+        let mut crowd_second: Vec<f64> = Vec::new();
+        let mut crowd_first: Vec<f64> = Vec::new();
+        for _ in 0..5 {
+            let alone = rate(rw);
+            crowd_second.push(beside_a_crowd() / alone);
+            let beside = beside_a_crowd();
+            crowd_first.push(beside / rate(rw));
+        }
+        for ratios in [&mut crowd_second, &mut crowd_first] {
+            ratios.sort_by(f64::total_cmp);
+        }
+        let ratio = (crowd_second[2] * crowd_first[2]).sqrt();
+        println!("{rw}: beside a crowd {ratio:.2} of what it is alone: {crowd_second:.2?}, {crowd_first:.2?}");
+        assert!(ratio > 0.9, "{rw}: {ratio}, of {crowd_second:?} and {crowd_first:?}");
     }
 }
