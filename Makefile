@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test bench bench-wire yardstick tail-latency micro curves instructions scale pool-scale map-scale calm-recovery write-amplification crush-speed tier-transition throttled-transition \
-	dist deb crash-enumeration lost-writes bit-flips fuzz fuzz-corpus s3-speed s3-listing nbd-verify clean-data
+	dist deb rolling-upgrade crash-enumeration lost-writes bit-flips fuzz fuzz-corpus s3-speed s3-listing nbd-verify clean-data
 
 CARGO ?= cargo
 # The largest number of objects; 10000000 takes the better part of an hour, and 8 GiB of disk.
@@ -34,6 +34,7 @@ help:
 	@echo 'make s3-speed           puts and gets a second by S3, 64 KiB, 16 clients (S3_SPEED="--kib 4 --clients 4")'
 	@echo 'make s3-listing         how long a page of a listing takes in buckets of 1000 keys to a million (S3_LISTING="--keys 100000")'
 	@echo 'make nbd-verify         fio over NBD with crc32c for NBD_SECONDS=60, also while a host dies and returns'
+	@echo 'make rolling-upgrade    a cluster of another commit (FROM=ref) upgraded under load, host by host, and back'
 	@echo 'make crash-enumeration  cuts the power at every point of a recorded run and checks the store'
 	@echo 'make lost-writes        loses, tears and misdirects each write of many runs, and reads stale'
 	@echo 'make bit-flips          flips every bit of a store'\''s metadata, and a million bits of data'
@@ -134,6 +135,10 @@ s3-listing:
 
 nbd-verify:
 	BASALT_FIO_SECONDS=$(or $(NBD_SECONDS),60) $(CARGO) test -p basalt-cli --features basalt-cluster/etcd,basalt-cli/etcd --test images -- --nocapture fio::what_fio
+
+# FROM: the commit to come from; unless given, the one before the newest feature. UPGRADE_SECONDS=150 of load, PROFILE=release.
+rolling-upgrade:
+	@CARGO='$(CARGO)' FROM='$(FROM)' sh scripts/rolling_upgrade.sh
 
 crash-enumeration:
 	$(CARGO) run --release -p basalt-tests --bin crash_enumeration

@@ -109,6 +109,7 @@ impl From<basalt_net::key::KeyError> for Failure {
         let errno = match &error {
             KeyError::Read { source, .. } | KeyError::Create { source, .. } => errno::of_io(source),
             KeyError::Malformed { .. } => libc::EINVAL,
+            KeyError::Exposed { .. } => libc::EACCES,
         };
         Failure::new(errno, error.to_string())
     }

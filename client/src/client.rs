@@ -13,7 +13,7 @@ use basalt_cluster::config::ClientRole;
 use basalt_net::key::KeyError;
 use basalt_net::message::monitor::{AdminCommand, CommandReply};
 use basalt_net::message::object::{OsdCommand, OsdCommandReply, OsdCommandRequest};
-use basalt_net::{Credentials, EntityName, Fsid, Key, Trust, WireMode};
+use basalt_net::{Credentials, EntityName, Fsid, Key, Software, Trust, WireMode};
 use basalt_ring::Ring;
 use basalt_ring::local::{Either, Semaphore, select};
 use std::cell::RefCell;
@@ -34,6 +34,8 @@ pub struct ClientConfig {
     pub trust: Trust,
     /// What is asked of monitors and OSDs.
     pub mode: WireMode,
+    /// What it says that it runs.
+    pub software: Software,
     pub connect_timeout: Duration,
     pub operation_timeout: Duration,
 }
@@ -53,6 +55,7 @@ impl ClientConfig {
         ClientConfig {
             trust: Trust::shared(&key),
             mode: WireMode::Crc,
+            software: Software::this(),
             fsid,
             monitors,
             key,
@@ -70,6 +73,7 @@ impl ClientConfig {
             name: self.name.clone(),
             trust: self.trust.clone(),
             mode: self.mode,
+            software: self.software.clone(),
         }
     }
 }

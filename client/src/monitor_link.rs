@@ -2,7 +2,7 @@
 //! [`Rotation`].
 
 use crate::cluster_view::ClusterView;
-use crate::error::{EACCES, EINVAL, EPROTO, Error};
+use crate::error::{EACCES, EINVAL, EOPNOTSUPP, EPROTO, Error};
 use crate::limits::{DEAD_AFTER, PING_AFTER, RETRY_DELAY_MAX, RETRY_DELAY_MIN, WATCH_INTERVAL};
 use basalt_cluster::map::follower::MapFollower;
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
@@ -85,6 +85,14 @@ impl MonitorLink {
     /// Waits for a session, then sends the command and waits for its reply. Under one id it is carried out once, however often it is sent.
     pub async fn command(&self, id: u128, command: &AdminCommand) -> std::result::Result<CommandReply, Broken> {
         let sender = self.shared.connected().await;
+        let monitor = sender.authenticated();
+        let lacking = command.needed_features().without(monitor.agreed.features);
+        if !lacking.is_none() {
+            let (software, release) = (&monitor.software, lacking.needed_release());
+            let message =
+                format!("the monitor runs {software} and does not know this command: it takes release {release}");
+            return Ok(CommandReply { errno: EOPNOTSUPP, message, json: "null".into() });
+        }
         let tag = self.shared.last_tag.get() + 1;
         self.shared.last_tag.set(tag);
         let (reply, replied) = once();
@@ -205,7 +213,7 @@ fn refusal(error: &SessionError) -> Option<Error> {
     let errno = match source {
         HandshakeError::WrongKey { .. } | HandshakeError::Mode | HandshakeError::Rejected { .. } => EACCES,
         HandshakeError::WrongCluster { .. } => EINVAL,
-        HandshakeError::Version { .. } => EPROTO,
+        HandshakeError::Version { .. } | HandshakeError::Software(_) | HandshakeError::SoftwareRefused { .. } => EPROTO,
         _ => return None,
     };
     Some(Error::new(errno, error.to_string()))

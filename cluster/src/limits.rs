@@ -125,6 +125,8 @@ pub const CHANGES_KEPT: usize = 128;
 pub const CHANGE_REPLY_BYTES_MAX: usize = 1024;
 /// Lines of detail of one health check, as in Ceph.
 pub const HEALTH_DETAIL_MAX: usize = 50;
+/// Those whom a refused `require-osd-release` names.
+pub const LACKING_SHOWN_MAX: usize = 8;
 /// Of what an OSD says in words: a fault, or a line of what its scrub found.
 pub const REPORTED_CHARS_MAX: usize = 512;
 /// Of one command's string arguments.

@@ -2,7 +2,9 @@
 //!
 //! As bytes: magic `BSLTMAP\0`, format version (u32 LE), crc32c of what follows (u32 LE), then the `rkyv` archive. The header is
 //! sixteen bytes so that the archive behind it stays aligned when the whole is. The archive has no room for a field that a later version
-//! adds, so each version has a layout of its own: the newest is written, and all of them are read.
+//! adds, so each version has a layout of its own, and all of them are read. Written is the oldest that says everything: as long as nothing is
+//! required of all daemons that is version 7, which those from before 0.2 read; with it, 8, where the required features (u64 LE, and eight
+//! zeros) stand before the archive.
 
 mod auth;
 mod central_option;
@@ -37,6 +39,7 @@ pub use pool::{CacheMode, HitSetType, Pool, PoolFlags, Quota, TierSettings, Tier
 pub use settings::ClusterSettings;
 
 use crate::object_hash;
+use basalt_net::Features;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Which OSDs serve, which pools there are, and who holds each placement group.
@@ -67,6 +70,9 @@ pub struct Map {
     /// In ascending order of whom they are set for, then of their names.
     pub options: Vec<CentralOption>,
     pub auth: AuthTable,
+    /// What all daemons and clients must be able to do. Not in the archive: see above.
+    #[rkyv(with = rkyv::with::Skip)]
+    pub required_features: Features,
 }
 
 /// Where an object belongs.
@@ -97,6 +103,7 @@ impl Map {
             maintenance: None,
             options: Vec::new(),
             auth: AuthTable::default(),
+            required_features: Features::NONE,
         }
     }
 

@@ -6,6 +6,7 @@ use basalt_cluster::map::{
 };
 use basalt_cluster::placement::Placer;
 use basalt_cluster::{Map, MapFlags, object_hash};
+use basalt_net::Features;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,6 +230,35 @@ fn a_map_of_version_6_is_read_with_nothing_of_hosts_and_no_central_options() {
     assert_eq!(Map::decode(&map.encode()), Ok(map));
 }
 
+/// As long as nothing is required, what daemons from before 0.2 read; from then on what says so.
+#[test]
+fn the_oldest_format_is_written_that_says_everything() {
+    let mut map = Map::new([1; 16], 0);
+    map.set_option(Who::Global, "osd_memory_target", Some(2));
+    let before = map.encode();
+    assert_eq!(before[8], 7);
+    map.required_features = Features::REQUIRED_IN_MAP;
+    let after = map.encode();
+    assert_eq!((after[8], after.len()), (8, before.len() + 16));
+    assert_eq!(after[32..], before[16..], "the archive is the same");
+    assert_eq!(Map::decode(&after), Ok(map));
+}
+
+#[test]
+fn a_map_that_requires_what_this_program_lacks_is_refused_by_its_name() {
+    let mut map = Map::new([1; 16], 0);
+    map.required_features = Features(1 << 40).with(Features::REQUIRED_IN_MAP);
+    assert_eq!(Map::decode(&map.encode()), Err(MapError::Required(Features(1 << 40))));
+    map.required_features = Features::REQUIRED_IN_MAP;
+    let mut behind_it = map.encode();
+    behind_it[25] = 1;
+    let refused = Map::decode(&with_right_checksum(behind_it));
+    assert!(matches!(refused, Err(MapError::Contradiction(_))), "{refused:?}");
+    // Cut short within what is required.
+    let short = with_right_checksum(map.encode()[..24].to_vec());
+    assert!(matches!(Map::decode(&short), Err(MapError::Length(_))));
+}
+
 #[test]
 fn hosts_and_options_travel_and_what_is_nothing_is_not_kept() {
     let mut map = Map::new([1; 16], 0);
@@ -270,7 +300,7 @@ fn a_fenced_client_stays_so_until_its_time_is_over() {
 #[test]
 fn a_map_of_a_later_version_is_refused_by_its_number() {
     let mut bytes = Map::new([1; 16], 0).encode();
-    for version in [0, 8, 0xff] {
+    for version in [0, 9, 0xff] {
         bytes[8] = version;
         assert_eq!(Map::decode(&bytes), Err(MapError::Version(version.into())));
     }

@@ -26,8 +26,10 @@ use rkyv::rancor::Error as ArchiveError;
 use rkyv::util::AlignedVec;
 
 pub const MAGIC: [u8; 4] = *b"BSLT";
-/// Peers must agree on it; the handshake checks it first.
+/// Of frames and messages. The handshake finds one that both ends speak.
 pub const PROTOCOL_VERSION: u16 = 3;
+/// The oldest that this end still speaks.
+pub const PROTOCOL_VERSION_OLDEST: u16 = 3;
 pub const HEADER_BYTES: usize = 40;
 
 /// Where the header's own checksum begins, and what it covers ends.

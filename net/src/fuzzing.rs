@@ -18,7 +18,7 @@ use crate::message::object::{
     OsdCommandRequest, RequestId,
 };
 use crate::trust::Standing;
-use crate::{EntityName, FrameKind, Fsid, Key, Message, ReceivedFrame, Service, Session};
+use crate::{Agreed, EntityName, Features, FrameKind, Fsid, Key, Message, ReceivedFrame, Service, Session, Software};
 use basalt_ring::sim::World;
 use rkyv::util::AlignedVec;
 use std::fmt::Debug;
@@ -286,6 +286,8 @@ pub fn session(bytes: &[u8]) {
             standing: Standing::Listed,
             service: Service::Osd(1),
             mode: WireMode::Crc,
+            software: Software::this(),
+            agreed: Agreed { version: PROTOCOL_VERSION, features: Features::CURRENT },
             keys: SessionKeys::new([1; 32], [2; 32]),
         };
         let mut session = Session::new(&ours, socket, authenticated);

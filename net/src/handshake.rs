@@ -4,8 +4,8 @@
 //! ```text
 //! client → server   Hello      e                {fsid, service wanted, mode}
 //! client ← server   Challenge  e, ee, s, es     {name}
-//! client → server   Proof      s, se            {name}
-//! client ← server   Welcome    an empty text sealed with the session's key
+//! client → server   Proof      s, se            {name, what it runs}
+//! client ← server   Welcome    what it runs, sealed with the session's key
 //! ```
 //!
 //! Instead of an answer either end may send `Reject` with a reason, and close; a rejection is not proven, and does no more than a cut
@@ -14,6 +14,9 @@
 //! nothing passes twice, and who takes a secret key later can't read what was sent before.
 //! The server proves itself first: a client whom another than the wanted one answers says nothing of itself.
 //! Whether the service lives here is answered last, to authenticated clients only.
+//! Of what they run, each tells which versions of the protocol it speaks and which features it has and requires; the session runs with what both
+//! have, and does not begin where that is not enough. An end from before 0.2 neither tells nor is told: a bit that it does not look at says so,
+//! see [`packet`].
 //!
 //! The machines are pure: bytes in, bytes out, nonces passed in; the shells in [`session`](crate::session) and in daemons' control threads
 //! read exactly what [`Progress::Read`] asks for, so no byte of the session behind the handshake is consumed.
@@ -37,6 +40,7 @@ pub use server::ServerHandshake;
 use crate::key::KEY_BYTES;
 use crate::limits::HANDSHAKE_MESSAGE_BYTES_MAX;
 use crate::sealing::{Opener, Sealer, SealingKey, TAG_BYTES, WELCOME_NONCE};
+use crate::software::{Agreed, Software, Told};
 use crate::trust::{Standing, Trust};
 use crate::{EntityName, Fsid, Key, PublicKey, Service};
 use snow::HandshakeState;
@@ -89,13 +93,20 @@ pub struct Credentials {
     pub trust: Trust,
     /// What a client asks for, and the least that a server takes.
     pub mode: WireMode,
+    /// What it runs. Without features it says nothing of itself, as ends from before 0.2.
+    pub software: Software,
 }
 
 impl Credentials {
     /// Of a cluster in which all have the same key, and so whatever name they like.
     pub fn shared(fsid: Fsid, key: Key, name: EntityName) -> Credentials {
         let trust = Trust::shared(&key);
-        Credentials { fsid, key, name, trust, mode: WireMode::Crc }
+        Credentials { fsid, key, name, trust, mode: WireMode::Crc, software: Software::this() }
+    }
+
+    /// What it tells a peer that can be told.
+    fn told(&self) -> Told {
+        Told { software: self.software.clone(), required: self.trust.required() }
     }
 }
 
@@ -110,6 +121,10 @@ pub struct Authenticated {
     /// What the client asked for.
     pub service: Service,
     pub mode: WireMode,
+    /// What the peer runs.
+    pub software: Software,
+    /// What the session runs with.
+    pub agreed: Agreed,
     pub keys: SessionKeys,
 }
 
@@ -137,14 +152,19 @@ impl SessionKeys {
         SessionKeys { sending: Key::from_bytes(sending), receiving: Key::from_bytes(receiving) }
     }
 
-    fn seal_welcome(&self) -> [u8; TAG_BYTES] {
-        SealingKey::new(self.sending.bytes()).seal(WELCOME_NONCE, &[], &mut [])
+    /// The text and its tag.
+    fn seal_welcome(&self, mut text: Vec<u8>) -> Vec<u8> {
+        let tag = SealingKey::new(self.sending.bytes()).seal(WELCOME_NONCE, &[], &mut text);
+        text.extend(tag);
+        text
     }
 
-    fn open_welcome(&self, body: &[u8]) -> Result<(), HandshakeError> {
-        let tag = body.try_into().map_err(|_| HandshakeError::Malformed("a welcome of another length"))?;
-        let opened = SealingKey::new(self.receiving.bytes()).open(WELCOME_NONCE, &[], &mut [], &tag);
-        opened.map_err(|_| HandshakeError::Tampered)
+    fn open_welcome(&self, body: &[u8]) -> Result<Vec<u8>, HandshakeError> {
+        let (text, tag) =
+            body.split_last_chunk::<TAG_BYTES>().ok_or(HandshakeError::Malformed("a welcome that is too short"))?;
+        let mut text = text.to_vec();
+        let opened = SealingKey::new(self.receiving.bytes()).open(WELCOME_NONCE, &[], &mut text, tag);
+        opened.map_err(|_| HandshakeError::Tampered).map(|()| text)
     }
 }
 

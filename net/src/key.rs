@@ -37,14 +37,14 @@ impl Key {
         PublicKey(MontgomeryPoint::mul_base_clamped(self.0).0)
     }
 
-    /// Reads a key file: 64 hexadecimal digits, with white space around them. Warns of one that other users of the machine may read.
+    /// Reads a key file: 64 hexadecimal digits, with white space around them. One that other users of the machine may read is refused: it may be
+    /// theirs already.
     pub fn load(path: &Path) -> Result<Key, KeyError> {
         let failed = |source| KeyError::Read { path: path.to_owned(), source };
         let file = std::fs::File::open(path).map_err(failed)?;
         let mode = file.metadata().map_err(failed)?.mode();
         if is_exposed(mode) {
-            // Not refused: clusters whose key was made so before would not start any more.
-            tracing::warn!("every user of this machine can get at the key {}: chmod 600 it", path.display());
+            return Err(KeyError::Exposed { path: path.to_owned(), mode: mode & 0o7777 });
         }
         let mut text = String::new();
         // A key is short; a wrong path may name something endless.
@@ -88,10 +88,10 @@ impl fmt::Debug for Key {
 pub struct PublicKey(pub [u8; KEY_BYTES]);
 
 impl FromStr for PublicKey {
-    type Err = MalformedKey;
+    type Err = MalformedPublicKey;
 
-    fn from_str(text: &str) -> Result<PublicKey, MalformedKey> {
-        digits(text).map(PublicKey)
+    fn from_str(text: &str) -> Result<PublicKey, MalformedPublicKey> {
+        digits(text).map(PublicKey).map_err(|MalformedKey| MalformedPublicKey)
     }
 }
 
@@ -146,6 +146,12 @@ fn digits(text: &str) -> Result<[u8; KEY_BYTES], MalformedKey> {
 #[error("not a key: it is 64 hexadecimal digits, as `openssl rand -hex 32` prints them")]
 pub struct MalformedKey;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a public key: it is 64 hexadecimal digits, as `basalt auth public-key FILE` prints them of a secret key's file"
+)]
+pub struct MalformedPublicKey;
+
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     #[error(
@@ -160,6 +166,11 @@ pub enum KeyError {
         path = path.display()
     )]
     Malformed { path: PathBuf },
+    #[error(
+        "every user of this machine can get at the key {path} (mode {mode:04o}): chmod 600 {path}, and rotate it if somebody may have read it",
+        path = path.display()
+    )]
+    Exposed { path: PathBuf, mode: u32 },
     #[error("can't create the key {path}: {source}; an existing key is never replaced", path = path.display())]
     Create { path: PathBuf, source: io::Error },
 }
@@ -181,10 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_every_user_may_read_is_warned_of() {
+    fn a_key_that_every_user_may_get_at_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        Key::from_bytes([0xa7; 32]).create(&path).unwrap();
         for (mode, exposed) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true), (0o601, true)] {
-            assert_eq!(is_exposed(mode), exposed, "{mode:o}");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            match Key::load(&path) {
+                Ok(_) => assert!(!exposed, "{mode:o}"),
+                Err(error) => {
+                    let chmod = format!("(mode {mode:04o}): chmod 600 {}", path.display());
+                    assert!(exposed && error.to_string().contains(&chmod), "{mode:o}: {error}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn what_is_no_public_key_is_told_what_prints_one() {
+        let error = "5a".parse::<PublicKey>().unwrap_err().to_string();
+        assert!(error.contains("basalt auth public-key") && !error.contains("openssl"), "{error}");
     }
 
     #[test]
@@ -194,6 +221,7 @@ mod tests {
         let path = folder.path().join("key");
         for text in ["", "deadbeef", &"g".repeat(64), &"é".repeat(32), &"a".repeat(65)] {
             std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
             let error = Key::load(&path).unwrap_err().to_string();
             assert!(error.contains("openssl rand") && (text.is_empty() || !error.contains(text)), "{error}");
         }

@@ -9,6 +9,7 @@
 //! Does not survive: a lost connection. Resending is the caller's, who alone knows what may be sent twice.
 
 pub mod entity;
+pub mod features;
 pub mod frame;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
@@ -18,13 +19,16 @@ pub mod limits;
 pub mod message;
 pub mod sealing;
 pub mod session;
+pub mod software;
 pub mod trust;
 pub mod waiting_room;
 
 pub use entity::{EntityName, Fsid, Service};
+pub use features::{Features, Release};
 pub use frame::{FrameError, FrameKind};
 pub use handshake::{Authenticated, Credentials, HandshakeError, WireMode};
 pub use key::{Key, PublicKey};
 pub use message::Message;
 pub use session::{CloseReason, Payload, ReceivedFrame, Session, SessionError, SessionSender};
-pub use trust::{Roster, Standing, Trust};
+pub use software::{Agreed, Software};
+pub use trust::{Roster, Standing, Trust, TurnedAway};

@@ -15,6 +15,8 @@ pub const HANDSHAKE_MESSAGE_BYTES_MAX: usize = 1024;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest entity name, in bytes.
 pub const ENTITY_NAME_BYTES_MAX: usize = 64;
+/// The longest name of a release, in bytes.
+pub const RELEASE_BYTES_MAX: usize = 32;
 /// Public keys of one entity: one, or the old and the new one while it is rotated.
 pub const PUBLIC_KEYS_MAX: usize = 2;
 /// Sealed under one key, in bytes, before the next is taken: far below the 2^38.5 bytes at which AES-GCM's advantage for an attacker reaches
@@ -65,6 +67,8 @@ pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 const _: () = {
     assert!(2 * HANDSHAKE_MESSAGE_BYTES_MAX <= HANDSHAKE_BYTES_MAX);
     assert!(REASON_BYTES_MAX + ENTITY_NAME_BYTES_MAX + 128 < HANDSHAKE_MESSAGE_BYTES_MAX);
+    // A name, and what its owner runs, with room for what later versions will tell.
+    assert!(ENTITY_NAME_BYTES_MAX + RELEASE_BYTES_MAX + 512 < HANDSHAKE_MESSAGE_BYTES_MAX);
     // The largest frame can always be sent and received.
     assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= SEND_CREDIT_BYTES);
     assert!(MESSAGE_BYTES_MAX as u64 + PAYLOAD_BYTES_MAX as u64 + FRAME_OVERHEAD_BYTES <= RECEIVE_CREDIT_BYTES);

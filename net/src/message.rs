@@ -1,5 +1,7 @@
 //! What peers say to each other, as `rkyv` archives; always validated before use.
 
+#[cfg(test)]
+mod layout;
 pub mod monitor;
 pub mod object;
 pub mod peer;

@@ -4,9 +4,10 @@
 //! shared by all that connect and accept for one daemon or client, on whatever thread; it is looked at once a handshake.
 
 use crate::limits::PUBLIC_KEYS_MAX;
-use crate::{EntityName, HandshakeError, Key, PublicKey};
+use crate::{EntityName, Features, HandshakeError, Key, PublicKey};
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// The public keys of one entity: one, or two while they are being rotated.
@@ -30,6 +31,68 @@ pub enum Standing {
     Unjudged,
 }
 
+/// Why somebody who connected was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// It speaks something else, or nothing: a port scan, a wrong port.
+    Stranger,
+    /// It began, and did not come to an end in time, or left.
+    Unfinished,
+    /// What it said was changed on the way, recorded elsewhere, or malformed.
+    Tampered,
+    /// A name that nobody knows, or not by that key.
+    Key,
+    /// It asked for less than is required of the wire.
+    Mode,
+    /// It runs what can't be talked to, or lacks what is required.
+    Software,
+    /// Another cluster's, or who asks for what is not here: addresses that are wrong or old.
+    Elsewhere,
+}
+
+impl TurnedAway {
+    pub const ALL: [TurnedAway; 7] = [
+        TurnedAway::Stranger,
+        TurnedAway::Unfinished,
+        TurnedAway::Tampered,
+        TurnedAway::Key,
+        TurnedAway::Mode,
+        TurnedAway::Software,
+        TurnedAway::Elsewhere,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            TurnedAway::Stranger => "stranger",
+            TurnedAway::Unfinished => "unfinished",
+            TurnedAway::Tampered => "tampered",
+            TurnedAway::Key => "key",
+            TurnedAway::Mode => "mode",
+            TurnedAway::Software => "software",
+            TurnedAway::Elsewhere => "elsewhere",
+        }
+    }
+
+    pub(crate) fn of(error: &HandshakeError) -> TurnedAway {
+        match error {
+            HandshakeError::Magic { .. } => TurnedAway::Stranger,
+            HandshakeError::TooLong { .. } | HandshakeError::Malformed(_) | HandshakeError::Tampered => {
+                TurnedAway::Tampered
+            }
+            HandshakeError::WrongKey { .. } | HandshakeError::UnknownName { .. } => TurnedAway::Key,
+            HandshakeError::Mode => TurnedAway::Mode,
+            HandshakeError::Version { .. } | HandshakeError::Software(_) | HandshakeError::SoftwareRefused { .. } => {
+                TurnedAway::Software
+            }
+            HandshakeError::Rejected { .. } => TurnedAway::Unfinished,
+            HandshakeError::WrongCluster { .. }
+            | HandshakeError::WrongPeer { .. }
+            | HandshakeError::NotHere { .. }
+            | HandshakeError::NoTable => TurnedAway::Elsewhere,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whom {
     Monitors,
@@ -43,6 +106,9 @@ pub struct Trust(Arc<Inner>);
 struct Inner {
     configured: Vec<(Whom, PublicKey)>,
     is_lenient: bool,
+    /// Of all who are let in.
+    required: AtomicU64,
+    turned_away: [AtomicU64; TurnedAway::ALL.len()],
     roster: RwLock<Option<Arc<Roster>>>,
 }
 
@@ -63,7 +129,13 @@ impl Trust {
     }
 
     fn new(configured: Vec<(Whom, PublicKey)>, is_lenient: bool) -> Trust {
-        Trust(Arc::new(Inner { configured, is_lenient, roster: RwLock::default() }))
+        Trust(Arc::new(Inner {
+            configured,
+            is_lenient,
+            required: AtomicU64::new(0),
+            turned_away: Default::default(),
+            roster: RwLock::default(),
+        }))
     }
 
     /// Takes a table, if it is newer than the one at hand: several readers of maps may teach, and not all are equally far.
@@ -73,6 +145,29 @@ impl Trust {
         }
         let roster = Arc::new(roster());
         *self.0.roster.write().unwrap_or_else(PoisonError::into_inner) = Some(roster);
+    }
+
+    /// From now on the other end must have these features. What was required once stays required.
+    pub fn require(&self, features: Features) {
+        self.0.required.fetch_or(features.0, Ordering::Relaxed);
+    }
+
+    pub fn required(&self) -> Features {
+        Features(self.0.required.load(Ordering::Relaxed))
+    }
+
+    /// Counts somebody who was not let in.
+    pub fn turn_away(&self, why: TurnedAway) {
+        if let Some(count) = self.0.turned_away.get(why as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many were not let in since the start of the process, by why.
+    pub fn turned_away(&self) -> [(TurnedAway, u64); TurnedAway::ALL.len()] {
+        let count =
+            |why: TurnedAway| self.0.turned_away.get(why as usize).map_or(0, |count| count.load(Ordering::Relaxed));
+        TurnedAway::ALL.map(|why| (why, count(why)))
     }
 
     pub fn forget(&self) {

@@ -14,7 +14,7 @@ use crate::monitor_link::{self, MonitorLink};
 use basalt_cluster::Map;
 use basalt_net::message::monitor::MonitorRequest;
 use basalt_ring::mailbox;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -50,6 +50,8 @@ struct Hub {
     cores: Vec<Core>,
     status: Arc<HostStatus>,
     link: RefCell<MonitorLink>,
+    /// Which OSD speaks for the host: the next one, when the monitor did not take the last.
+    speaker: Cell<usize>,
     /// To the monitor, while there is a session.
     requests: RefCell<Option<mpsc::Sender<MonitorRequest>>>,
 }
@@ -152,6 +154,7 @@ impl ControlThread {
             status,
             link: RefCell::default(),
             requests: RefCell::default(),
+            speaker: Cell::new(0),
         });
         let listeners = [
             listener::start(hub.clone(), listener, Network::Public),

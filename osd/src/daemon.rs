@@ -7,6 +7,7 @@ use crate::figures::FiguresOfHost;
 use crate::host_config::{HostConfig, OsdDevices};
 use crate::host_status::{self, HostStatus, Phase, Waited};
 use crate::{Error, Result, limits};
+use basalt_net::Trust;
 use basalt_ring::{mailbox, uring};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -20,6 +21,7 @@ pub struct Host {
     public_address: SocketAddr,
     status: Arc<HostStatus>,
     cores: Vec<mailbox::Sender<Order>>,
+    trust: Trust,
     stop: watch::Sender<bool>,
     threads: Vec<(String, JoinHandle<()>)>,
 }
@@ -38,7 +40,9 @@ impl Host {
         let status = Arc::new(HostStatus::new(config.osds.iter().map(|osd| osd.id)));
         let (stop, stopped) = watch::channel(false);
         let (news_sender, news) = mpsc::unbounded_channel::<News>();
-        let mut host = Host { public_address, status: status.clone(), cores: Vec::new(), stop, threads: Vec::new() };
+        let trust = config.identity.trust.clone();
+        let (cores, threads) = (Vec::new(), Vec::new());
+        let mut host = Host { public_address, status: status.clone(), cores, trust, stop, threads };
         let mut cores = Vec::new();
         for (cpu, devices) in by_cpu(&config.osds) {
             let (orders, receiver) = mailbox::channel(limits::CORE_MAILBOX_MAX);
@@ -86,7 +90,7 @@ impl Host {
 
     /// By which its OSDs' figures are asked for, on any thread.
     pub fn figures(&self) -> FiguresOfHost {
-        FiguresOfHost::new(self.cores.clone())
+        FiguresOfHost::new(self.cores.clone(), self.trust.clone())
     }
 
     /// Waits until every OSD is open, known to the monitor, and goes by a map that has it up.

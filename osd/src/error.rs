@@ -42,6 +42,7 @@ impl Error {
                 source.raw_os_error().unwrap_or(libc::EIO)
             }
             Error::Key(KeyError::Malformed { .. }) => libc::EINVAL,
+            Error::Key(KeyError::Exposed { .. }) => libc::EACCES,
             Error::Listen { source, .. }
             | Error::Device { source, .. }
             | Error::Thread { source, .. }

@@ -5,6 +5,7 @@ use crate::limits;
 use crate::osd::Osd;
 use crate::request_stage::{Kind, StageFigures};
 use basalt_blockstore::{CommitFigures, DataCacheFigures, Memory, Written};
+use basalt_net::Trust;
 use basalt_net::message::monitor::OsdReport;
 use basalt_ring::mailbox;
 use std::collections::BTreeMap;
@@ -69,11 +70,17 @@ impl Osd {
 #[derive(Clone)]
 pub struct FiguresOfHost {
     cores: Vec<mailbox::Sender<Order>>,
+    trust: Trust,
 }
 
 impl FiguresOfHost {
-    pub(crate) fn new(cores: Vec<mailbox::Sender<Order>>) -> FiguresOfHost {
-        FiguresOfHost { cores }
+    pub(crate) fn new(cores: Vec<mailbox::Sender<Order>>, trust: Trust) -> FiguresOfHost {
+        FiguresOfHost { cores, trust }
+    }
+
+    /// By what the host judges who connects, and counts whom it does not let in.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// Of the OSDs that are open, by number. A core that is too busy to answer in time is left out. Under a tokio runtime with time.

@@ -4,7 +4,7 @@ use crate::core_loop::Network;
 use crate::identity::{Identity, WireModes};
 use crate::{Error, Result, limits};
 use basalt_cluster::config::{BaseModel, Config, ScrubSettings};
-use basalt_net::{Credentials, Fsid, Key};
+use basalt_net::{Credentials, Fsid, Key, Software};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -65,6 +65,7 @@ impl HostConfig {
                 trust: config.trust(&key),
                 key,
                 modes: WireModes { public: config.public_mode, cluster: config.cluster_mode },
+                software: Software::this(),
             },
             host: section.host.clone(),
             monitors: config.monitors.clone(),
@@ -96,7 +97,13 @@ impl HostConfig {
 
     /// As the first of its OSDs: for what concerns all of them.
     pub(crate) fn host_credentials(&self, network: Network) -> Credentials {
-        self.identity.credentials(self.osds.first().map_or(0, |osd| osd.id), network)
+        self.credentials_of_one(0, network)
+    }
+
+    /// As one of its OSDs, in turn: which of them the cluster still knows is not known here, and each may speak for all that have its key.
+    pub(crate) fn credentials_of_one(&self, turn: usize, network: Network) -> Credentials {
+        let osd = self.osds.get(turn % self.osds.len().max(1));
+        self.identity.credentials(osd.map_or(0, |osd| osd.id), network)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

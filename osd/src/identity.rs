@@ -1,7 +1,7 @@
 //! What a host's OSDs prove themselves by, and by what they judge others.
 
 use crate::core_loop::Network;
-use basalt_net::{Credentials, EntityName, Fsid, Key, Trust, WireMode};
+use basalt_net::{Credentials, EntityName, Fsid, Key, Software, Trust, WireMode};
 
 /// What is asked for, and required, on each network.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +23,15 @@ pub struct Identity {
     /// Taught by the maps that come in.
     pub trust: Trust,
     pub modes: WireModes,
+    /// What they say that they run.
+    pub software: Software,
 }
 
 impl Identity {
     /// Of a cluster that has one key for all.
     pub fn shared(fsid: Fsid, key: Key) -> Identity {
         let trust = Trust::shared(&key);
-        Identity { fsid, key, trust, modes: WireModes::CRC }
+        Identity { fsid, key, trust, modes: WireModes::CRC, software: Software::this() }
     }
 
     /// As this OSD, on that network.
@@ -39,6 +41,7 @@ impl Identity {
             Network::Cluster => self.modes.cluster,
         };
         let (key, trust) = (self.key.clone(), self.trust.clone());
-        Credentials { fsid: self.fsid, key, name: EntityName::osd(osd), trust, mode }
+        let software = self.software.clone();
+        Credentials { fsid: self.fsid, key, name: EntityName::osd(osd), trust, mode, software }
     }
 }

@@ -8,7 +8,7 @@ use crate::osd::Osd;
 use crate::{Result, limits};
 use basalt_cluster::monitor::rotation::{Attempt, Rotation};
 use basalt_net::message::monitor::{MonitorReply, MonitorRequest};
-use basalt_net::{Credentials, Service, Session, SessionSender, session};
+use basalt_net::{Service, Session, SessionError, SessionSender, session};
 use basalt_ring::{Ring, Task};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -61,9 +61,7 @@ impl RingHost {
         };
         let clients = ring.spawn(accepting(listener, Network::Public));
         let peers = ring.spawn(accepting(cluster_listener, Network::Cluster));
-        let credentials = config.host_credentials(Network::Public);
-        let informing =
-            keep_informed(ring.clone(), config, credentials, Rc::new(RefCell::new(link)), osds.clone(), outbox);
+        let informing = keep_informed(ring.clone(), config, Rc::new(RefCell::new(link)), osds.clone(), outbox);
         let tasks = vec![clients, peers, ring.spawn(informing)];
         Ok(RingHost { osds, public_address, tasks })
     }
@@ -94,7 +92,6 @@ type Outbox = Rc<RefCell<Option<SessionSender>>>;
 async fn keep_informed(
     ring: Ring,
     config: Arc<HostConfig>,
-    credentials: Credentials,
     link: Rc<RefCell<MonitorLink>>,
     osds: Osds,
     outbox: Outbox,
@@ -103,8 +100,11 @@ async fn keep_informed(
         return;
     }
     let mut rotation = Rotation::new(config.monitors.clone(), limits::MONITOR_RETRY_MIN, limits::MONITOR_RETRY_MAX);
+    // As a host's control thread does it.
+    let mut speaker = 0;
     loop {
         let address = rotation.current();
+        let credentials = config.credentials_of_one(speaker, Network::Public);
         let attempt = match session::connect(&ring, address, &credentials, Service::Monitor).await {
             Ok(session) => {
                 let reporting = ring.spawn(report(ring.clone(), session.sender(), link.clone(), osds.clone()));
@@ -122,6 +122,9 @@ async fn keep_informed(
             }
             Err(error) => {
                 tracing::debug!(%error, "no session with the monitor");
+                if matches!(error, SessionError::Handshake { .. }) {
+                    speaker += 1;
+                }
                 Attempt::Failed
             }
         };

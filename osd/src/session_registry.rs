@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::session_figures::SessionFigures;
 use basalt_cluster::Map;
-use basalt_net::{SessionSender, Standing};
+use basalt_net::{Features, SessionSender, Standing};
 use basalt_ring::Instant;
 use basalt_ring::local::Event;
 use serde_json::Value;
@@ -19,15 +19,15 @@ pub struct SessionRegistry {
 struct Inner {
     sessions: RefCell<BTreeMap<u64, (SessionSender, Rc<SessionFigures>)>>,
     next: Cell<u64>,
-    /// Of the keys that the sessions were last judged by.
-    auth_epoch: Cell<u32>,
+    /// Of the keys, and of the features, that the sessions were last judged by.
+    judged_by: Cell<(u32, Features)>,
     left: Event,
 }
 
 impl Default for SessionRegistry {
     fn default() -> SessionRegistry {
         let inner =
-            Inner { sessions: RefCell::default(), next: Cell::new(0), auth_epoch: Cell::new(0), left: Event::new() };
+            Inner { sessions: RefCell::default(), next: Cell::new(0), judged_by: Cell::default(), left: Event::new() };
         SessionRegistry { inner: Rc::new(inner) }
     }
 }
@@ -49,14 +49,20 @@ impl SessionRegistry {
         self.inner.sessions.borrow().len()
     }
 
-    /// Ends the sessions of peers whose names or keys this map does not know, if it has other ones than the map before.
+    /// Ends the sessions of peers whose names or keys this map does not know, or that lack what it requires, if that is other than in the map
+    /// before.
     pub fn end_unknown(&self, map: &Map) {
-        if self.inner.auth_epoch.replace(map.auth.epoch) == map.auth.epoch {
+        let judged_by = (map.auth.epoch, map.required_features);
+        if self.inner.judged_by.replace(judged_by) == judged_by {
             return;
         }
         for sender in self.senders() {
             let peer = sender.authenticated();
-            if peer.standing != Standing::Configured && !map.knows(&peer.peer, &peer.peer_key) {
+            let lacking = map.required_features.without(peer.software.features);
+            if !lacking.is_none() {
+                tracing::info!(peer = %peer.peer, address = %sender.peer_address(), %lacking, "session ended: its peer is too old");
+                sender.close(&format!("{} lacks {lacking}, which is required now", peer.peer));
+            } else if peer.standing != Standing::Configured && !map.knows(&peer.peer, &peer.peer_key) {
                 tracing::info!(peer = %peer.peer, address = %sender.peer_address(), "session ended: its peer is not known any more");
                 sender.close(&format!(
                     "{} is not known any more, or not by the key that this session began with",

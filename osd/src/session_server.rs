@@ -19,7 +19,9 @@ use basalt_cluster::PgId;
 use basalt_net::message::object::{
     ListReply, ListRequest, ObjectName, ObjectReply, ObjectRequest, OsdCommandRequest, Results,
 };
-use basalt_net::{FrameError, FrameKind, Payload, ReceivedFrame, Session, SessionSender};
+use basalt_net::{
+    CloseReason, FrameError, FrameKind, Payload, ReceivedFrame, Session, SessionError, SessionSender, TurnedAway,
+};
 use basalt_ring::Slice;
 use basalt_ring::local::{Either, Permit, select};
 use std::pin::pin;
@@ -46,7 +48,12 @@ pub async fn serve(osd: &Rc<Osd>, mut session: Session) {
         };
         let begun = match frame {
             Ok(frame) => server.clone().begin(frame).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => {
+                if matches!(error, SessionError::Closed { reason: CloseReason::Frame(_), .. }) {
+                    osd.identity().trust.turn_away(TurnedAway::Tampered);
+                }
+                Err(error.to_string())
+            }
         };
         if let Err(reason) = begun {
             tracing::info!(osd = osd.id(), peer = %session.peer(), address = %session.peer_address(), reason, "session ended");

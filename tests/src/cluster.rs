@@ -19,7 +19,7 @@ use basalt_cluster::config::{BaseModel, ScrubSettings};
 use basalt_cluster::map::MapFlags;
 use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::{AdminCommand, AuthCommand};
-use basalt_net::{Credentials, EntityName, Fsid, Key, Trust, WireMode};
+use basalt_net::{Credentials, EntityName, Features, Fsid, Key, Software, Trust, WireMode};
 use basalt_osd::osd::Osd;
 use basalt_osd::{HostConfig, Identity, OsdDevices, RingHost, WireModes};
 use basalt_ring::local::Event;
@@ -54,6 +54,8 @@ pub struct ClusterOptions {
     pub is_base_rotational: bool,
     pub public_mode: WireMode,
     pub cluster_mode: WireMode,
+    /// Of all at the beginning; none: they are as daemons from before there were features.
+    pub features: Features,
 }
 
 impl Default for ClusterOptions {
@@ -67,6 +69,7 @@ impl Default for ClusterOptions {
             is_base_rotational: false,
             public_mode: WireMode::Crc,
             cluster_mode: WireMode::Crc,
+            features: Features::CURRENT,
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct SimulatedHost {
     /// Counts its starts: one that was overtaken by a kill comes to nothing.
     starts: Cell<u64>,
     stores: Cell<u8>,
+    /// Of what its next life runs.
+    features: Cell<Features>,
     /// What the tiers of its lives that are over did.
     past_counts: Cell<TierCounts>,
 }
@@ -105,6 +110,9 @@ pub struct Cluster {
     tells: bool,
     tier_counts: Cell<TierCounts>,
     monitor_process: Process,
+    /// Of what the monitor's next life runs, and clients that connect from now on.
+    monitor_features: Cell<Features>,
+    client_features: Cell<Features>,
     monitor: RefCell<Option<Monitor>>,
     stored: Rc<RefCell<Stored>>,
 }
@@ -171,6 +179,7 @@ impl Cluster {
                     had_rot: Cell::new(false),
                     starts: Cell::new(0),
                     stores: Cell::new(0),
+                    features: Cell::new(options.features),
                     past_counts: Cell::default(),
                 })
             })
@@ -188,6 +197,8 @@ impl Cluster {
             tells: std::env::var_os("BASALT_STORY").is_some(),
             tier_counts: Cell::default(),
             monitor_process,
+            monitor_features: Cell::new(options.features),
+            client_features: Cell::new(options.features),
             monitor: RefCell::default(),
             stored: Rc::default(),
         });
@@ -241,7 +252,8 @@ impl Cluster {
         let listener = ring.listen(SocketAddr::new(MONITOR, 6789)).await.expect("the port is free");
         let name = EntityName::new("mon.a").expect("a name");
         let (trust, mode) = (Trust::of_monitor(), self.options.public_mode);
-        let credentials = Credentials { fsid: FSID, key: key("mon.a"), name, trust, mode };
+        let software = Software::with_features(self.monitor_features.get());
+        let credentials = Credentials { fsid: FSID, key: key("mon.a"), name, trust, mode, software };
         let administrator = key("client.admin").public();
         let monitor = Monitor::start(&ring, listener, credentials, administrator, self.stored.clone());
         *self.monitor.borrow_mut() = Some(monitor);
@@ -260,6 +272,7 @@ impl Cluster {
                 key: key(&format!("osd.{}", host.id)),
                 trust: trust(),
                 modes: WireModes { public: self.options.public_mode, cluster: self.options.cluster_mode },
+                software: Software::with_features(host.features.get()),
             },
             host: format!("h{}", host.id),
             monitors: monitors(),
@@ -402,8 +415,19 @@ impl Cluster {
     pub async fn connect_on(&self, ring: &Ring) -> Client {
         let name = EntityName::new("client.admin").expect("a name");
         let shared = ClientConfig::new(FSID, monitors(), key("client.admin"), name);
-        let config = ClientConfig { trust: trust(), mode: self.options.public_mode, ..shared };
+        let software = Software::with_features(self.client_features.get());
+        let config = ClientConfig { trust: trust(), mode: self.options.public_mode, software, ..shared };
         Client::connect(ring, config).await.expect("the monitor answers")
+    }
+
+    /// What the monitor runs when it is started next.
+    pub fn install_monitor(&self, features: Features) {
+        self.monitor_features.set(features);
+    }
+
+    /// What clients run that connect from now on.
+    pub fn install_clients(&self, features: Features) {
+        self.client_features.set(features);
     }
 
     /// Both ways, or one.
@@ -464,6 +488,11 @@ impl SimulatedHost {
             map.pools.iter().for_each(|pool| counts += TierCounts::of_life(osd.pool_counters(pool.id)));
         }
         counts
+    }
+
+    /// What it runs when it is started next.
+    pub fn install(&self, features: Features) {
+        self.features.set(features);
     }
 
     pub fn is_running(&self) -> bool {

@@ -3,7 +3,7 @@
 //! be sent the object.
 
 use basalt_blockstore::ObjectKey;
-use basalt_net::WireMode;
+use basalt_net::{Features, WireMode};
 use basalt_tests::cluster::{Cluster, ClusterOptions, POOL, verdict};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     is_base_rotational: false,
     public_mode: WireMode::Crc,
     cluster_mode: WireMode::Crc,
+    features: Features::CURRENT,
 };
 
 /// Objects that an OSD has sent to members that lacked them.

@@ -1,7 +1,7 @@
 //! Copies of groups that belong to other OSDs now: they are kept for a while, then deleted, and are never taken for whole copies again.
 
-use basalt_net::WireMode;
 use basalt_net::message::monitor::{AdminCommand, ChangeMode, MapChange, OsdChange};
+use basalt_net::{Features, WireMode};
 use basalt_tests::cluster::{Cluster, ClusterOptions, POOL, verdict};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ const OPTIONS: ClusterOptions = ClusterOptions {
     is_base_rotational: false,
     public_mode: WireMode::Crc,
     cluster_mode: WireMode::Crc,
+    features: Features::CURRENT,
 };
 
 async fn change(cluster: &Cluster, osd: u32, what: OsdChange) {

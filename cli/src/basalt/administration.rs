@@ -105,6 +105,9 @@ async fn osd(client: &Client, output: &mut Output, command: Osd) -> Result<()> {
             };
             say(client, output, command).await
         }
+        Osd::RequireOsdRelease { release, sure } => {
+            say(client, output, AdminCommand::OsdRequireRelease { release, sure }).await
+        }
         Osd::SetNearfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::NearFull, ratio)).await,
         Osd::SetBackfillfullRatio { ratio } => say(client, output, set_full_ratio(FullLine::BackfillFull, ratio)).await,
         Osd::SetFullRatio { ratio } => say(client, output, set_full_ratio(FullLine::Full, ratio)).await,

@@ -446,6 +446,15 @@ pub enum Osd {
     /// Clients that are fenced off: OSDs refuse whatever they send.
     #[command(subcommand)]
     Blocklist(Blocklist),
+    /// From now on daemons and clients must be able to do what this release can; there is no way back.
+    RequireOsdRelease {
+        /// As `osd dump` and health name it, such as 0.2.
+        #[arg(value_name = "RELEASE")]
+        release: String,
+        /// Although clients that are older are cut off by it.
+        #[arg(long = "yes-i-really-mean-it")]
+        sure: bool,
+    },
     /// From this share of a base device on, health warns; 0.85 unless set.
     SetNearfullRatio {
         #[arg(allow_negative_numbers = true)]

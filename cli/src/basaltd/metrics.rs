@@ -37,9 +37,11 @@ impl Sources {
         let mut exposition = Exposition::default();
         process::describe(&mut exposition);
         if let Some(monitor) = &self.monitor {
+            process::describe_turned_away(&mut exposition, "mon", monitor.trust());
             monitor::describe(&mut exposition, monitor).await;
         }
         if let Some(osds) = &self.osds {
+            process::describe_turned_away(&mut exposition, "osd", osds.trust());
             osds.get().await.iter().for_each(|figures| osds::describe(&mut exposition, figures));
         }
         if let Some(counts) = &self.s3 {

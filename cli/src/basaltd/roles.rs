@@ -143,6 +143,7 @@ pub fn monitor_failure(error: MonitorError) -> Failure {
     let errno = match &error {
         MonitorError::Key(KeyError::Read { source, .. } | KeyError::Create { source, .. }) => errno::of_io(source),
         MonitorError::Key(KeyError::Malformed { .. }) => libc::EINVAL,
+        MonitorError::Key(KeyError::Exposed { .. }) => libc::EACCES,
         MonitorError::Listen { source, .. } => errno::of_io(source),
         MonitorError::Name { .. } | MonitorError::NoSection { .. } | MonitorError::WithoutEtcd => libc::EINVAL,
         MonitorError::Store(_) | MonitorError::Restore(_) | MonitorError::ElectionEnded => libc::EIO,

@@ -166,7 +166,7 @@ fn another_clusters_key_is_eacces() {
     let other = cluster.scratch("other");
     std::fs::create_dir(&other).unwrap();
     std::fs::copy(cluster.config(), other.join("basalt.toml")).unwrap();
-    std::fs::write(other.join("key"), "ab".repeat(32)).unwrap();
+    basalt_net::Key::from_bytes([0xab; 32]).create(&other.join("key")).unwrap();
     let config = other.join("basalt.toml");
     let config = config.to_str().unwrap();
     for words in [&["status", "-c", config][..], &["obj", "ls", "data", "-c", config]] {

@@ -102,7 +102,7 @@ fn the_package_is_installed_started_without_systemd_upgraded_and_removed() {
     };
     let config = root.path("etc/basalt/basalt.toml");
     let address = format!("127.0.0.1:{}", crate::ports::free_ports("127.0.0.1", 1)[0]);
-    fs::write(root.path("etc/basalt/key"), "5a".repeat(32)).unwrap();
+    basalt_net::Key::from_bytes([0x5a; 32]).create(&root.path("etc/basalt/key")).unwrap();
     let data = root.path("var/lib/basalt");
     let disk = data.join("disk");
     fs::File::create(&disk).unwrap().set_len(1 << 30).unwrap();

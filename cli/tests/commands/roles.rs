@@ -44,7 +44,7 @@ fn free_address(ip: &str) -> SocketAddr {
 fn configure(dir: &Path) -> std::path::PathBuf {
     let monitor = free_address("127.0.0.1");
     let cluster = free_address("127.0.1.1");
-    fs::write(dir.join("key"), "5a".repeat(32)).unwrap();
+    basalt_net::Key::from_bytes([0x5a; 32]).create(&dir.join("key")).unwrap();
     fs::File::create(dir.join("disk")).unwrap().set_len(1 << 30).unwrap();
     let text = format!(
         "fsid = \"5d2c2b4e-8f2c-4a43-9d38-6c7d3a0f8e11\"\nkey_file = \"key\"\nmonitors = [\"{monitor}\"]\n\n\
@@ -238,7 +238,7 @@ fn mkfs_destroys_nothing_unasked() {
 fn a_role_without_its_section_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("basalt.toml");
-    fs::write(dir.path().join("key"), "5a".repeat(32)).unwrap();
+    basalt_net::Key::from_bytes([0x5a; 32]).create(&dir.path().join("key")).unwrap();
     let text = "fsid = \"5d2c2b4e-8f2c-4a43-9d38-6c7d3a0f8e11\"\nkey_file = \"key\"\nmonitors = [\"127.0.0.1:6789\"]\n";
     fs::write(&config, text).unwrap();
     let answer = basaltd(&["mon"], &config);

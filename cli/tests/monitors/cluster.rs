@@ -58,7 +58,7 @@ impl Cluster {
     pub fn start() -> Cluster {
         let etcd = EtcdCluster::start(3);
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("key"), "5a".repeat(32)).unwrap();
+        basalt_net::Key::from_bytes([0x5a; 32]).create(&folder.path().join("key")).unwrap();
         File::create(folder.path().join("disk")).unwrap().set_len(1 << 30).unwrap();
         let ports = free_ports("127.0.0.1", 3);
         let addresses: Vec<SocketAddr> = ports.into_iter().map(|port| ([127, 0, 0, 1], port).into()).collect();

@@ -73,7 +73,7 @@ impl Namespaces {
         for host in 0..hosts {
             all.add_host(host);
         }
-        fs::write(dir.join("key"), "5e".repeat(32)).unwrap();
+        basalt_net::Key::from_bytes([0x5e; 32]).create(&dir.join("key")).unwrap();
         let common = format!(
             "fsid = \"6a8f9d3e-1c5b-4a57-9f0e-3c2d1b0a9f8e\"\nkey_file = \"key\"\nmonitors = [\"{MONITOR}\"]\n"
         );

@@ -37,7 +37,10 @@ pub fn write_configuration(dir: &Path, text: &str) -> PathBuf {
     fs::create_dir_all(dir).unwrap();
     let path = dir.join("basalt.toml");
     fs::write(&path, text).unwrap();
-    fs::write(dir.join("key"), "5e".repeat(32)).unwrap();
+    let key = dir.join("key");
+    if !key.exists() {
+        basalt_net::Key::from_bytes([0x5e; 32]).create(&key).unwrap();
+    }
     path
 }
 

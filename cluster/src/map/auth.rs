@@ -77,8 +77,9 @@ impl AuthTable {
 }
 
 impl Map {
-    /// Handshakes judge by this map's table from now on.
+    /// Handshakes judge by this map's table, and by what it requires, from now on.
     pub fn teach(&self, trust: &Trust) {
+        trust.require(self.required_features);
         trust.learn(self.auth.epoch, || self.auth.roster());
     }
 

@@ -7,13 +7,21 @@ use super::version_4::{MapVersion4, PoolVersion4};
 use super::version_6::MapVersion6;
 use super::{Map, Pool, Tiering};
 use crate::limits;
+use basalt_net::Features;
 use rkyv::rancor;
 use rkyv::util::AlignedVec;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 const MAGIC: [u8; 8] = *b"BSLTMAP\0";
-pub(super) const VERSION: u32 = 7;
+pub(super) const VERSION: u32 = 8;
+/// The last in which nothing can be required: written as long as nothing is.
+const VERSION_WITHOUT_REQUIRED: u32 = 7;
+/// Increments are as old as the maps that they lead to, and no older than their own layout.
+pub(super) const VERSIONS_OF_INCREMENTS: RangeInclusive<u32> = VERSION_WITHOUT_REQUIRED..=VERSION;
 pub(super) const HEADER_BYTES: usize = 16;
+/// What stands between the header and the archive from version 8 on; the archive behind it stays aligned.
+const REQUIRED_BYTES: usize = 16;
 
 /// Why bytes are not a map.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -28,15 +36,30 @@ pub enum MapError {
     Checksum { stored: u32, computed: u32 },
     #[error("the map's archive is malformed: {0}")]
     Archive(String),
+    #[error(
+        "the map requires {0}, which this program lacks: it takes release {release} or later", release = .0.needed_release()
+    )]
+    Required(Features),
     #[error("the map contradicts itself: {0}")]
     Contradiction(String),
 }
 
+/// What an archive is written behind: room for the header, and what is required if anything is.
+pub(super) fn front(required: Features) -> Vec<u8> {
+    let mut bytes = vec![0u8; HEADER_BYTES];
+    if !required.is_none() {
+        bytes.extend(required.0.to_le_bytes());
+        bytes.resize(HEADER_BYTES + REQUIRED_BYTES, 0);
+    }
+    bytes
+}
+
 /// Fills in the header that `bytes` begin with room for.
-pub(super) fn seal(magic: [u8; 8], mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(magic: [u8; 8], required: Features, mut bytes: Vec<u8>) -> Vec<u8> {
+    let version = if required.is_none() { VERSION_WITHOUT_REQUIRED } else { VERSION };
     if let Some((header, archive)) = bytes.split_first_chunk_mut::<HEADER_BYTES>() {
         let [m0, m1, m2, m3, m4, m5, m6, m7] = magic;
-        let [v0, v1, v2, v3] = VERSION.to_le_bytes();
+        let [v0, v1, v2, v3] = version.to_le_bytes();
         let [c0, c1, c2, c3] = crc32c::crc32c(archive).to_le_bytes();
         *header = [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, v2, v3, c0, c1, c2, c3];
     }
@@ -65,6 +88,24 @@ pub(super) fn open(magic: [u8; 8], bytes: &[u8]) -> Result<(u32, &[u8]), MapErro
     Ok((version, archive))
 }
 
+/// Takes what is required off the front of an archive of that version.
+pub(super) fn required(version: u32, archive: &[u8]) -> Result<(Features, &[u8]), MapError> {
+    if version <= VERSION_WITHOUT_REQUIRED {
+        return Ok((Features::NONE, archive));
+    }
+    let Some((front, archive)) = archive.split_first_chunk::<REQUIRED_BYTES>() else {
+        return Err(MapError::Length(HEADER_BYTES + archive.len()));
+    };
+    let [f0, f1, f2, f3, f4, f5, f6, f7, rest @ ..] = *front;
+    let required = Features(u64::from_le_bytes([f0, f1, f2, f3, f4, f5, f6, f7]));
+    if rest != [0; 8] {
+        return Err(MapError::Contradiction("there is something behind the required features".into()));
+    }
+    // Whoever lacks one may not understand the rest, nor act by it.
+    let lacking = required.without(Features::CURRENT);
+    if lacking.is_none() { Ok((required, archive)) } else { Err(MapError::Required(lacking)) }
+}
+
 /// As in the header of an encoded map; 0 for what has none.
 pub(super) fn checksum(encoded: &[u8]) -> u32 {
     match encoded.first_chunk::<HEADER_BYTES>() {
@@ -75,9 +116,9 @@ pub(super) fn checksum(encoded: &[u8]) -> u32 {
 
 impl Map {
     pub fn encode(&self) -> Vec<u8> {
-        let bytes = vec![0u8; HEADER_BYTES];
+        let bytes = front(self.required_features);
         match rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes) {
-            Ok(bytes) => seal(MAGIC, bytes),
+            Ok(bytes) => seal(MAGIC, self.required_features, bytes),
             // Writing owned values to memory has no failure of its own.
             Err(error) => panic!("the map can't be archived: {error}"),
         }
@@ -89,6 +130,7 @@ impl Map {
         if !(1..=VERSION).contains(&version) {
             return Err(MapError::Version(version));
         }
+        let (required, archive) = required(version, archive)?;
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
         let map = match version {
@@ -101,6 +143,7 @@ impl Map {
             _ => rkyv::from_bytes::<Map, rancor::Error>(&aligned),
         };
         let map = map.map_err(|error| MapError::Archive(error.to_string()))?;
+        let map = Map { required_features: required, ..map };
         map.check().map_err(MapError::Contradiction)?;
         Ok(map)
     }

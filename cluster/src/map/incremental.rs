@@ -5,12 +5,13 @@
 //! The result must have the checksum of the map that the monitor made, so whoever applies increments has that map byte for byte, or
 //! knows that it has not and asks for the whole.
 
-use super::encoding::{self, HEADER_BYTES, VERSION};
+use super::encoding;
 use super::{
     AuthTable, CentralOption, ClusterSettings, FencedClient, FullRatios, HostState, Maintenance, Map, MapError,
     MapFlags, Osd, PlacementGroup, Pool,
 };
 use crate::limits;
+use basalt_net::Features;
 use rkyv::util::AlignedVec;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
@@ -42,6 +43,9 @@ pub struct Incremental {
     /// New or changed, as they are now, without their groups.
     pools: Vec<Pool>,
     groups: Vec<GroupsOfPool>,
+    /// Of the new map; before the archive, as in a map.
+    #[rkyv(with = rkyv::with::Skip)]
+    required_features: Features,
 }
 
 /// New or changed groups, in ascending order of their seeds.
@@ -83,6 +87,7 @@ impl Incremental {
             maintenance,
             options,
             auth,
+            required_features,
         } = new;
         let mut changed_pools = Vec::new();
         let mut groups = Vec::new();
@@ -124,6 +129,7 @@ impl Incremental {
             pools_removed: old.pools.iter().map(|pool| pool.id).filter(|id| new.pool(*id).is_none()).collect(),
             pools: changed_pools,
             groups,
+            required_features: *required_features,
         }
     }
 
@@ -138,9 +144,9 @@ impl Incremental {
     }
 
     pub fn encode(&self) -> Vec<u8> {
-        let bytes = vec![0u8; HEADER_BYTES];
+        let bytes = encoding::front(self.required_features);
         match rkyv::api::high::to_bytes_in::<_, rancor::Error>(self, bytes) {
-            Ok(bytes) => encoding::seal(MAGIC, bytes),
+            Ok(bytes) => encoding::seal(MAGIC, self.required_features, bytes),
             // Writing owned values to memory has no failure of its own.
             Err(error) => panic!("the increment can't be archived: {error}"),
         }
@@ -150,13 +156,15 @@ impl Incremental {
     pub fn decode(bytes: &[u8]) -> Result<Incremental, IncrementalError> {
         let wrong = IncrementalError::Bytes;
         let (version, archive) = encoding::open(MAGIC, bytes).map_err(wrong)?;
-        if version != VERSION {
+        if !encoding::VERSIONS_OF_INCREMENTS.contains(&version) {
             return Err(wrong(MapError::Version(version)));
         }
+        let (required_features, archive) = encoding::required(version, archive).map_err(wrong)?;
         let mut aligned = AlignedVec::<16>::with_capacity(archive.len());
         aligned.extend_from_slice(archive);
-        rkyv::from_bytes::<Incremental, rancor::Error>(&aligned)
-            .map_err(|error| wrong(MapError::Archive(error.to_string())))
+        let increment = rkyv::from_bytes::<Incremental, rancor::Error>(&aligned)
+            .map_err(|error| wrong(MapError::Archive(error.to_string())))?;
+        Ok(Incremental { required_features, ..increment })
     }
 
     /// The new map, checked as one that came as a whole.
@@ -174,6 +182,7 @@ impl Incremental {
         map.pool_id_max = self.pool_id_max;
         map.full_ratios = self.full_ratios;
         map.settings = self.settings;
+        map.required_features = self.required_features;
         if let Some(crush) = &self.crush {
             map.crush.clone_from(crush);
         }

@@ -2,6 +2,7 @@
 
 use super::version_3::PoolVersion3;
 use super::{AuthTable, ClusterSettings, FullRatios, Map, MapFlags, Osd, PlacementGroup, Pool};
+use basalt_net::Features;
 use rkyv::{Archive, Deserialize, Serialize};
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -69,6 +70,7 @@ impl From<MapVersion2> for Map {
             maintenance: None,
             options: Vec::new(),
             auth: AuthTable::default(),
+            required_features: Features::NONE,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::pool::{PoolFlags, Quota, TierSettings, Tiering};
 use super::{AuthTable, CacheMode, ClusterSettings, FullRatios, HitSetType, Map, MapFlags, Osd, PlacementGroup, Pool};
+use basalt_net::Features;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version 3 differed in its pools only, and so did version 5, which has today's: nobody was fenced off in any of them.
@@ -81,6 +82,7 @@ impl<P: Into<Pool>> From<MapVersion4<P>> for Map {
             maintenance: None,
             options: Vec::new(),
             auth: AuthTable::default(),
+            required_features: Features::NONE,
         }
     }
 }

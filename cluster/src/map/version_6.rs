@@ -2,6 +2,7 @@
 //! stood in their files only.
 
 use super::{AuthTable, ClusterSettings, FencedClient, FullRatios, Map, MapFlags, Osd, Pool};
+use basalt_net::Features;
 use rkyv::{Archive, Deserialize, Serialize};
 
 #[derive(Archive, Serialize, Deserialize)]
@@ -39,6 +40,7 @@ impl From<MapVersion6> for Map {
             maintenance: None,
             options: Vec::new(),
             auth: AuthTable::default(),
+            required_features: Features::NONE,
         }
     }
 }

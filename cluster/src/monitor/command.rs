@@ -19,6 +19,7 @@ mod pg;
 mod pg_query;
 mod pool;
 mod pool_list;
+mod release;
 mod tier;
 mod tier_change;
 
@@ -109,6 +110,7 @@ pub(super) fn carry_out(core: &MonitorCore, now: Now, command: AdminCommand) -> 
         AdminCommand::ConfigHelp { name } => view.config_help(name.as_deref()),
         AdminCommand::ConfigDump => view.config_dump(),
         AdminCommand::OsdPerf => view.osd_perf(),
+        AdminCommand::OsdRequireRelease { release, sure } => view.osd_require_release(&release, sure),
         AdminCommand::Auth(command) => view.auth(command),
     }
 }
@@ -214,6 +216,7 @@ fn words_of(command: &AdminCommand) -> impl Iterator<Item = usize> {
         AdminCommand::PoolRm { name, again, .. } => vec![name.len(), again.len()],
         AdminCommand::PoolGetQuota { name }
         | AdminCommand::OsdSetFlag { flag: name, .. }
+        | AdminCommand::OsdRequireRelease { release: name, .. }
         | AdminCommand::PgQuery { pg: name } => vec![name.len()],
         AdminCommand::Auth(command) => match command {
             AuthCommand::Ls => Vec::new(),

@@ -19,8 +19,8 @@ use crate::crush::CrushMap;
 use crate::limits;
 use crate::map::{Entity, Incremental, Map, MapError};
 use crate::pool_settings::Refusal;
-use basalt_net::PublicKey;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MonitorReply, MonitorRequest};
+use basalt_net::{PublicKey, Software};
 use belonging::Belonging;
 pub use callers::Caller;
 use callers::Callers;
@@ -95,6 +95,7 @@ pub enum RestoreError {
 
 pub struct MonitorCore {
     pub(super) name: String,
+    pub(super) software: Software,
     pub(super) map: Map,
     /// The map as bytes, as it is persisted and published.
     encoded: Arc<Vec<u8>>,
@@ -102,6 +103,8 @@ pub struct MonitorCore {
     /// When each OSD that is up was last heard of.
     heard: BTreeMap<u32, Duration>,
     callers: Callers,
+    /// What each OSD runs that has booted since this monitor began to lead.
+    osd_software: BTreeMap<u32, Software>,
     /// The session that each OSD booted on.
     booted: BTreeMap<u32, SessionId>,
     /// Since when each OSD is down, by this monitor's own clock.
@@ -131,12 +134,13 @@ impl MonitorCore {
         stored: Stored,
         now: Now,
     ) -> Result<(MonitorCore, Vec<Action>), RestoreError> {
-        MonitorCore::restore_or_found(name, fsid, FailureDomain::default(), stored, now)
+        MonitorCore::restore_or_found((name, Software::this()), fsid, FailureDomain::default(), stored, now)
     }
 
-    /// As [`MonitorCore::restore`], with what a new cluster keeps apart.
+    /// As [`MonitorCore::restore`], with what the monitor runs and what a new cluster keeps apart. A new cluster requires of all what its monitor
+    /// can do: there is nobody yet who could not.
     pub fn restore_or_found(
-        name: String,
+        (name, software): (String, Software),
         fsid: [u8; 16],
         failure_domain: FailureDomain,
         stored: Stored,
@@ -146,6 +150,7 @@ impl MonitorCore {
             None => {
                 let mut map = Map::new(fsid, now.unix.as_secs());
                 map.set_crush_map(&CrushMap::new_with_rule_over(failure_domain.crush_type()));
+                map.required_features = software.features;
                 (map, true)
             }
             Some((epoch, bytes)) => (Map::decode(&bytes).map_err(|source| RestoreError::Map { epoch, source })?, false),
@@ -171,11 +176,13 @@ impl MonitorCore {
         };
         let core = MonitorCore {
             name,
+            software,
             map,
             encoded,
             reports: Reports::default(),
             heard,
             callers: Callers::default(),
+            osd_software: BTreeMap::new(),
             booted: BTreeMap::new(),
             down_since,
             belonging,
@@ -332,11 +339,13 @@ impl MonitorCore {
         );
         self.encoded = Arc::new(map.encode());
         let has_other_keys = self.map.auth != map.auth;
+        let newly_required = map.required_features.without(self.map.required_features);
         let increment = Incremental::between(&self.map, &map, &self.encoded).encode();
         let increment = Increment { epoch: map.epoch, bytes: Arc::new(increment) };
         self.map = map;
         self.keep_increment(increment.clone());
         self.reports.keep(|osd| self.map.osd(osd).is_some());
+        self.osd_software.retain(|osd, _| self.map.osd(*osd).is_some());
         for osd in self.map.osds.iter().filter(|osd| !osd.is_up) {
             self.down_since.entry(osd.id).or_insert(now.monotonic);
         }
@@ -358,6 +367,13 @@ impl MonitorCore {
             let unknown = self.callers.unknown_to(&self.map).into_iter();
             actions.extend(unknown.map(|(session, name)| {
                 let reason = format!("{name} is not known any more, or not by the key that this session began with");
+                Action::Close { session, reason }
+            }));
+        }
+        if !newly_required.is_none() {
+            let older = self.callers.lacking(newly_required).into_iter();
+            actions.extend(older.map(|(session, caller)| {
+                let reason = format!("{} lacks {newly_required}, which is required now", caller.name);
                 Action::Close { session, reason }
             }));
         }

@@ -57,6 +57,7 @@ pub fn checks(view: &View<'_>) -> Checks {
     check_pools(view, &mut checks);
     check_flags(view, &states, &mut checks);
     check_hosts(view, &mut checks);
+    check_releases(view, &mut checks);
     checks
 }
 
@@ -121,6 +122,19 @@ fn check_hosts(view: &View<'_>, checks: &mut Checks) {
         Some(_) => "the cluster is in maintenance mode".into(),
         None => format!("{count} host(s) in maintenance mode"),
     });
+}
+
+/// An upgrade that is under way, or that was not finished.
+fn check_releases(view: &View<'_>, checks: &mut Checks) {
+    add(checks, Code::DaemonOldVersion, Severity::Warning, view.older_osds(), |count| {
+        format!("{count} osd(s) run an older release than the monitor")
+    });
+    let finished = view.release_to_require().map(|release| {
+        let required = view.map.required_features.release();
+        format!("all OSDs are running {release} or later but require_osd_release is {required}")
+    });
+    let summary = finished.clone().unwrap_or_default();
+    add(checks, Code::OsdUpgradeFinished, Severity::Warning, finished.into_iter().collect(), |_| summary);
 }
 
 /// OSDs that their peers reach on the cluster network and not on the public one.

@@ -23,7 +23,7 @@ use crate::config::{FailureDomain, MonitorStoreSettings};
 use crate::limits;
 use basalt_net::key::{Key, KeyError};
 use basalt_net::waiting_room::WaitingRoom;
-use basalt_net::{Credentials, EntityName, Fsid, PublicKey, Trust, WireMode};
+use basalt_net::{Credentials, EntityName, Fsid, PublicKey, Software, Trust, WireMode};
 use inquiry::Inquiries;
 pub use inquiry::{Inquirer, Question};
 use outbox::{Outbox, Publication};
@@ -174,8 +174,9 @@ impl Monitor {
             (None, _) => return Err(MonitorError::WithoutEtcd),
         };
         let trust = if config.auth.is_shared { Trust::shared(&key) } else { Trust::of_monitor() };
-        let credentials = Credentials { fsid: Fsid(config.fsid), key, name, trust, mode: config.auth.mode };
-        let (inquirer, inquiries) = inquiry::channel();
+        let software = Software::this();
+        let credentials = Credentials { fsid: Fsid(config.fsid), key, name, trust, mode: config.auth.mode, software };
+        let (inquirer, inquiries) = inquiry::channel(credentials.trust.clone());
         Ok(Monitor { seat, credentials, listener, address, clock, inquirer, inquiries })
     }
 
@@ -254,7 +255,7 @@ struct Cluster {
 fn restore<S: MonitorStore>(cluster: &Cluster, store: &mut S, clock: &Clock) -> Result<MonitorCore, MonitorError> {
     let Cluster { name, fsid, failure_domain, administrator } = cluster.clone();
     let (mut core, mut actions) =
-        MonitorCore::restore_or_found(name, fsid, failure_domain, store.load()?, clock.now())?;
+        MonitorCore::restore_or_found((name, Software::this()), fsid, failure_domain, store.load()?, clock.now())?;
     if let Some(key) = administrator {
         actions.extend(core.admit_administrator(clock.now(), key));
     }

@@ -3,7 +3,7 @@
 use crate::harness::*;
 use basalt_cluster::monitor::core::{Action, Caller, Event, SessionId};
 use basalt_net::message::monitor::*;
-use basalt_net::{EntityName, PublicKey};
+use basalt_net::{EntityName, PublicKey, Software};
 
 fn key(byte: u8) -> [u8; 32] {
     [byte; 32]
@@ -22,7 +22,7 @@ fn add(harness: &mut Harness, entity: &str, byte: u8, mon: &str, osd: &str) {
 /// A session of whoever has this key.
 fn open(harness: &mut Harness, session: u64, name: &str, byte: u8) -> SessionId {
     let name = EntityName::new(name).unwrap();
-    let caller = Caller { name, key: PublicKey(key(byte)), is_trusted: false };
+    let caller = Caller { name, key: PublicKey(key(byte)), is_trusted: false, software: Software::this() };
     assert!(harness.handle(Event::Opened { session: SessionId(session), caller }).is_empty());
     SessionId(session)
 }

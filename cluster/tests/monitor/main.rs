@@ -12,6 +12,7 @@ mod harness;
 mod latency;
 mod liveness;
 mod maintenance;
+mod releases;
 mod settings;
 mod space;
 mod tiers;

@@ -7,6 +7,7 @@ use super::{
     Authenticated, Credentials, HandshakeError, NONCE_BYTES, Progress, SessionKeys, Standing, Step, expected_name,
     proven_key, read_message, write_message,
 };
+use crate::software::{Told, agree};
 use crate::{EntityName, PublicKey, Service};
 use snow::HandshakeState;
 
@@ -24,7 +25,7 @@ pub struct ClientHandshake {
 enum State {
     New,
     AwaitChallenge(HandshakeState),
-    AwaitWelcome { peer: EntityName, peer_key: PublicKey, standing: Standing, keys: SessionKeys },
+    AwaitWelcome { peer: EntityName, peer_key: PublicKey, standing: Standing, is_told: bool, keys: SessionKeys },
     Ended,
 }
 
@@ -43,8 +44,8 @@ impl ClientHandshake {
     }
 
     fn greet(&mut self) -> Result<Step, HandshakeError> {
-        let Credentials { fsid, mode, key, .. } = &self.credentials;
-        let mut noise = noise::begin(key, self.nonce, true)?;
+        let Credentials { fsid, mode, key, software, .. } = &self.credentials;
+        let mut noise = noise::begin(key, self.nonce, software.tells(), true)?;
         let wish = Wish { fsid: *fsid, service: self.service, mode: *mode }.encode();
         let send = packet::packet(PacketKind::Hello, &write_message(&mut noise, &wish)?);
         self.state = State::AwaitChallenge(noise);
@@ -75,10 +76,12 @@ impl ClientHandshake {
         }
         match (std::mem::replace(&mut self.state, State::Ended), header.kind) {
             (State::AwaitChallenge(noise), PacketKind::Challenge) => self.challenged(noise, bytes),
-            (State::AwaitWelcome { peer, peer_key, standing, keys }, PacketKind::Welcome) => {
-                keys.open_welcome(bytes)?;
-                let (service, mode) = (self.service, self.credentials.mode);
-                let authenticated = Authenticated { peer, peer_key, standing, service, mode, keys };
+            (State::AwaitWelcome { peer, peer_key, standing, is_told, keys }, PacketKind::Welcome) => {
+                let text = keys.open_welcome(bytes)?;
+                let told = if is_told { packet::decode_told(&text)? } else { Told::nothing() };
+                let agreed = agree(&self.credentials.told(), &told).map_err(HandshakeError::Software)?;
+                let (service, mode, software) = (self.service, self.credentials.mode, told.software);
+                let authenticated = Authenticated { peer, peer_key, standing, service, mode, software, agreed, keys };
                 Ok(Step { send: Vec::new(), progress: Progress::Done(authenticated) })
             }
             (State::AwaitChallenge(_) | State::AwaitWelcome { .. }, PacketKind::Reject) => {
@@ -89,6 +92,7 @@ impl ClientHandshake {
     }
 
     fn challenged(&mut self, mut noise: HandshakeState, body: &[u8]) -> Result<Step, HandshakeError> {
+        let is_told = self.credentials.software.tells() && packet::is_marked(body);
         let peer = packet::decode_name(&read_message(&mut noise, body)?)?;
         let peer_key = proven_key(&noise)?;
         // Told before the key is judged: whoever answers for another is the map's fault, not the key's.
@@ -96,11 +100,16 @@ impl ClientHandshake {
             return Err(HandshakeError::WrongPeer { seen: peer, wanted: self.service });
         }
         let standing = self.credentials.trust.judge(&peer, &peer_key)?;
-        let name = self.credentials.name.as_str().as_bytes();
-        let send = packet::packet(PacketKind::Proof, &write_message(&mut noise, name)?);
+        let told = self.credentials.told();
+        if !is_told {
+            // It will not say what it runs, and so nothing is to be waited for.
+            agree(&told, &Told::nothing()).map_err(HandshakeError::Software)?;
+        }
+        let proof = packet::encode_proof(&self.credentials.name, is_told.then_some(&told));
+        let send = packet::packet(PacketKind::Proof, &write_message(&mut noise, &proof)?);
         let (to_server, to_client) = noise.dangerously_get_raw_split();
         let keys = SessionKeys::new(to_server, to_client);
-        self.state = State::AwaitWelcome { peer, peer_key, standing, keys };
+        self.state = State::AwaitWelcome { peer, peer_key, standing, is_told, keys };
         Ok(Step { send, progress: Progress::Read(HEADER_BYTES) })
     }
 
@@ -112,6 +121,7 @@ impl ClientHandshake {
             RejectCode::NotHere => HandshakeError::NotHere { wanted: self.service },
             RejectCode::Mode => HandshakeError::Mode,
             RejectCode::NotYet => HandshakeError::NoTable,
+            RejectCode::Software => HandshakeError::SoftwareRefused { reason: reject.reason },
             RejectCode::WrongKey | RejectCode::Other => HandshakeError::Rejected { reason: reject.reason },
         }
     }

@@ -1,7 +1,8 @@
 //! Why a handshake failed, from the view of the end that says so.
 
-use crate::frame::PROTOCOL_VERSION;
+use super::packet::HANDSHAKE_VERSION;
 use crate::limits::HANDSHAKE_MESSAGE_BYTES_MAX;
+use crate::software::Disagreement;
 use crate::{EntityName, Fsid, Service};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,9 +12,15 @@ pub enum HandshakeError {
     )]
     Magic { seen: [u8; 4] },
     #[error(
-        "the peer speaks protocol version {seen}, this end version {PROTOCOL_VERSION}: both ends must be of the same release"
+        "the peer begins with version {seen} of the handshake, this end with {HANDSHAKE_VERSION}: one of them is too old, or too new, for the other"
     )]
     Version { seen: u16 },
+    /// As this end sees it.
+    #[error(transparent)]
+    Software(Disagreement),
+    /// As the other end said it.
+    #[error("refused by the peer: {reason}")]
+    SoftwareRefused { reason: String },
     #[error("a handshake message of {seen} bytes, where at most {HANDSHAKE_MESSAGE_BYTES_MAX} are allowed")]
     TooLong { seen: usize },
     #[error("malformed handshake: {0}")]

@@ -1,9 +1,9 @@
 //! The Noise protocol's primitives: X25519, AES-256-GCM and SHA-256, and the ephemeral key from outside.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use super::packet::{HANDSHAKE_VERSION, MARK};
 use super::{HandshakeError, NONCE_BYTES};
 use crate::Key;
-use crate::frame::PROTOCOL_VERSION;
 use crate::sealing::{SealingKey, TAG_BYTES};
 use curve25519_dalek::MontgomeryPoint;
 use ring::digest;
@@ -16,13 +16,19 @@ use zeroize::Zeroize;
 /// Three messages, in which each end shows its static key; neither needs to know the other's before.
 const PATTERN: &str = "Noise_XX_25519_AESGCM_SHA256";
 
-/// A Noise handshake. `random` becomes the ephemeral key: it must come from a cryptographic generator and be used once.
-pub(super) fn begin(key: &Key, random: [u8; NONCE_BYTES], initiates: bool) -> Result<HandshakeState, HandshakeError> {
+/// A Noise handshake. `random` becomes the ephemeral key: it must come from a cryptographic generator and be used once. `is_marked`: the key
+/// is sent with a mark in the bit that has no meaning.
+pub(super) fn begin(
+    key: &Key,
+    random: [u8; NONCE_BYTES],
+    is_marked: bool,
+    initiates: bool,
+) -> Result<HandshakeState, HandshakeError> {
     // The version is in each header, outside of Noise; this way it is proven, too.
-    let [low, high] = PROTOCOL_VERSION.to_le_bytes();
+    let [low, high] = HANDSHAKE_VERSION.to_le_bytes();
     let prologue = [b'b', b'a', b's', b'a', b'l', b't', low, high];
     let params = PATTERN.parse().map_err(broken)?;
-    let builder = Builder::with_resolver(params, Box::new(Primitives { random }))
+    let builder = Builder::with_resolver(params, Box::new(Primitives { random, is_marked }))
         .local_private_key(key.bytes())
         .and_then(|builder| builder.prologue(&prologue))
         .map_err(broken)?;
@@ -36,6 +42,7 @@ pub(super) fn broken(_: Error) -> HandshakeError {
 
 struct Primitives {
     random: [u8; NONCE_BYTES],
+    is_marked: bool,
 }
 
 impl Drop for Primitives {
@@ -50,7 +57,10 @@ impl CryptoResolver for Primitives {
     }
 
     fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
-        matches!(choice, DHChoice::Curve25519).then(|| Box::new(X25519::default()) as Box<dyn Dh>)
+        matches!(choice, DHChoice::Curve25519).then(|| {
+            let dh = X25519 { is_marked: self.is_marked, ..X25519::default() };
+            Box::new(dh) as Box<dyn Dh>
+        })
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
@@ -82,6 +92,8 @@ impl Random for Drawn {
 struct X25519 {
     secret: [u8; 32],
     public: [u8; 32],
+    /// Of a key that is drawn; who has a static key is known by it as it is.
+    is_marked: bool,
 }
 
 impl Drop for X25519 {
@@ -113,6 +125,9 @@ impl Dh for X25519 {
     fn generate(&mut self, rng: &mut dyn Random) -> Result<(), Error> {
         rng.try_fill_bytes(&mut self.secret)?;
         self.public = MontgomeryPoint::mul_base_clamped(self.secret).0;
+        if let (true, Some(highest)) = (self.is_marked, self.public.last_mut()) {
+            *highest |= MARK;
+        }
         Ok(())
     }
 

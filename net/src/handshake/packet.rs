@@ -3,7 +3,7 @@
 //! | offset | bytes | field                                                          |
 //! |-------:|------:|----------------------------------------------------------------|
 //! |      0 |     4 | magic, `BSLH`                                                  |
-//! |      4 |     2 | protocol version                                               |
+//! |      4 |     2 | version of the handshake, 3                                    |
 //! |      6 |     2 | kind: 1 Hello, 2 Challenge, 3 Proof, 4 Welcome, 5 Reject       |
 //! |      8 |     2 | length of the body                                             |
 //! |     10 |       | body                                                           |
@@ -11,17 +11,29 @@
 //! Hello, Challenge and Proof are the three messages of `Noise_XX_25519_AESGCM_SHA256`; Welcome is an empty text sealed with the session's key.
 //! Their payloads: of Hello, in clear but proven: fsid 16, service 1 (0 monitor, 1 OSD, 2 OSD as a peer, 3 OSD for heartbeats), OSD id 4, mode 1
 //! (0 crc, 1 secure). Of Challenge and Proof, sealed: the sender's name in ASCII, to the end.
+//!
+//! *Marks.* The highest bit of an X25519 key has no meaning (RFC 7748: it is ignored), and ends from before 0.2 always send it as 0. Set in the
+//! ephemeral key of Hello it says that the client can tell and be told what runs ([`software`](crate::software)), in that of Challenge that the
+//! server can. It costs nothing, and whoever flips it on the way has changed what all that follows is authenticated with. If both keys have it,
+//! Proof is the name's length 1, the name, and what the client runs; and the text of Welcome is what the server runs. So it is told to peers
+//! that have proven who they are, only. If one has not, all is as it was before there were marks.
 //! Reject: code 1 (see [`RejectCode`]), fsid 16, reason's length 2, reason in UTF-8.
-//! This header stays as it is in every version, so that any two versions can tell each other that they differ.
+//! This header stays as it is in every version, so that any two versions can tell each other that they differ. Which version of frames
+//! and messages is spoken does not stand in it: that is agreed on by what both ends tell.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::{HandshakeError, WireMode};
-use crate::frame::PROTOCOL_VERSION;
 use crate::limits::{ENTITY_NAME_BYTES_MAX, HANDSHAKE_MESSAGE_BYTES_MAX, REASON_BYTES_MAX};
+use crate::software::Told;
 use crate::{EntityName, Fsid, Service};
 
 pub(super) const MAGIC: [u8; 4] = *b"BSLH";
 pub(super) const HEADER_BYTES: usize = 10;
+/// Of the handshake itself; peers must have the same.
+pub(crate) const HANDSHAKE_VERSION: u16 = 3;
+/// Where an ephemeral key has its mark, in a message that begins with one.
+const MARK_AT: usize = 31;
+pub(super) const MARK: u8 = 0x80;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PacketKind {
@@ -47,7 +59,7 @@ impl PacketHeader {
             return Err(HandshakeError::Magic { seen });
         }
         let version = u16::from_le_bytes(fields.take()?);
-        if version != PROTOCOL_VERSION {
+        if version != HANDSHAKE_VERSION {
             return Err(HandshakeError::Version { seen: version });
         }
         let kind = match u16::from_le_bytes(fields.take()?) {
@@ -70,7 +82,7 @@ pub(super) fn packet(kind: PacketKind, body: &[u8]) -> Vec<u8> {
     assert!(HEADER_BYTES + body.len() <= HANDSHAKE_MESSAGE_BYTES_MAX, "names and reasons are bounded");
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend(MAGIC);
-    bytes.extend(PROTOCOL_VERSION.to_le_bytes());
+    bytes.extend(HANDSHAKE_VERSION.to_le_bytes());
     bytes.extend((kind as u16).to_le_bytes());
     bytes.extend((body.len() as u16).to_le_bytes());
     bytes.extend(body);
@@ -121,6 +133,36 @@ impl Wish {
     }
 }
 
+/// Whether the sender of a message that begins with its ephemeral key tells what it runs.
+pub(super) fn is_marked(body: &[u8]) -> bool {
+    body.get(MARK_AT).is_some_and(|byte| byte & MARK != 0)
+}
+
+/// A name, and behind it what its owner runs if the other end can read that.
+pub(super) fn encode_proof(name: &EntityName, told: Option<&Told>) -> Vec<u8> {
+    let name = name.as_str().as_bytes();
+    let Some(told) = told else { return name.to_vec() };
+    let mut payload = vec![name.len() as u8];
+    payload.extend(name);
+    told.encode(&mut payload);
+    payload
+}
+
+/// The other way round; `tells`: the sender can, and was told that its peer can read it.
+pub(super) fn decode_proof(payload: &[u8], tells: bool) -> Result<(EntityName, Told), HandshakeError> {
+    if !tells {
+        return Ok((decode_name(payload)?, Told::nothing()));
+    }
+    let mut fields = Fields(payload);
+    let [length] = fields.take()?;
+    let name = decode_name(fields.take_slice(usize::from(length))?)?;
+    Ok((name, decode_told(fields.0)?))
+}
+
+pub(super) fn decode_told(bytes: &[u8]) -> Result<Told, HandshakeError> {
+    Told::decode(bytes).ok_or(HandshakeError::Malformed("what the peer says of its software is malformed"))
+}
+
 pub(super) fn decode_name(payload: &[u8]) -> Result<EntityName, HandshakeError> {
     if payload.len() > ENTITY_NAME_BYTES_MAX {
         return Err(HandshakeError::Malformed("a name is too long"));
@@ -141,6 +183,8 @@ pub(super) enum RejectCode {
     Mode = 4,
     /// Nobody can be known here yet.
     NotYet = 5,
+    /// There is no version that both speak, or one lacks what the other requires.
+    Software = 6,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -159,6 +203,7 @@ impl Reject {
             HandshakeError::NotHere { .. } => RejectCode::NotHere,
             HandshakeError::Mode => RejectCode::Mode,
             HandshakeError::NoTable => RejectCode::NotYet,
+            HandshakeError::Software(_) => RejectCode::Software,
             _ => RejectCode::Other,
         };
         Reject { code, fsid, reason: error.to_string() }
@@ -186,6 +231,7 @@ impl Reject {
             [3] => RejectCode::NotHere,
             [4] => RejectCode::Mode,
             [5] => RejectCode::NotYet,
+            [6] => RejectCode::Software,
             [_] => RejectCode::Other,
         };
         let fsid = Fsid(fields.take()?);

@@ -7,7 +7,8 @@ use super::{
     Authenticated, Credentials, HandshakeError, NONCE_BYTES, Progress, SessionKeys, Step, WireMode, proven_key,
     read_message, write_message,
 };
-use crate::{EntityName, Service};
+use crate::software::agree;
+use crate::{EntityName, Service, TurnedAway};
 use snow::HandshakeState;
 
 /// The server's end. Bytes in, bytes out; no I/O, no clock, no randomness of its own.
@@ -22,8 +23,15 @@ pub struct ServerHandshake {
 #[allow(clippy::large_enum_variant)]
 enum State {
     AwaitHello,
-    AwaitProof { noise: HandshakeState, service: Service, mode: WireMode },
+    AwaitProof { noise: HandshakeState, asked: Asked },
     Ended,
+}
+
+/// What the client wants, and whether it tells what it runs.
+struct Asked {
+    service: Service,
+    mode: WireMode,
+    is_told: bool,
 }
 
 impl ServerHandshake {
@@ -44,6 +52,7 @@ impl ServerHandshake {
             Ok(step) => step,
             Err(error) => {
                 self.state = State::Ended;
+                self.credentials.trust.turn_away(TurnedAway::of(&error));
                 // Whoever sent no handshake would not understand an answer either, and may be a port scan.
                 let send = match error {
                     HandshakeError::Magic { .. } => Vec::new(),
@@ -65,9 +74,7 @@ impl ServerHandshake {
         }
         match (std::mem::replace(&mut self.state, State::Ended), header.kind) {
             (State::AwaitHello, PacketKind::Hello) => self.greeted(bytes),
-            (State::AwaitProof { noise, service, mode }, PacketKind::Proof) => {
-                self.proven(noise, bytes, (service, mode), lives_here)
-            }
+            (State::AwaitProof { noise, asked }, PacketKind::Proof) => self.proven(noise, bytes, &asked, lives_here),
             (State::AwaitHello | State::AwaitProof { .. }, PacketKind::Reject) => {
                 Err(HandshakeError::Rejected { reason: Reject::decode(bytes)?.reason })
             }
@@ -76,7 +83,8 @@ impl ServerHandshake {
     }
 
     fn greeted(&mut self, body: &[u8]) -> Result<Step, HandshakeError> {
-        let mut noise = noise::begin(&self.credentials.key, self.nonce, false)?;
+        let is_told = self.credentials.software.tells() && packet::is_marked(body);
+        let mut noise = noise::begin(&self.credentials.key, self.nonce, is_told, false)?;
         let Wish { fsid, service, mode } = Wish::decode(&read_message(&mut noise, body)?)?;
         if fsid != self.credentials.fsid {
             return Err(HandshakeError::WrongCluster { ours: self.credentials.fsid, theirs: fsid });
@@ -89,7 +97,7 @@ impl ServerHandshake {
             Service::Osd(id) | Service::Peer(id) | Service::Heartbeat(id) => EntityName::osd(id),
         };
         let challenge = write_message(&mut noise, name.as_str().as_bytes())?;
-        self.state = State::AwaitProof { noise, service, mode };
+        self.state = State::AwaitProof { noise, asked: Asked { service, mode, is_told } };
         let send = packet::packet(PacketKind::Challenge, &challenge);
         Ok(Step { send, progress: Progress::Read(HEADER_BYTES) })
     }
@@ -98,12 +106,15 @@ impl ServerHandshake {
         &mut self,
         mut noise: HandshakeState,
         body: &[u8],
-        (service, mode): (Service, WireMode),
+        &Asked { service, mode, is_told }: &Asked,
         lives_here: impl FnOnce(Service) -> bool,
     ) -> Result<Step, HandshakeError> {
-        let peer = packet::decode_name(&read_message(&mut noise, body)?)?;
+        let (peer, theirs) = packet::decode_proof(&read_message(&mut noise, body)?, is_told)?;
         let peer_key = proven_key(&noise)?;
         let standing = self.credentials.trust.judge(&peer, &peer_key)?;
+        // Only to those who are known: what is required here is nobody else's business.
+        let ours = self.credentials.told();
+        let agreed = agree(&ours, &theirs).map_err(HandshakeError::Software)?;
         // Other OSDs come as what they are; whatever else a client may do, it is no member of a group.
         if matches!(service, Service::Peer(_) | Service::Heartbeat(_)) && peer.osd_id().is_none() {
             return Err(HandshakeError::WrongPeer { seen: peer, wanted: service });
@@ -113,8 +124,13 @@ impl ServerHandshake {
         }
         let (to_server, to_client) = noise.dangerously_get_raw_split();
         let keys = SessionKeys::new(to_client, to_server);
-        let send = packet::packet(PacketKind::Welcome, &keys.seal_welcome());
-        let authenticated = Authenticated { peer, peer_key, standing, service, mode, keys };
+        let mut welcome = Vec::new();
+        if is_told {
+            ours.encode(&mut welcome);
+        }
+        let send = packet::packet(PacketKind::Welcome, &keys.seal_welcome(welcome));
+        let software = theirs.software;
+        let authenticated = Authenticated { peer, peer_key, standing, service, mode, software, agreed, keys };
         Ok(Step { send, progress: Progress::Done(authenticated) })
     }
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::Roster;
+use crate::{Features, Roster};
 use proptest::prelude::*;
 
 fn credentials(name: &str, key: u8) -> Credentials {
@@ -104,7 +104,14 @@ fn apart() -> (Credentials, Credentials) {
     let of = |of: &str, key: &Key| {
         let trust = Trust::in_monitors([monitor_key.public()]);
         trust.learn(1, roster);
-        Credentials { fsid: Fsid([9; 16]), key: key.clone(), name: name(of), trust, mode: WireMode::Crc }
+        Credentials {
+            fsid: Fsid([9; 16]),
+            key: key.clone(),
+            name: name(of),
+            trust,
+            mode: WireMode::Crc,
+            software: Software::this(),
+        }
     };
     (of("client.x", &client_key), of("osd.3", &osd_key))
 }
@@ -182,6 +189,92 @@ fn a_recorded_client_is_not_let_in_again() {
     assert!(matches!(feed(&mut later, &proof).progress, Progress::Failed(HandshakeError::Tampered)));
 }
 
+fn with_features(of: &Credentials, features: Features) -> Credentials {
+    Credentials { software: Software::with_features(features), ..of.clone() }
+}
+
+/// As ends from before 0.2 are.
+fn from_before(of: &Credentials) -> Credentials {
+    with_features(of, Features::NONE)
+}
+
+#[test]
+fn each_end_hears_what_the_other_runs_and_the_session_has_what_both_have() {
+    let (client, osd) = apart();
+    let client = with_features(&client, Features(0b0111));
+    let osd = with_features(&osd, Features(0b1101));
+    let outcome = run(client.clone(), osd.clone(), Service::Osd(3), true, untouched);
+    let (at_client, at_server) = (outcome.client.unwrap().unwrap(), outcome.server.unwrap().unwrap());
+    assert_eq!((at_client.software, at_server.software), (osd.software, client.software));
+    let agreed = Agreed { version: crate::frame::PROTOCOL_VERSION, features: Features(0b0101) };
+    assert_eq!((at_client.agreed, at_server.agreed), (agreed, agreed));
+}
+
+#[test]
+fn ends_from_before_there_were_features_are_talked_to_as_they_know_it() {
+    let (client, osd) = apart();
+    let old = run(from_before(&client), from_before(&osd), Service::Osd(3), true, untouched);
+    for (client, osd) in [(client.clone(), from_before(&osd)), (from_before(&client), osd.clone())] {
+        let outcome = run(client, osd, Service::Osd(3), true, untouched);
+        for end in [outcome.client.unwrap().unwrap(), outcome.server.unwrap().unwrap()] {
+            assert_eq!(end.agreed.features, Features::NONE);
+        }
+        // Nothing more than they would say among themselves.
+        assert_eq!(outcome.wire.len(), old.wire.len());
+    }
+    // Two of today say more, and the mark is all that the first message has more.
+    let new = run(client, osd, Service::Osd(3), true, untouched);
+    assert!(new.client.unwrap().unwrap().agreed.features == Features::CURRENT && new.wire.len() > old.wire.len());
+    let first_key = |wire: &[u8]| wire[packet::HEADER_BYTES..packet::HEADER_BYTES + 32].to_vec();
+    let (marked, unmarked) = (first_key(&new.wire), first_key(&old.wire));
+    assert_eq!((marked[31], &marked[..31]), (unmarked[31] | packet::MARK, &unmarked[..31]));
+    assert_eq!(unmarked[31] & packet::MARK, 0);
+}
+
+/// Who takes the mark off a key, to have two ends talk as if one could no more, gets no session for either.
+#[test]
+fn nobody_is_talked_down_to_no_features() {
+    let (client, osd) = apart();
+    let hello = packet::HEADER_BYTES + 32 + 22;
+    for marked in [packet::HEADER_BYTES + 31, hello + packet::HEADER_BYTES + 31] {
+        let strip = |at: usize, byte: u8| if at == marked { byte & !packet::MARK } else { byte };
+        let whole = run(client.clone(), osd.clone(), Service::Osd(3), true, untouched);
+        assert_eq!(whole.wire[marked] & packet::MARK, packet::MARK);
+        let outcome = run(client.clone(), osd.clone(), Service::Osd(3), true, strip);
+        assert_eq!(outcome.client.unwrap().unwrap_err(), HandshakeError::Tampered);
+        assert!(outcome.server.is_none_or(|server| server.is_err()));
+        // Nor is one talked up that has nothing to say.
+        let add = |at: usize, byte: u8| if at == marked { byte | packet::MARK } else { byte };
+        let outcome = run(from_before(&client), from_before(&osd), Service::Osd(3), true, add);
+        assert_eq!(outcome.client.unwrap().unwrap_err(), HandshakeError::Tampered);
+    }
+}
+
+#[test]
+fn what_is_required_and_missing_is_named_at_both_ends() {
+    let required = Features::REQUIRED_IN_MAP;
+    let lacks = |outcome: Option<Outcome>| outcome.unwrap().unwrap_err().to_string();
+    // Of the client, by the server: from before, and of today without that feature.
+    let (client, osd) = apart();
+    osd.trust.require(required);
+    for lacking in [from_before(&client), with_features(&client, Features(1 << 9))] {
+        let outcome = run(lacking, osd.clone(), Service::Osd(3), true, untouched);
+        for end in [lacks(outcome.client), lacks(outcome.server)] {
+            assert!(end.contains("required-in-map") && end.contains("0.2"), "{end}");
+        }
+    }
+    assert!(run(client, osd, Service::Osd(3), true, untouched).client.unwrap().is_ok());
+    // Of the server, by the client.
+    let (client, osd) = apart();
+    client.trust.require(required);
+    for lacking in [from_before(&osd), with_features(&osd, Features(1 << 9))] {
+        let outcome = run(client.clone(), lacking, Service::Osd(3), true, untouched);
+        let refused = lacks(outcome.client);
+        assert!(refused.contains("required-in-map"), "{refused}");
+        assert!(outcome.server.is_none_or(|server| server.is_err()));
+    }
+}
+
 #[test]
 fn another_clusters_client_hears_both_fsids() {
     let mut stranger = credentials("client.admin", 7);
@@ -245,7 +338,7 @@ fn a_reason_is_cut_at_its_limit_and_shows_no_control_characters() {
 proptest! {
     /// Any single flipped bit on the wire, in either direction, keeps both ends from agreeing.
     #[test]
-    fn a_flipped_bit_never_ends_in_a_session_on_both_ends(position in 0usize..400, bit in 0u8..8) {
+    fn a_flipped_bit_never_ends_in_a_session_on_both_ends(position in 0usize..520, bit in 0u8..8) {
         let flip = |at: usize, byte: u8| if at == position { byte ^ (1 << bit) } else { byte };
         let run = run(credentials("client.admin", 7), credentials("osd.3", 7), Service::Osd(3), true, flip);
         prop_assume!(position < run.wire.len());
@@ -263,7 +356,7 @@ proptest! {
             let mut pieces = vec![chunk.clone()];
             if framed {
                 let mut header = packet::MAGIC.to_vec();
-                header.extend(crate::frame::PROTOCOL_VERSION.to_le_bytes());
+                header.extend(packet::HANDSHAKE_VERSION.to_le_bytes());
                 header.extend(kind.to_le_bytes());
                 header.extend((chunk.len() as u16).to_le_bytes());
                 pieces.insert(0, header);

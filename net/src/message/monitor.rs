@@ -1,5 +1,6 @@
 //! What clients, OSDs and administrators say to the monitor. The map itself travels as bytes that only the cluster crate reads.
 
+use crate::Features;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// To the monitor.
@@ -400,9 +401,22 @@ pub enum AdminCommand {
     },
     MaintenanceStatus,
     Auth(AuthCommand),
+    /// From now on all must be able to do what this release can; `sure`: clients that can't are cut off.
+    OsdRequireRelease {
+        release: String,
+        sure: bool,
+    },
 }
 
 impl AdminCommand {
+    /// What a monitor must have to know the command. One that does not would end the session.
+    pub fn needed_features(&self) -> Features {
+        match self {
+            AdminCommand::OsdRequireRelease { .. } => Features::REQUIRED_IN_MAP,
+            _ => Features::NONE,
+        }
+    }
+
     /// Whether it changes nothing: it may be carried out twice, and by whoever may see what the cluster is like.
     pub fn only_looks(&self) -> bool {
         match self {

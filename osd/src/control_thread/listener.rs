@@ -3,10 +3,10 @@
 use super::{Hub, handshake};
 use crate::core_loop::{Network, Order};
 use crate::limits;
-use basalt_net::Authenticated;
-use basalt_net::handshake::ServerHandshake;
+use basalt_net::handshake::{Progress, ServerHandshake};
 use basalt_net::limits::HANDSHAKE_TIMEOUT;
 use basalt_net::waiting_room::WaitingRoom;
+use basalt_net::{Authenticated, TurnedAway};
 use basalt_ring::uring;
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -47,7 +47,10 @@ async fn accept(hub: Rc<Hub>, listener: TcpListener, network: Network, is_closed
                 tokio_uring::spawn(async move {
                     let admitted = tokio::select! {
                         admitted = admit(&hub, &stream, network, address) => admitted,
-                        () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".into()),
+                        () = guest.turned_out() => {
+                            hub.config.identity.trust.turn_away(TurnedAway::Unfinished);
+                            Err("too many others came after it, and it had not proven who it is".into())
+                        }
                     };
                     if let Err(reason) = admitted {
                         tracing::info!(%address, reason, "session refused");
@@ -69,7 +72,10 @@ async fn admit(hub: &Hub, stream: &TcpStream, network: Network, address: SocketA
     let _ = stream.set_nodelay(true);
     let authenticated = match tokio::time::timeout(HANDSHAKE_TIMEOUT, authenticate(hub, stream, network)).await {
         Ok(authenticated) => authenticated?,
-        Err(_) => return Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}")),
+        Err(_) => {
+            hub.config.identity.trust.turn_away(TurnedAway::Unfinished);
+            return Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}"));
+        }
     };
     let Some(osd) = network.serves(authenticated.service) else {
         return Err(format!("{} is not served on the {network:?} network", authenticated.service));
@@ -86,5 +92,16 @@ async fn authenticate(hub: &Hub, stream: &TcpStream, network: Network) -> Result
     let mut machine = ServerHandshake::new(hub.config.host_credentials(network), handshake::nonce()?);
     let first = machine.start();
     let lives_here = |service| network.serves(service).is_some_and(|osd| hub.serves(osd));
-    handshake::run(stream, first, |bytes| machine.receive(bytes, lives_here)).await
+    let mut was_judged = false;
+    let outcome = handshake::run(stream, first, |bytes| {
+        let step = machine.receive(bytes, lives_here);
+        was_judged = matches!(step.progress, Progress::Failed(_) | Progress::Done(_));
+        step
+    });
+    let outcome = outcome.await;
+    // Whom the machine refuses it counts by itself.
+    if outcome.is_err() && !was_judged {
+        hub.config.identity.trust.turn_away(TurnedAway::Unfinished);
+    }
+    outcome
 }

@@ -98,12 +98,17 @@ async fn session(hub: &Rc<Hub>, address: SocketAddr) -> Result<(), SessionEnd> {
 async fn connect(hub: &Hub, address: SocketAddr) -> Result<(TcpStream, Authenticated), SessionEnd> {
     let stream = TcpStream::connect(address).await.map_err(SessionEnd::Connect)?;
     let _ = stream.set_nodelay(true);
-    let credentials = hub.config.host_credentials(Network::Public);
+    let credentials = hub.config.credentials_of_one(hub.speaker.get(), Network::Public);
     let nonce = handshake::nonce().map_err(SessionEnd::Handshake)?;
     let mut machine = ClientHandshake::new(credentials, Service::Monitor, nonce);
     let first = machine.start();
     let authenticated = handshake::run(&stream, first, |bytes| machine.receive(bytes)).await;
-    Ok((stream, authenticated.map_err(SessionEnd::Handshake)?))
+    let authenticated = authenticated.map_err(|refusal| {
+        // This OSD may be one that the cluster knows no more.
+        hub.speaker.set(hub.speaker.get().wrapping_add(1));
+        SessionEnd::Handshake(refusal)
+    })?;
+    Ok((stream, authenticated))
 }
 
 async fn read(hub: &Hub, stream: &TcpStream, mut frames: FrameReader, heard: &Cell<Instant>) -> Result<(), SessionEnd> {

@@ -1,6 +1,7 @@
 //! A monitor on a simulated ring: the shipped core, with a store that outlives it.
 
 use basalt_cluster::Map;
+use basalt_cluster::config::FailureDomain;
 use basalt_cluster::monitor::core::{Action, Caller, Event, MonitorCore, Now, SessionId};
 use basalt_cluster::monitor::store::Stored;
 use basalt_net::message::monitor::{AdminCommand, CommandReply, MapNews, MonitorReply, MonitorRequest};
@@ -37,7 +38,9 @@ impl Monitor {
         administrator: PublicKey,
         stored: Rc<RefCell<Stored>>,
     ) -> Monitor {
-        let restored = MonitorCore::restore("a".into(), credentials.fsid.0, stored.borrow().clone(), now(ring));
+        let (who, fsid) = (("a".to_owned(), credentials.software.clone()), credentials.fsid.0);
+        let stored_now = stored.borrow().clone();
+        let restored = MonitorCore::restore_or_found(who, fsid, FailureDomain::default(), stored_now, now(ring));
         let (mut core, mut actions) = restored.expect("what was stored can be read");
         actions.extend(core.admit_administrator(now(ring), administrator));
         core.map().teach(&credentials.trust);

@@ -26,6 +26,7 @@ use basalt_cluster::config::{
 };
 use basalt_cluster::options;
 use basalt_cluster::quantity::format_bytes;
+use basalt_net::key::KeyError;
 use basalt_net::{EntityName, Key, WireMode};
 use std::fs::{self, File};
 use std::io;
@@ -240,7 +241,7 @@ impl Folder {
         }
         let path = keys.join(of);
         // Empty or half a key, if a first start was killed just then.
-        if path.exists() && Key::load(&path).is_err() {
+        if path.exists() && matches!(Key::load(&path), Err(KeyError::Malformed { .. })) {
             fs::remove_file(&path).map_err(|error| Failure::file(&path, &error))?;
         }
         if !path.exists() {

@@ -1,6 +1,7 @@
 //! The process itself, from `/proc`.
 
 use super::exposition::Exposition;
+use basalt_net::Trust;
 
 pub fn describe(exposition: &mut Exposition) {
     let version = env!("CARGO_PKG_VERSION");
@@ -15,6 +16,14 @@ pub fn describe(exposition: &mut Exposition) {
     }
     if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
         exposition.gauge("basalt_process_open_files", "Descriptors that are open.", &[], files.count() as f64);
+    }
+}
+
+/// Who connected and was not let in, by why; what was cut later because a frame was not as its sender had made it, too.
+pub fn describe_turned_away(exposition: &mut Exposition, daemon: &str, trust: &Trust) {
+    for (why, count) in trust.turned_away() {
+        let help = "Connections that were not let in, or were cut because of a frame that was altered, by why.";
+        exposition.counter("basalt_turned_away_total", help, &[("daemon", daemon), ("why", why.name())], count);
     }
 }
 

@@ -112,17 +112,6 @@ impl View<'_> {
         Answer::shown(health::text(&checks), health::document(&checks, true))
     }
 
-    pub(super) fn versions(&self) -> Outcome {
-        let version = format!("basalt {}", env!("CARGO_PKG_VERSION"));
-        let osds = self.map.osds.iter().filter(|osd| osd.exists && osd.is_up).count();
-        // OSDs don't say their version when they boot; what isn't known isn't claimed.
-        let osds = if osds == 0 { json!({}) } else { json!({ "unknown": osds }) };
-        let mut overall = Object::new();
-        overall.insert(version.clone(), json!(1));
-        overall.extend(osds.as_object().cloned().unwrap_or_default());
-        Answer::shown("", json!({ "mon": { version: 1 }, "osd": osds, "overall": overall }))
-    }
-
     pub(super) fn df(&self) -> Outcome {
         let usage = self.core.reports.usage();
         let crush = self.map.crush_map();

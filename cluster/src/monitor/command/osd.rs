@@ -129,6 +129,8 @@ impl View<'_> {
                     "last_deep_scrub_stamp": stamp(&scrub),
                     "scrub_errors": scrub.errors,
                     "scrubbing": scrub.is_running,
+                    "version": self.runs(osd.id),
+                    "features": self.core.software_of(osd.id).map(|it| it.features.names().collect::<Vec<_>>()),
                     "state": state,
                 })
             })
@@ -144,6 +146,8 @@ impl View<'_> {
             "flags": flags.join(","),
             "flags_set": flags,
             "crush_node_flags": super::maintenance::host_flags(map),
+            "require_osd_release": map.required_features.release(),
+            "require_features": map.required_features.names().collect::<Vec<_>>(),
             "pool_max": map.pool_id_max,
             "max_osd": map.osds.iter().filter(|osd| osd.exists).map(|osd| osd.id + 1).max().unwrap_or(0),
             "pools": self.pools_in_detail(),

@@ -13,13 +13,15 @@ use std::net::SocketAddr;
 impl MonitorCore {
     pub(super) fn boot(&mut self, now: Now, session: SessionId, boot: OsdBoot) -> Vec<Action> {
         let id = boot.osd;
-        let osd = match self.booted_osd(now, boot) {
+        let booted = self.permit_software(session, id).and_then(|()| self.booted_osd(now, boot));
+        let osd = match booted {
             Ok(osd) => osd,
             Err(refusal) => {
                 tracing::warn!(osd = id, reason = %refusal, "boot refused");
                 return vec![refuse(session, 0, refusal)];
             }
         };
+        self.osd_software.insert(id, self.software_behind(session).clone());
         if self.map.osd(id).is_some_and(|known| is_same_boot(known, &osd)) {
             // Said again on a new session, or before it saw the map that has it up: nothing to decide.
             self.heard.insert(id, now.monotonic);
@@ -86,6 +88,20 @@ impl MonitorCore {
         self.down_since.remove(&id);
         self.reports.forget(id);
         self.decide(now, map)
+    }
+
+    /// A session that began before something was required is asked here.
+    fn permit_software(&self, session: SessionId, osd: u32) -> Result<(), Refusal> {
+        let software = self.software_behind(session);
+        let lacking = self.map.required_features.without(software.features);
+        if lacking.is_none() {
+            return Ok(());
+        }
+        let message = format!(
+            "osd.{osd} runs {software} and lacks {lacking}, which this cluster requires: start it with release {} or later",
+            self.map.required_features.release()
+        );
+        Err(Refusal::new(libc::EPERM, message))
     }
 
     /// The map's entry for an OSD that boots, or why it may not.

@@ -5,7 +5,7 @@ use crate::capability::{Level, MonitorCaps, level_of};
 use crate::map::{Entity, Map};
 use crate::pool_settings::Refusal;
 use basalt_net::message::monitor::{AdminCommand, MonitorRequest};
-use basalt_net::{Authenticated, EntityName, PublicKey, Standing};
+use basalt_net::{Authenticated, EntityName, Features, PublicKey, Software, Standing};
 use std::collections::BTreeMap;
 
 /// The other end of a session, as it has proven to be.
@@ -15,6 +15,7 @@ pub struct Caller {
     pub key: PublicKey,
     /// It has the key that the whole cluster has, and may do all.
     pub is_trusted: bool,
+    pub software: Software,
 }
 
 impl Caller {
@@ -23,6 +24,7 @@ impl Caller {
             name: authenticated.peer.clone(),
             key: authenticated.peer_key,
             is_trusted: authenticated.standing == Standing::Configured,
+            software: authenticated.software.clone(),
         }
     }
 }
@@ -48,7 +50,33 @@ impl Callers {
     }
 }
 
+impl Callers {
+    /// Those that can't do one of these.
+    pub fn lacking(&self, features: Features) -> Vec<(SessionId, &Caller)> {
+        let lacks = |caller: &Caller| !caller.software.features.contains(features);
+        let lacking = self.0.iter().filter(|(_, caller)| lacks(caller));
+        lacking.map(|(session, caller)| (*session, caller)).collect()
+    }
+}
+
 impl MonitorCore {
+    /// What a session's other end runs. One that nobody opened is this process's.
+    pub(super) fn software_behind(&self, session: SessionId) -> &Software {
+        self.callers.0.get(&session).map_or(&self.software, |caller| &caller.software)
+    }
+
+    /// What an OSD runs, as far as it has booted since this monitor began to lead.
+    pub(in crate::monitor) fn software_of(&self, osd: u32) -> Option<&Software> {
+        self.osd_software.get(&osd)
+    }
+
+    /// Clients with sessions that lack one of these, each name once.
+    pub(in crate::monitor) fn clients_lacking(&self, features: Features) -> BTreeMap<&EntityName, &Software> {
+        let lacking = self.callers.lacking(features).into_iter();
+        let clients = lacking.filter(|(_, caller)| caller.name.osd_id().is_none());
+        clients.map(|(_, caller)| (&caller.name, &caller.software)).collect()
+    }
+
     /// The answer to a request that its session may not make.
     pub(super) fn refused(&self, session: SessionId, request: &MonitorRequest) -> Option<Vec<Action>> {
         let refusal = self.permit(session, request).err()?;

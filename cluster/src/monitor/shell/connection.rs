@@ -10,7 +10,7 @@ use basalt_net::handshake::{NONCE_BYTES, Progress, ServerHandshake};
 use basalt_net::limits::{HANDSHAKE_BYTES_MAX, HANDSHAKE_TIMEOUT};
 use basalt_net::message::monitor::MonitorReply;
 use basalt_net::waiting_room::Guest;
-use basalt_net::{Authenticated, FrameKind, Service, Standing};
+use basalt_net::{Authenticated, FrameKind, Service, Standing, TurnedAway};
 use std::cell::Cell;
 use std::net::{Shutdown, SocketAddr};
 use std::rc::Rc;
@@ -22,12 +22,16 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, 
     let _ = stream.set_nodelay(true);
     let outcome = tokio::select! {
         outcome = shake_hands(&hub, &stream) => outcome,
-        () = tokio::time::sleep(HANDSHAKE_TIMEOUT) => Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}")),
-        () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".into()),
+        () = tokio::time::sleep(HANDSHAKE_TIMEOUT) => Err(format!("no handshake within {HANDSHAKE_TIMEOUT:?}").into()),
+        () = guest.turned_out() => Err("too many others came after it, and it had not proven who it is".to_owned().into()),
     };
     let authenticated = match outcome {
         Ok(authenticated) => authenticated,
-        Err(reason) => {
+        Err(NotAdmitted { reason, was_judged }) => {
+            // Whom the machine refuses it counts by itself.
+            if !was_judged {
+                hub.credentials.trust.turn_away(TurnedAway::Unfinished);
+            }
             tracing::info!(%address, reason, "peer not admitted");
             let _ = stream.shutdown(Shutdown::Both);
             return;
@@ -72,12 +76,30 @@ pub(super) async fn serve(hub: Rc<Hub>, stream: TcpStream, address: SocketAddr, 
     let _ = hub.events.send(Event::Closed { session }).await;
     match outcome {
         Ok(()) => tracing::debug!(%address, peer = %authenticated.peer, "session ended"),
-        Err(error) => tracing::info!(%address, peer = %authenticated.peer, %error, "session cut"),
+        Err(error) => {
+            if matches!(error, StreamError::Frame(_)) {
+                hub.credentials.trust.turn_away(TurnedAway::Tampered);
+            }
+            tracing::info!(%address, peer = %authenticated.peer, %error, "session cut");
+        }
+    }
+}
+
+/// Why a peer has no session.
+struct NotAdmitted {
+    reason: String,
+    /// The handshake came to its end.
+    was_judged: bool,
+}
+
+impl From<String> for NotAdmitted {
+    fn from(reason: String) -> NotAdmitted {
+        NotAdmitted { reason, was_judged: false }
     }
 }
 
 /// Sends and reads what the handshake's machine asks for. An error says why the peer is not admitted.
-async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, String> {
+async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, NotAdmitted> {
     let mut nonce = [0u8; NONCE_BYTES];
     getrandom::fill(&mut nonce).map_err(|error| format!("no randomness to be had: {error}"))?;
     let mut machine = ServerHandshake::new(hub.credentials.clone(), nonce);
@@ -87,21 +109,21 @@ async fn shake_hands(hub: &Hub, stream: &TcpStream) -> Result<Authenticated, Str
         let sent = stream::write(stream, step.send).await;
         match step.progress {
             Progress::Done(authenticated) => {
-                return sent.map(|()| authenticated).map_err(|error| error.to_string());
+                return sent.map(|()| authenticated).map_err(|error| error.to_string().into());
             }
-            Progress::Failed(error) => return Err(error.to_string()),
+            Progress::Failed(error) => return Err(NotAdmitted { reason: error.to_string(), was_judged: true }),
             Progress::Read(length) => {
                 sent.map_err(|error| error.to_string())?;
                 bytes_read += length;
                 if bytes_read > HANDSHAKE_BYTES_MAX {
-                    return Err(format!("a handshake of more than {HANDSHAKE_BYTES_MAX} bytes"));
+                    return Err(format!("a handshake of more than {HANDSHAKE_BYTES_MAX} bytes").into());
                 }
                 let bytes = match length {
                     0 => Vec::new(),
                     length => match stream::read_exact(stream, length).await {
                         Ok(Some(bytes)) => bytes,
-                        Ok(None) => return Err("it closed the connection during the handshake".into()),
-                        Err(error) => return Err(error.to_string()),
+                        Ok(None) => return Err("it closed the connection during the handshake".to_owned().into()),
+                        Err(error) => return Err(error.to_string().into()),
                     },
                 };
                 step = machine.receive(&bytes, |service| service == Service::Monitor);

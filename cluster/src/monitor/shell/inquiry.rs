@@ -3,6 +3,7 @@
 
 use super::super::core::{Action, Event, MonitorCore, Now, SessionId};
 use crate::limits;
+use basalt_net::Trust;
 use basalt_net::message::monitor::{AdminCommand, MonitorReply, MonitorRequest};
 use serde_json::Value;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub(super) struct Inquiry {
 pub struct Inquirer {
     inquiries: mpsc::Sender<Inquiry>,
     leads: Arc<AtomicBool>,
+    trust: Trust,
 }
 
 /// The other end.
@@ -55,16 +57,21 @@ pub(super) struct Inquiries {
 /// No session has it.
 const OWN_SESSION: SessionId = SessionId(0);
 
-pub(super) fn channel() -> (Inquirer, Inquiries) {
+pub(super) fn channel(trust: Trust) -> (Inquirer, Inquiries) {
     let (inquiries, inbox) = mpsc::channel(limits::INQUIRIES_QUEUED_MAX);
     let leads = Arc::new(AtomicBool::new(false));
-    (Inquirer { inquiries, leads: leads.clone() }, Inquiries { inbox, leads })
+    (Inquirer { inquiries, leads: leads.clone(), trust }, Inquiries { inbox, leads })
 }
 
 impl Inquirer {
     /// Whether this monitor decides; if it does not, it has nothing to tell.
     pub fn leads(&self) -> bool {
         self.leads.load(Ordering::Relaxed)
+    }
+
+    /// By what this monitor judges who connects, and counts whom it does not let in, whether it leads or not.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// The document that the command of that name has. `None` if this monitor does not lead, or has not the time.
