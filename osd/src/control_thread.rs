@@ -173,7 +173,13 @@ impl ControlThread {
                     // Every core has ended.
                     None => break,
                 },
-                _ = ticks.tick() => hub.tick(),
+                _ = ticks.tick() => {
+                    hub.tick();
+                    // A flush is not to wait for the core that asked for it.
+                    if let Err(error) = basalt_ring::uring::spread_workers() {
+                        tracing::debug!(%error, "can't look for the kernel's workers; flushes share the CPUs of their cores");
+                    }
+                }
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     listeners.iter().for_each(listener::Closer::close);

@@ -11,6 +11,7 @@ mod scatter;
 mod setup;
 mod socket;
 mod wakeup;
+mod workers;
 
 pub(crate) use device::{UringDevice, UringWrite, open_device};
 pub(crate) use driver::Uring;
@@ -18,6 +19,8 @@ pub(crate) use scatter::UringScatter;
 pub(crate) use socket::{
     Received, UringListener, UringReceive, UringReceiveOnce, UringSocket, adopt, adopt_listener, connect, listen,
 };
+
+pub use workers::spread_workers;
 
 use crate::Ring;
 use crate::driver::Driver;

@@ -389,6 +389,40 @@ fn neighbours_go_to_the_kernel_as_one() {
     assert_eq!(large, 0);
 }
 
+/// Where the kernel's workers of this process may run, each as the kernel lists it.
+fn worker_cpus() -> Vec<String> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("there");
+    let workers = threads.filter_map(|thread| {
+        let thread = thread.ok()?.path();
+        let is_worker = std::fs::read_to_string(thread.join("comm")).ok()?.starts_with("iou-wrk-");
+        is_worker.then(|| std::fs::read_to_string(thread.join("status")).ok()).flatten()
+    });
+    let listed = |status: String| {
+        Some(status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?.trim().to_owned())
+    };
+    workers.filter_map(listed).collect()
+}
+
+/// A flush of a pinned ring waited for the ring's thread to sleep, since its worker had no other CPU.
+#[test]
+fn workers_of_a_pinned_ring_run_on_any_cpu() {
+    let before = std::fs::read_to_string("/proc/thread-self/status").expect("there");
+    let allowed =
+        before.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("told").trim().to_owned();
+    let first = allowed.split(['-', ',']).next().and_then(|cpu| cpu.parse().ok()).expect("a number");
+    uring::run(UringConfig { cpu: Some(first), ..config() }, |ring| async move {
+        let (_directory, path) = scratch();
+        let device = ring.open_device(&path, devices::writable()).await.expect("creatable");
+        device.write(0, devices::pattern(&ring, BLOCK, 1).freeze()).await.expect("writable");
+        device.flush().await.expect("flushable");
+        assert!(!worker_cpus().is_empty(), "a flush has a worker");
+        uring::spread_workers().expect("/proc is there");
+        assert!(worker_cpus().iter().all(|cpus| *cpus == allowed), "{:?} of {allowed}", worker_cpus());
+        assert_eq!(uring::spread_workers().expect("/proc is there"), 0, "once is enough");
+    })
+    .expect("io_uring works here");
+}
+
 /// The kernel writes as much as the limit on a file's size lets it, and stops in the middle of what went to it as one: what it did not come to is
 /// tried again, and fails for itself. The limit is the process's, so this test needs one of its own, as nextest gives it.
 #[test]

@@ -212,6 +212,7 @@ impl UringDevice {
             } else {
                 on_target!(self.file, |target| opcode::Read::new(target, pointer, len).offset(offset).build())
             };
+            self.driver.count_storage_entry();
             let (result, held) = self.driver.start(entry, &self.file, Held::Buffer(buffer), Abandon::RunOut).await;
             buffer = held.into_buffer();
             if !is_interrupted(result) {

@@ -93,6 +93,7 @@ impl Uring {
     }
 
     fn submit_write(&self, write: &Waiting) {
+        self.count_storage_entry();
         if !self.push(&write.entry().user_data(write.key as u64)) {
             self.complete(write.key, -libc::ECANCELED, 0);
         }
@@ -113,6 +114,7 @@ impl Uring {
         } else {
             on_target!(first.file, |target| opcode::Writev::new(target, vectors, count).offset(first.offset).build())
         };
+        self.count_storage_entry();
         self.gathered_writes.set(self.gathered_writes.get() + writes.len() as u64);
         self.submit(entry, Operation::of_several(&first.file, Held::Gathered(gathered)));
     }

@@ -128,14 +128,59 @@ pub(super) fn pool(ring: &IoUring, config: &UringConfig) -> io::Result<Pool> {
 
 /// Where this thread may run. `None` if the kernel does not say.
 pub(super) fn allowed_cpus() -> Option<libc::cpu_set_t> {
+    cpus_of(0)
+}
+
+/// Where a thread may run; 0 is the calling one. `None` if there is no such thread.
+pub(super) fn cpus_of(thread: libc::pid_t) -> Option<libc::cpu_set_t> {
     // SAFETY: an all-zero set is a valid, empty one.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is a live local of the given size.
-    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) };
+    let result = unsafe { libc::sched_getaffinity(thread, size_of::<libc::cpu_set_t>(), &mut set) };
     (result == 0).then_some(set)
 }
 
-/// The kernel's own threads for what may block (a flush) would be held to this thread's CPU as well, and wait for it.
+pub(super) fn set_cpus_of(thread: libc::pid_t, cpus: &libc::cpu_set_t) -> io::Result<()> {
+    // SAFETY: the set is live and of the given size.
+    match unsafe { libc::sched_setaffinity(thread, size_of::<libc::cpu_set_t>(), cpus) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// For how long a thread of the usual policy runs before others have their turn, in nanoseconds; who has less of it comes first when it wakes. `None`
+/// if there is no such thread, or where the kernel (before 6.12) does not tell.
+pub(super) fn time_slice_of(thread: libc::pid_t) -> Option<u64> {
+    attributes_of(thread).map(|attributes| attributes.sched_runtime).filter(|slice| *slice > 0)
+}
+
+pub(super) fn set_time_slice_of(thread: libc::pid_t, nanoseconds: u64) -> io::Result<()> {
+    let Some(mut attributes) = attributes_of(thread) else { return Err(io::ErrorKind::NotFound.into()) };
+    attributes.sched_runtime = nanoseconds;
+    // SAFETY: the attributes are live, and say how long they are.
+    match unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &attributes, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn attributes_of(thread: libc::pid_t) -> Option<libc::sched_attr> {
+    // SAFETY: all of its fields are numbers.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let bytes = size_of::<libc::sched_attr>() as u32;
+    // SAFETY: the attributes are a live local of the given size.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &mut attributes, bytes, 0) };
+    (result == 0).then_some(attributes)
+}
+
+pub(super) fn has_cpu(cpus: &libc::cpu_set_t, cpu: usize) -> bool {
+    assert!(cpu < libc::CPU_SETSIZE as usize, "there is no CPU {cpu}");
+    // SAFETY: `cpu` is within the set, as just checked.
+    unsafe { libc::CPU_ISSET(cpu, cpus) }
+}
+
+/// The kernel's own threads for what may block (a flush) would be held to this thread's CPU as well, and wait for it. Since Linux 6.2 they are all
+/// the same, see [`super::workers`].
 pub(super) fn let_workers_run_on(ring: &IoUring, cpus: &libc::cpu_set_t) {
     if let Err(error) = ring.submitter().register_iowq_aff(cpus) {
         // Kernels before 5.14 don't know of it; flushes then share the thread's CPU.
@@ -151,10 +196,6 @@ pub(super) fn pin_to(cpu: usize) -> io::Result<()> {
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: `cpu` is within the set, as checked above.
     unsafe { libc::CPU_SET(cpu, &mut set) };
-    // SAFETY: the set is a live local of the given size.
-    if unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) } != 0 {
-        let error = io::Error::last_os_error();
-        return Err(io::Error::new(error.kind(), format!("can't pin this thread to CPU {cpu}: {error}")));
-    }
-    Ok(())
+    set_cpus_of(0, &set)
+        .map_err(|error| io::Error::new(error.kind(), format!("can't pin this thread to CPU {cpu}: {error}")))
 }
