@@ -15,8 +15,9 @@ use crate::wal::Side;
 use crate::written::{Purpose, WriteCounter};
 use basalt_ring::local::{Event, KeyedLock, Semaphore};
 use basalt_ring::{Device, DeviceKind, Ring, Slice, Task};
+use foldhash::HashMap;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// The store's parts; each file of the crate adds what it does with them.
@@ -91,7 +92,7 @@ impl Inner {
             state: RefCell::new(state),
             log: RefCell::new(log),
             locks: KeyedLock::new(),
-            pending: RefCell::new(HashMap::new()),
+            pending: RefCell::default(),
             fenced: RefCell::new(None),
             checkpoints: Semaphore::new(1),
             checkpoint_wanted: Event::new(),

@@ -85,7 +85,7 @@ impl State {
         if layer == Layer::Hot && self.hot.is_none() {
             return Ok(extents);
         }
-        // They do not overlap: of those that begin before the range, only the last may reach into it.
+        // They do not overlap: of those that begin before the range, only the last may reach into it, and it does not if another begins there.
         let floor = key::extent(object, layer, from.saturating_sub(EXTENT_BLOCKS_MAX - 1));
         let (first, end) = (key::extent(object, layer, from), key::extent(object, layer, to));
         self.tree.scan_over(&floor, &first, &end, |key, value| {

@@ -1,5 +1,8 @@
 //! The first bytes in which sorted keys differ, side by side, so that a search reads a few cache lines of numbers and compares one key whole or
 //! none. Keys of a node share their beginning (kind, object, pool), which is left out.
+//!
+//! A search begins where the key would be if all were spread evenly, as blocks of an object and versions of a log are: what costs most is to fetch a
+//! node that other nodes have driven out of the processor's caches since, and halving a list fetches five of its cache lines, one after the other.
 
 use smallvec::SmallVec;
 use std::cmp::Ordering;
@@ -11,7 +14,12 @@ pub(super) struct Heads {
     shared: SmallVec<[u8; 24]>,
     /// The next eight of each, as a number; zeros where the key ends.
     heads: Vec<u64>,
+    /// The first and the last of them, where a search has to look in any case.
+    ends: (u64, u64),
 }
+
+/// Shorter lists are halved.
+const GUESSED_FROM: usize = 16;
 
 impl Heads {
     pub fn of<'a>(keys: impl DoubleEndedIterator<Item = &'a [u8]> + Clone) -> Heads {
@@ -20,7 +28,10 @@ impl Heads {
             (Some(first), Some(last)) => &first[..shared_bytes(first, last)],
             _ => &[],
         };
-        Heads { shared: shared.into(), heads: keys.map(|key| head(key, shared.len())).collect() }
+        let heads = keys.map(|key| head(key, shared.len())).collect();
+        let mut heads = Heads { shared: shared.into(), heads, ends: (0, 0) };
+        heads.note_ends();
+        heads
     }
 
     /// Where `key` is, or would be.
@@ -38,7 +49,7 @@ impl Heads {
             Ordering::Equal => {}
         }
         let wanted = head(key, shared);
-        let mut from = self.heads.partition_point(|head| *head < wanted);
+        let mut from = self.first_not_below(wanted);
         // Most often there is one like it at the most.
         let mut to = match &self.heads[from..] {
             [first, second, ..] if *first == wanted && *second == wanted => {
@@ -58,6 +69,50 @@ impl Heads {
         Err(from)
     }
 
+    /// The index of the first head that is not below `wanted`.
+    fn first_not_below(&self, wanted: u64) -> usize {
+        let heads = &self.heads[..];
+        if heads.len() < GUESSED_FROM {
+            return heads.partition_point(|head| *head < wanted);
+        }
+        let (low, high) = self.ends;
+        if wanted <= low {
+            return 0;
+        }
+        if wanted > high {
+            return heads.len();
+        }
+        let last = heads.len() - 1;
+        let guess = ((wanted - low) as f64 / (high - low) as f64 * last as f64) as usize;
+        let guess = guess.min(last);
+        let mut step = 1;
+        // The answer is in `from..=to`, and gets closer to the guess by steps that double.
+        let (from, to) = if heads[guess] < wanted {
+            let mut from = guess + 1;
+            while from + step < last && heads[from + step] < wanted {
+                from += step + 1;
+                step *= 2;
+            }
+            (from, (from + step).min(last))
+        } else {
+            let mut to = guess;
+            while to > step && heads[to - step] >= wanted {
+                to -= step;
+                step *= 2;
+            }
+            (to.saturating_sub(step), to)
+        };
+        from + heads[from..to].partition_point(|head| *head < wanted)
+    }
+
+    fn note_ends(&mut self) {
+        self.ends = match &self.heads[..] {
+            [] => (0, 0),
+            [only] => (*only, *only),
+            [first, .., last] => (*first, *last),
+        };
+    }
+
     /// `key` comes to stand at `index`; `key_at` has the keys as they were before.
     pub fn insert<'a>(&mut self, index: usize, key: &[u8], key_at: impl Fn(usize) -> &'a [u8]) {
         let shared = match self.heads.len() {
@@ -73,10 +128,12 @@ impl Heads {
             self.shared.truncate(shared);
         }
         self.heads.insert(index, head(key, shared));
+        self.note_ends();
     }
 
     pub fn remove(&mut self, index: usize) {
         self.heads.remove(index);
+        self.note_ends();
     }
 
     pub fn memory_bytes(&self) -> usize {

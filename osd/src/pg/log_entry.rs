@@ -82,18 +82,21 @@ impl LogEntry {
         let flags = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).sum();
         let parts = [self.name.len(), 16 * ranges.len(), keys_length, results.len(), self.data.len()];
         let mut bytes = LogBytes::with_capacity(HEADER_BYTES + parts.iter().sum::<usize>());
-        bytes.push(FORMAT);
-        bytes.push(flags);
-        bytes.extend_from_slice(&length(self.name.len()).to_le_bytes());
-        bytes.extend_from_slice(&self.request.client.to_le_bytes());
-        bytes.extend_from_slice(&self.request.sequence.to_le_bytes());
-        bytes.extend_from_slice(&length(self.results.len()).to_le_bytes());
-        bytes.extend_from_slice(&length(results.len()).to_le_bytes());
-        bytes.extend_from_slice(&u32::from(length(self.data.len())).to_le_bytes());
-        bytes.extend_from_slice(&self.previous.to_le_bytes());
-        bytes.extend_from_slice(&self.committed.to_le_bytes());
-        bytes.extend_from_slice(&length(ranges.len()).to_le_bytes());
-        bytes.extend_from_slice(&length(keys_length).to_le_bytes());
+        // In one piece on the stack, since one is made for every write.
+        let mut header = [0; HEADER_BYTES];
+        header[0] = FORMAT;
+        header[1] = flags;
+        header[2..4].copy_from_slice(&length(self.name.len()).to_le_bytes());
+        header[4..12].copy_from_slice(&self.request.client.to_le_bytes());
+        header[12..20].copy_from_slice(&self.request.sequence.to_le_bytes());
+        header[20..22].copy_from_slice(&length(self.results.len()).to_le_bytes());
+        header[22..24].copy_from_slice(&length(results.len()).to_le_bytes());
+        header[24..28].copy_from_slice(&u32::from(length(self.data.len())).to_le_bytes());
+        header[28..36].copy_from_slice(&self.previous.to_le_bytes());
+        header[COMMITTED_AT..44].copy_from_slice(&self.committed.to_le_bytes());
+        header[44..46].copy_from_slice(&length(ranges.len()).to_le_bytes());
+        header[46..48].copy_from_slice(&length(keys_length).to_le_bytes());
+        bytes.extend_from_slice(&header);
         bytes.extend_from_slice(&self.name);
         for range in ranges {
             bytes.extend_from_slice(&range.start.to_le_bytes());

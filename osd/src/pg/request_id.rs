@@ -11,8 +11,9 @@ use crate::limits;
 use crate::refusal::Refusal;
 use basalt_net::message::object::{RequestId, Results};
 use basalt_ring::local::Event;
+use foldhash::HashMap;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 /// What a request that was applied is answered with, whenever it comes again.

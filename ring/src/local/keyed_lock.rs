@@ -1,6 +1,6 @@
 use super::semaphore::{Permit, Semaphore};
+use foldhash::HashMap;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
@@ -10,6 +10,7 @@ pub struct KeyedLock<K> {
     keys: Keys<K>,
 }
 
+/// Hashed quickly: at most as many keys as there are operations under way can be made to collide, and a lock is taken by each of them.
 type Keys<K> = Rc<RefCell<HashMap<K, Use>>>;
 
 struct Use {
