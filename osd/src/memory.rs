@@ -105,7 +105,7 @@ pub async fn govern(
             return;
         };
         if now > governor.target() {
-            heap::release_free_memory();
+            ring.release_free_memory();
             now = resident().unwrap_or(now);
         }
         let budgets = governor.decide(now, &store.memory());

@@ -1,7 +1,7 @@
 //! The process's memory and descriptors, where the kernel has to be asked.
 
-/// Gives free memory back to the kernel: what was freed amid what is in use stays resident otherwise. Takes milliseconds for each GiB.
-pub fn release_free_memory() {
+/// Gives what the heap has free back to the kernel: what was freed amid what is in use stays resident otherwise. Takes milliseconds for each GiB.
+pub(crate) fn release_free_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function has no precondition; it touches only memory that the allocator holds as free.
     unsafe {

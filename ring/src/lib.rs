@@ -17,6 +17,7 @@ pub mod heap;
 mod limits;
 pub mod local;
 pub mod mailbox;
+mod mapping;
 mod pool;
 mod rotating;
 pub mod sim;
@@ -118,6 +119,11 @@ impl Ring {
     /// [`Ring::buffer`] says.
     pub fn piece(&self, len: usize) -> Buffer {
         self.driver.pool().piece(len)
+    }
+    /// Gives memory that is free, of this ring's buffers and of the process's heap, back to the kernel. Takes milliseconds for each GiB.
+    pub fn release_free_memory(&self) {
+        self.driver.pool().discard_idle();
+        heap::release_free_memory();
     }
     /// Opens a block device or a regular file with O_DIRECT (falling back to buffered where a filesystem has none), exclusively
     /// when asked: `O_EXCL` on block devices, an advisory lock on files. `EBUSY` if another holds it.

@@ -9,8 +9,17 @@ pub(crate) const POOLED_BYTES_MAX: usize = 16 << 20;
 /// The largest buffer carved from the registered arena, so that a few huge ones can't use it up.
 pub(crate) const ARENA_PIECE_BYTES_MAX: usize = 1 << 20;
 
-/// Heap memory a pool keeps for reuse while nobody uses it.
-pub(crate) const IDLE_HEAP_BYTES_MAX: usize = 64 << 20;
+/// Memory beyond the arena that a pool keeps for reuse while nobody uses it.
+pub(crate) const IDLE_BUFFER_BYTES_MAX: usize = 64 << 20;
+
+/// What a pool asks of the kernel at once for buffers of one size.
+pub(crate) const SLAB_BYTES: usize = 2 << 20;
+
+/// The largest buffer cut from a slab; larger ones are seldom, and the heap's.
+pub(crate) const SLAB_PIECE_BYTES_MAX: usize = 256 << 10;
+
+/// Of a slab that is begun, so much at a time is in memory.
+pub(crate) const SLAB_STEP_BYTES: usize = 64 << 10;
 
 /// What a simulated disk keeps in its volatile cache before it writes the oldest back by itself.
 pub(crate) const SIMULATED_CACHE_BYTES_MAX: usize = 64 << 20;
@@ -50,4 +59,5 @@ const _: () =
     assert!(PLUGGED_WRITES_MAX * (PLUGGED_BYTES_MAX as usize) <= 0x7FFF_F000, "the kernel moves no more at once");
 const _: () = assert!(PROVIDED_BUFFERS.is_power_of_two(), "the kernel wants a power of two");
 const _: () = assert!(ARENA_PIECE_BYTES_MAX <= POOLED_BYTES_MAX);
+const _: () = assert!(SLAB_PIECE_BYTES_MAX <= POOLED_BYTES_MAX && SLAB_PIECE_BYTES_MAX <= SLAB_BYTES);
 const _: () = assert!(CHUNK_BYTES_MAX <= SIMULATED_WINDOW_BYTES);

@@ -1,10 +1,15 @@
-//! Where buffers come from: one arena that the kernel may have registered, and the heap beyond it, both recycled by size class.
+//! Where buffers come from: one arena that the kernel may have registered, slabs beyond it, and the heap for what is large; all recycled by size class.
+//!
+//! Slabs, since a heap takes two pages for each page that is to be aligned (it has to put its own words before it), and asks the kernel for each
+//! of them; and what caches keep are such pages, for the most part.
 
 use crate::buffer::{BLOCK, Buffer};
-use crate::limits::{ARENA_PIECE_BYTES_MAX, IDLE_HEAP_BYTES_MAX, POOLED_BYTES_MAX};
+use crate::limits::{
+    ARENA_PIECE_BYTES_MAX, IDLE_BUFFER_BYTES_MAX, POOLED_BYTES_MAX, SLAB_BYTES, SLAB_PIECE_BYTES_MAX, SLAB_STEP_BYTES,
+};
+use crate::mapping::Mapping;
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
-use std::io;
 use std::ptr::NonNull;
 use std::rc::{Rc, Weak};
 
@@ -20,9 +25,11 @@ pub(crate) struct Pool {
 struct State {
     /// Free allocations by class; those of the arena are preferred.
     classes: RefCell<Vec<Free>>,
-    arena: Option<Rc<Arena>>,
+    arena: Option<Rc<Mapping>>,
     arena_carved: Cell<usize>,
-    idle_heap_bytes: Cell<usize>,
+    /// Of slabs and heap, and in memory.
+    idle_bytes: Cell<usize>,
+    in_slabs: bool,
     poisoned: bool,
     /// What is left of the block that pieces come from.
     begun: RefCell<Option<Buffer>>,
@@ -31,23 +38,36 @@ struct State {
 #[derive(Default)]
 struct Free {
     arena: Vec<Rc<Allocation>>,
-    heap: Vec<Rc<Allocation>>,
+    /// Of slabs or the heap.
+    others: Vec<Rc<Allocation>>,
+    /// Of slabs, and their pages are the kernel's again until somebody writes to them.
+    discarded: Vec<Rc<Allocation>>,
+    slab: Option<Slab>,
+}
+
+/// What pieces of one class are cut from.
+struct Slab {
+    mapping: Rc<Mapping>,
+    carved: usize,
+    populated: usize,
 }
 
 impl Pool {
+    /// Each allocation for itself, so that tools which watch over a heap see what becomes of it.
+    #[cfg(test)]
     pub(crate) fn on_heap() -> Pool {
-        Pool::new(None, false)
+        Pool::new(None, false, false)
     }
 
     pub(crate) fn poisoned() -> Pool {
-        Pool::new(None, true)
+        Pool::new(None, false, true)
     }
 
-    pub(crate) fn with_arena(arena: Rc<Arena>) -> Pool {
-        Pool::new(Some(arena), false)
+    pub(crate) fn in_slabs(arena: Option<Rc<Mapping>>) -> Pool {
+        Pool::new(arena, true, false)
     }
 
-    fn new(arena: Option<Rc<Arena>>, poisoned: bool) -> Pool {
+    fn new(arena: Option<Rc<Mapping>>, in_slabs: bool, poisoned: bool) -> Pool {
         let mut classes = Vec::new();
         classes.resize_with(class_of(POOLED_BYTES_MAX / BLOCK) + 1, Free::default);
         Pool {
@@ -55,7 +75,8 @@ impl Pool {
                 classes: RefCell::new(classes),
                 arena,
                 arena_carved: Cell::new(0),
-                idle_heap_bytes: Cell::new(0),
+                idle_bytes: Cell::new(0),
+                in_slabs,
                 poisoned,
                 begun: RefCell::default(),
             }),
@@ -104,27 +125,40 @@ impl State {
         if let Some(allocation) = free.arena.pop() {
             return allocation;
         }
-        if let Some(allocation) = self.carve(class, capacity, this) {
+        if let Some(allocation) = self.carve_arena(class, capacity, this) {
             return allocation;
         }
-        if let Some(allocation) = free.heap.pop() {
-            self.idle_heap_bytes.set(self.idle_heap_bytes.get() - capacity);
+        if let Some(allocation) = free.others.pop() {
+            self.idle_bytes.set(self.idle_bytes.get() - capacity);
             return allocation;
+        }
+        if let Some(allocation) = free.discarded.pop() {
+            return allocation;
+        }
+        if self.in_slabs
+            && capacity <= SLAB_PIECE_BYTES_MAX
+            && let Some((start, mapping)) = free.carve_slab(capacity)
+        {
+            return Rc::new(Allocation {
+                start,
+                capacity,
+                class: Some(class),
+                backing: Backing::Slab(mapping),
+                pool: Rc::downgrade(this),
+            });
         }
         Rc::new(Allocation::from_heap(capacity, Some(class), Rc::downgrade(this)))
     }
 
-    fn carve(&self, class: usize, capacity: usize, this: &Rc<State>) -> Option<Rc<Allocation>> {
+    fn carve_arena(&self, class: usize, capacity: usize, this: &Rc<State>) -> Option<Rc<Allocation>> {
         let arena = self.arena.as_ref()?;
         let carved = self.arena_carved.get();
-        if capacity > ARENA_PIECE_BYTES_MAX || capacity > arena.len - carved {
+        if capacity > ARENA_PIECE_BYTES_MAX || capacity > arena.len() - carved {
             return None;
         }
         self.arena_carved.set(carved + capacity);
-        // SAFETY: `carved + capacity` is within the arena.
-        let start = unsafe { arena.start.add(carved) };
         Some(Rc::new(Allocation {
-            start,
+            start: arena.at(carved),
             capacity,
             class: Some(class),
             backing: Backing::Arena(arena.clone()),
@@ -135,16 +169,55 @@ impl State {
     fn recycle(&self, allocation: Rc<Allocation>) {
         let Some(class) = allocation.class else { return };
         let mut classes = self.classes.borrow_mut();
-        match allocation.backing {
-            Backing::Arena(_) => classes[class].arena.push(allocation),
-            Backing::Heap => {
-                let idle = self.idle_heap_bytes.get() + allocation.capacity;
-                if idle <= IDLE_HEAP_BYTES_MAX {
-                    self.idle_heap_bytes.set(idle);
-                    classes[class].heap.push(allocation);
+        let free = &mut classes[class];
+        let idle = self.idle_bytes.get() + allocation.capacity;
+        match &allocation.backing {
+            Backing::Arena(_) => free.arena.push(allocation),
+            _ if idle <= IDLE_BUFFER_BYTES_MAX => {
+                self.idle_bytes.set(idle);
+                free.others.push(allocation);
+            }
+            Backing::Slab(mapping) => {
+                mapping.discard(allocation.start, allocation.capacity);
+                free.discarded.push(allocation);
+            }
+            Backing::Heap => {}
+        }
+    }
+}
+
+impl Pool {
+    /// Gives the memory of what is idle back to the kernel, but for the arena's.
+    pub(crate) fn discard_idle(&self) {
+        for free in self.state.classes.borrow_mut().iter_mut() {
+            for allocation in std::mem::take(&mut free.others) {
+                self.state.idle_bytes.set(self.state.idle_bytes.get() - allocation.capacity);
+                if let Backing::Slab(mapping) = &allocation.backing {
+                    mapping.discard(allocation.start, allocation.capacity);
+                    free.discarded.push(allocation);
                 }
             }
         }
+    }
+}
+
+impl Free {
+    /// The next piece of the class's slab, or the first of a new one; `None` if the kernel has no more address space for us.
+    fn carve_slab(&mut self, capacity: usize) -> Option<(NonNull<u8>, Rc<Mapping>)> {
+        if self.slab.as_ref().is_none_or(|slab| slab.mapping.len() - slab.carved < capacity) {
+            let mapping = Rc::new(Mapping::new(SLAB_BYTES).ok()?);
+            self.slab = Some(Slab { mapping, carved: 0, populated: 0 });
+        }
+        let slab = self.slab.as_mut()?;
+        let from = slab.carved;
+        slab.carved += capacity;
+        // Several pages in one call of the kernel, in place of a fault for each.
+        if slab.populated < slab.carved {
+            let to = slab.carved.next_multiple_of(SLAB_STEP_BYTES).min(slab.mapping.len());
+            slab.mapping.populate(slab.populated, to);
+            slab.populated = to;
+        }
+        Some((slab.mapping.at(from), slab.mapping.clone()))
     }
 }
 
@@ -178,7 +251,9 @@ pub(crate) struct Allocation {
 
 enum Backing {
     Heap,
-    Arena(Rc<Arena>),
+    Slab(Rc<Mapping>),
+    /// Keeps the mapping.
+    Arena(#[expect(dead_code, reason = "it is there to be dropped")] Rc<Mapping>),
 }
 
 impl Allocation {
@@ -199,10 +274,7 @@ impl Allocation {
     }
 
     pub(crate) fn is_registered(&self) -> bool {
-        match &self.backing {
-            Backing::Heap => false,
-            Backing::Arena(arena) => arena.registered.get(),
-        }
+        matches!(self.backing, Backing::Arena(_))
     }
 
     /// Lets go of one reference; with the last the memory returns to its pool, if that still exists.
@@ -228,52 +300,6 @@ fn heap_layout(capacity: usize) -> Layout {
     Layout::from_size_align(capacity, BLOCK).expect("a buffer's size fits an address space")
 }
 
-/// One mapping that the kernel may have registered as fixed buffer 0.
-pub(crate) struct Arena {
-    start: NonNull<u8>,
-    len: usize,
-    registered: Cell<bool>,
-}
-
-impl Arena {
-    pub(crate) fn map(len: usize) -> io::Result<Arena> {
-        let len = len.div_ceil(BLOCK) * BLOCK;
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast::<u8>()).expect("a successful mapping is not at address zero");
-        // SAFETY: the range was mapped just now. Huge pages make the kernel's pinned list shorter; without them all works the same.
-        unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
-        Ok(Arena { start, len, registered: Cell::new(false) })
-    }
-
-    pub(crate) fn as_iovec(&self) -> libc::iovec {
-        libc::iovec { iov_base: self.start.as_ptr().cast(), iov_len: self.len }
-    }
-
-    pub(crate) fn set_registered(&self, registered: bool) {
-        self.registered.set(registered);
-    }
-}
-
-impl Drop for Arena {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this arena's alone, and every allocation in it holds a reference to the arena.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,10 +314,9 @@ mod tests {
     }
 
     #[test]
-    fn the_arena_is_used_first_and_then_the_heap() {
-        let arena = Rc::new(Arena::map(8 * BLOCK).expect("an anonymous mapping"));
-        arena.set_registered(true);
-        let pool = Pool::with_arena(arena);
+    fn the_arena_is_used_first_and_then_slabs() {
+        let arena = Rc::new(Mapping::new(8 * BLOCK).expect("an anonymous mapping"));
+        let pool = Pool::in_slabs(Some(arena));
         let buffers: Vec<_> = (0..10).map(|_| pool.buffer(BLOCK)).collect();
         assert_eq!(buffers.iter().filter(|buffer| buffer.is_registered()).count(), 8);
         drop(buffers);
@@ -299,10 +324,59 @@ mod tests {
     }
 
     #[test]
-    fn idle_heap_memory_is_bounded() {
-        let pool = Pool::on_heap();
-        let buffers: Vec<_> = (0..40).map(|_| pool.buffer(4 << 20)).collect();
+    fn pieces_of_slabs_are_zero_at_first_and_never_overlap() {
+        let pool = Pool::in_slabs(None);
+        let sizes = [BLOCK, 3 * BLOCK, SLAB_PIECE_BYTES_MAX, 5 * BLOCK];
+        let mut buffers: Vec<_> = (0..3000).map(|index| pool.buffer(sizes[index % sizes.len()])).collect();
+        for (index, buffer) in buffers.iter_mut().enumerate() {
+            assert!(
+                (buffer.as_ptr() as usize).is_multiple_of(BLOCK) && buffer.iter().all(|byte| *byte == 0),
+                "buffer {index}"
+            );
+            buffer.fill(index as u8 | 1);
+        }
+        for (index, buffer) in buffers.iter().enumerate() {
+            assert!(buffer.iter().all(|byte| *byte == index as u8 | 1), "buffer {index}");
+        }
+    }
+
+    #[test]
+    fn buffers_outlive_their_pool() {
+        let pool = Pool::in_slabs(None);
+        let mut buffers: Vec<_> = (0..1000).map(|_| pool.buffer(BLOCK)).collect();
+        drop(pool);
+        buffers.truncate(1);
+        buffers[0].fill(7);
+        assert!(buffers[0].iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn idle_memory_is_bounded() {
+        for pool in [Pool::on_heap(), Pool::in_slabs(None)] {
+            for bytes in [4 << 20, BLOCK] {
+                let buffers: Vec<_> = (0..160 << 20).step_by(bytes).map(|_| pool.buffer(bytes)).collect();
+                drop(buffers);
+                assert!(pool.state.idle_bytes.get() <= IDLE_BUFFER_BYTES_MAX);
+            }
+            pool.discard_idle();
+            assert_eq!(pool.state.idle_bytes.get(), 0);
+        }
+    }
+
+    /// What was discarded takes no memory, and is as good as new.
+    #[test]
+    fn discarded_pieces_are_used_again() {
+        let pool = Pool::in_slabs(None);
+        let mut buffers: Vec<_> = (0..100).map(|_| pool.buffer(BLOCK)).collect();
+        buffers.iter_mut().for_each(|buffer| buffer.fill(9));
+        let mut places: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
         drop(buffers);
-        assert!(pool.state.idle_heap_bytes.get() <= IDLE_HEAP_BYTES_MAX);
+        pool.discard_idle();
+        let buffers: Vec<_> = (0..100).map(|_| pool.buffer(BLOCK)).collect();
+        assert!(buffers.iter().all(|buffer| buffer.iter().all(|byte| *byte == 0)));
+        let mut again: Vec<_> = buffers.iter().map(|buffer| buffer.as_ptr()).collect();
+        places.sort();
+        again.sort();
+        assert_eq!(places, again);
     }
 }

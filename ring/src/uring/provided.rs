@@ -2,7 +2,7 @@
 
 use crate::buffer::BLOCK;
 use crate::limits::{CHUNK_BYTES_MAX, PROVIDED_BUFFERS};
-use crate::pool::Arena;
+use crate::mapping::Mapping;
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 use std::cell::Cell;
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 pub(super) const GROUP: u16 = 0;
 
 pub(crate) struct Provided {
-    descriptions: Arena,
-    memory: Arena,
+    descriptions: Mapping,
+    memory: Mapping,
     tail: Cell<u16>,
     /// Buffers that no chunk holds.
     available: Cell<u16>,
@@ -24,8 +24,8 @@ pub(crate) struct Provided {
 impl Provided {
     pub(super) fn register(ring: &IoUring) -> io::Result<Rc<Provided>> {
         let size = usize::from(PROVIDED_BUFFERS) * size_of::<BufRingEntry>();
-        let descriptions = Arena::map(size.next_multiple_of(BLOCK))?;
-        let memory = Arena::map(usize::from(PROVIDED_BUFFERS) * CHUNK_BYTES_MAX)?;
+        let descriptions = Mapping::huge(size.next_multiple_of(BLOCK))?;
+        let memory = Mapping::huge(usize::from(PROVIDED_BUFFERS) * CHUNK_BYTES_MAX)?;
         let address = descriptions.as_iovec().iov_base as u64;
         // SAFETY: the descriptions are a page-aligned mapping of the right size; the driver keeps them until its ring is closed.
         unsafe { ring.submitter().register_buf_ring_with_flags(address, PROVIDED_BUFFERS, GROUP, 0)? };

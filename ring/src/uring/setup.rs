@@ -1,7 +1,8 @@
 //! Making a ring with the best flags the kernel has, and finding out what it can do.
 
 use super::UringConfig;
-use crate::pool::{Arena, Pool};
+use crate::mapping::Mapping;
+use crate::pool::Pool;
 use io_uring::{IoUring, Probe, opcode};
 use std::cell::Cell;
 use std::io;
@@ -105,13 +106,12 @@ pub(super) fn probe(ring: &IoUring, features: Use) -> Features {
 pub(super) fn pool(ring: &IoUring, config: &UringConfig) -> io::Result<Pool> {
     let mut bytes = config.registered_bytes.min(1 << 30);
     while bytes >= 1 << 20 {
-        let arena = Arena::map(bytes)?;
+        let arena = Mapping::huge(bytes)?;
         // SAFETY: the arena is unmapped only after the ring is closed: its last reference is the pool's or a buffer's, and the driver
         // closes the ring before it lets go of the pool; what a later buffer keeps mapped harms nobody.
         match unsafe { ring.submitter().register_buffers(&[arena.as_iovec()]) } {
             Ok(()) => {
-                arena.set_registered(true);
-                return Ok(Pool::with_arena(Rc::new(arena)));
+                return Ok(Pool::in_slabs(Some(Rc::new(arena))));
             }
             Err(error) if error.raw_os_error() == Some(libc::ENOMEM) => bytes /= 2,
             Err(error) => {
@@ -123,7 +123,7 @@ pub(super) fn pool(ring: &IoUring, config: &UringConfig) -> io::Result<Pool> {
     if config.registered_bytes > 0 {
         tracing::warn!(wanted_bytes = config.registered_bytes, "no registered buffers; RLIMIT_MEMLOCK may be too low");
     }
-    Ok(Pool::on_heap())
+    Ok(Pool::in_slabs(None))
 }
 
 /// Where this thread may run. `None` if the kernel does not say.
